@@ -1,0 +1,280 @@
+package patch
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/cenkalti/backoff/v4"
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// worker takes one schema from wherever it stands to where it was asked to be.
+type worker struct {
+	cfg    Config
+	target Target
+	log    *slog.Logger
+	conn   *pgconn.PgConn // nil: not connected
+	losses int            // connections lost after they had been had
+	result Result
+}
+
+// handle waits for the database and does what was asked for.
+func (w *worker) handle(ctx context.Context) Result {
+	w.result = Result{Target: w.target.String(), Schema: w.target.Schema, Fixes: map[string]Status{}}
+	defer w.disconnect()
+	err := await(ctx, w.cfg.WaitTimeout, w.log, func(waiting context.Context) error {
+		return w.attempt(ctx, waiting)
+	})
+	if ctx.Err() != nil && err != nil {
+		err = context.Cause(ctx)
+	}
+	var missing *MissingError
+	switch {
+	case errors.As(err, &missing) && (w.cfg.OnMissingTable == "continue" || w.cfg.Action == "status"):
+		w.log.Warn(missing.Error())
+		w.settle(Pending)
+	case err != nil:
+		w.settle(Failed)
+		w.result.Err = err
+		w.log.Error(explain(err))
+	default:
+		w.advise()
+	}
+	return w.result
+}
+
+// advise warns of what the fixes asked for cannot do.
+func (w *worker) advise() {
+	if w.result.After.Migration >= firstChecking {
+		w.log.Warn("dropping the index is not enough here: from Evolution 2.3.0 on the application itself refuses a key that another instance has",
+			"evolution", release(w.result.After.Migration))
+	}
+}
+
+// settle gives the schema and all the fixes asked for the same status.
+func (w *worker) settle(s Status) {
+	w.result.Status = s
+	for _, f := range w.cfg.Want {
+		w.result.Fixes[f.Name] = s
+	}
+}
+
+// attempt looks, plans and changes. Whatever it returns, calling it again is safe: it starts from what is there. Only
+// looking is bounded by the time that there is for waiting.
+func (w *worker) attempt(ctx, waiting context.Context) error {
+	s, err := w.look(waiting)
+	if err != nil {
+		return w.mourn(err)
+	}
+	w.result.Before, w.result.After = s, s
+	if s.Table == nil {
+		if s.Migrating && w.cfg.changes() {
+			return &notReadyError{"a migration is running that may create the table"}
+		}
+		return &MissingError{what: "table " + qualified(w.target.Schema, Table), elsewhere: s.Elsewhere}
+	}
+	p, err := plan(w.cfg.Want, s)
+	if err != nil {
+		return err
+	}
+	w.record(p)
+	switch {
+	case len(p.SQL) == 0 || !w.cfg.changes():
+		return nil
+	case s.Standby:
+		return &notReadyError{"the server is a standby, which takes no changes; waiting for its promotion"}
+	case s.Migrating:
+		return &notReadyError{"a migration of Evolution's is running"}
+	case !s.Table.Mine:
+		return fmt.Errorf("role %s may not change table %s, which belongs to %s: connect as that role or as a superuser",
+			quote(s.Role), qualified(s.Schema, Table), quote(s.Table.Owner))
+	}
+	return w.mourn(w.change(ctx, s, p))
+}
+
+// record writes down what the plan found: for status and dry run that is the result, else it is corrected by change.
+func (w *worker) record(p Plan) {
+	w.settle(Patched)
+	for fix := range p.Open {
+		w.result.Status, w.result.Fixes[fix] = Unpatched, Unpatched
+	}
+	if w.cfg.DryRun {
+		w.result.SQL = p.SQL
+	}
+}
+
+// look reads the State, over a connection that it makes if there is none.
+func (w *worker) look(ctx context.Context) (State, error) {
+	if w.conn == nil {
+		ctx, cancel := context.WithTimeout(ctx, w.cfg.ConnectTimeout)
+		defer cancel()
+		conn, err := connect(ctx, w.target)
+		var pgErr *pgconn.PgError
+		if errors.As(err, &pgErr) && pgErr.Code == "3D000" {
+			return State{}, &MissingError{what: "database " + quote(w.target.conn.Database)}
+		}
+		if err != nil {
+			return State{}, err
+		}
+		w.conn = conn
+		w.log.Info("connected", "server", conn.ParameterStatus("server_version"), "role", w.target.conn.User)
+	}
+	ctx, cancel := context.WithTimeout(ctx, w.cfg.ConnectTimeout)
+	defer cancel()
+	// One pipeline is one transaction, so what is set for it ends with it.
+	values, err := exchange(ctx, w.conn, w.limits(), inspect(w.target.Schema))
+	if err != nil {
+		return State{}, fmt.Errorf("inspect: %w", err)
+	}
+	return readState(values[1])
+}
+
+// limits bounds what a transaction of ours can do to others, and makes names mean what they say.
+func (w *worker) limits() statement {
+	milliseconds := func(d time.Duration) string { return strconv.FormatInt(max(d.Milliseconds(), 1), 10) }
+	return statement{
+		sql: `SELECT pg_catalog.set_config('lock_timeout', $1, true), pg_catalog.set_config('idle_in_transaction_session_timeout', $2, true),
+			pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true)`,
+		args: []string{milliseconds(w.cfg.LockTimeout), milliseconds(w.cfg.ConnectTimeout)},
+	}
+}
+
+// change executes the plan under the table's lock, which it tries for again and again rather than queueing for long:
+// behind a waiting ACCESS EXCLUSIVE all of Evolution's queries wait too.
+func (w *worker) change(ctx context.Context, s State, p Plan) error {
+	var retry backoff.BackOff = &backoff.StopBackOff{}
+	if w.cfg.LockRetry > 0 {
+		retry = backoff.NewExponentialBackOff(backoff.WithInitialInterval(w.cfg.LockTimeout), backoff.WithMultiplier(1.5),
+			backoff.WithMaxInterval(time.Second), backoff.WithMaxElapsedTime(w.cfg.LockRetry))
+	}
+	err := backoff.RetryNotify(func() error {
+		err := w.transaction(ctx, s, p)
+		if !busy(err) {
+			return backoff.Permanent(err)
+		}
+		return err
+	}, backoff.WithContext(retry, ctx), func(err error, _ time.Duration) {
+		w.log.Debug("the table is in use, trying again", "reason", explain(err))
+	})
+	if busy(err) {
+		return fmt.Errorf("lock: %s stayed in use for PATCH_LOCK_RETRY=%s: %s; look for long transactions in pg_stat_activity",
+			qualified(s.Schema, Table), w.cfg.LockRetry, explain(err))
+	}
+	return err
+}
+
+// busy says that somebody else held a lock: lock_not_available or deadlock_detected.
+func busy(err error) bool {
+	var pgErr *pgconn.PgError
+	return errors.As(err, &pgErr) && (pgErr.Code == "55P03" || pgErr.Code == "40P01")
+}
+
+// transaction executes the plan and commits if it was still right under the lock and has led to where nothing is left
+// to plan. The first round trip does it all and reads the State before and after; the second ends it.
+func (w *worker) transaction(ctx context.Context, s State, p Plan) (err error) {
+	ctx, cancel := context.WithTimeout(ctx, w.cfg.ConnectTimeout+2*w.cfg.LockTimeout)
+	defer cancel()
+	statements := []statement{
+		{sql: "BEGIN ISOLATION LEVEL READ COMMITTED"},
+		w.limits(),
+		{sql: "LOCK TABLE " + qualified(s.Schema, Table) + " IN ACCESS EXCLUSIVE MODE"},
+		inspect(w.target.Schema),
+	}
+	underLock := len(statements) - 1
+	for _, sql := range p.SQL {
+		statements = append(statements, statement{sql: sql})
+	}
+	statements = append(statements, inspect(w.target.Schema))
+	defer func() {
+		if err != nil {
+			w.rollBack()
+		}
+	}()
+	values, err := exchange(ctx, w.conn, statements...)
+	if err != nil {
+		return fmt.Errorf("change: %w", err)
+	}
+	locked, err := readState(values[underLock])
+	if err != nil {
+		return err
+	}
+	if again, err := plan(w.cfg.Want, locked); err != nil {
+		return err
+	} else if locked.Migrating || !slices.Equal(again.SQL, p.SQL) {
+		return &notReadyError{"the schema was changed by somebody else at the same moment"}
+	}
+	after, err := readState(values[len(values)-1])
+	if err != nil {
+		return err
+	}
+	rest, err := plan(w.cfg.Want, after)
+	if err != nil || len(rest.SQL) > 0 {
+		return fmt.Errorf("verify: the change did not have its effect and was rolled back; left to do: %s (%w)",
+			strings.Join(rest.SQL, "; "), err)
+	}
+	if _, err := exchange(ctx, w.conn, statement{sql: "COMMIT"}); err != nil {
+		return fmt.Errorf("commit: %w", err)
+	}
+	for _, sql := range p.SQL {
+		w.log.Info("done", "sql", sql)
+	}
+	w.result.Changed, w.result.After = true, after
+	w.record(rest)
+	return nil
+}
+
+// rollBack ends the transaction; a connection that cannot even do that is dropped, and the server ends it.
+func (w *worker) rollBack() {
+	ctx, cancel := context.WithTimeout(context.Background(), 200*time.Millisecond)
+	defer cancel()
+	if _, err := exchange(ctx, w.conn, statement{sql: "ROLLBACK"}); err != nil {
+		_ = w.conn.Close(ctx)
+	}
+}
+
+// mourn gives up a connection that broke. Once or twice is a restart; after that it is an error.
+func (w *worker) mourn(err error) error {
+	if w.conn == nil || !w.conn.IsClosed() {
+		return err
+	}
+	w.disconnect()
+	if w.losses++; w.losses >= 3 && judge(err) == cheap {
+		return fmt.Errorf("the connection was lost %d times: %s", w.losses, explain(err))
+	}
+	return err
+}
+
+// disconnect says goodbye, or leaves it to the driver's goodbye if that is under way.
+func (w *worker) disconnect() {
+	if w.conn == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 200*time.Millisecond)
+	defer cancel()
+	_ = w.conn.Close(ctx)
+	select {
+	case <-w.conn.CleanupDone():
+	case <-ctx.Done():
+	}
+	w.conn = nil
+}
+
+// MissingError says that there is no database or no table yet.
+type MissingError struct {
+	what      string
+	elsewhere []string // schemas that hold the table
+}
+
+func (e *MissingError) Error() string {
+	if len(e.elsewhere) > 0 {
+		return fmt.Sprintf("%s does not exist, but the table exists in schema %s: set PATCH_SCHEMAS, or ?schema= in the connection string",
+			e.what, strings.Join(e.elsewhere, ", "))
+	}
+	return e.what + " does not exist; Evolution creates it on its first start, so run this once more after that"
+}

@@ -1,0 +1,251 @@
+package patch
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"os"
+	"reflect"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/agnivade/levenshtein"
+	"github.com/caarlos0/env/v11"
+)
+
+// Secret is text that no format verb and no log handler prints.
+type Secret string
+
+// String implements fmt.Stringer.
+func (Secret) String() string { return "(secret)" }
+
+// GoString implements fmt.GoStringer.
+func (Secret) GoString() string { return "(secret)" }
+
+// Config is the whole interface: every variable that the program reads, but for libpq's own (PGHOST and so on).
+type Config struct {
+	URI            Secret        `env:"DATABASE_CONNECTION_URI"`
+	URIFile        string        `env:"DATABASE_CONNECTION_URI_FILE"`
+	DatabaseURL    Secret        `env:"DATABASE_URL"`
+	Provider       string        `env:"DATABASE_PROVIDER" envDefault:"postgresql" oneof:"postgresql,psql_bouncer"`
+	Action         string        `env:"PATCH_ACTION" envDefault:"apply" oneof:"apply,status"`
+	Fixes          []string      `env:"PATCH_FIXES" envDefault:"apikey-index"`
+	OnMissingTable string        `env:"PATCH_ON_MISSING_TABLE" envDefault:"continue" oneof:"continue,fail"`
+	Schemas        string        `env:"PATCH_SCHEMAS"`
+	WaitTimeout    time.Duration `env:"PATCH_WAIT_TIMEOUT" envDefault:"2m" least:"0s"`
+	ConnectTimeout time.Duration `env:"PATCH_CONNECT_TIMEOUT" envDefault:"5s" least:"1ms"`
+	LockTimeout    time.Duration `env:"PATCH_LOCK_TIMEOUT" envDefault:"50ms" least:"1ms"`
+	LockRetry      time.Duration `env:"PATCH_LOCK_RETRY" envDefault:"1m" least:"0s"`
+	DryRun         bool          `env:"PATCH_DRY_RUN" envDefault:"false"`
+	OnError        string        `env:"PATCH_ON_ERROR" envDefault:"fail" oneof:"fail,continue"`
+	LogFormat      string        `env:"PATCH_LOG_FORMAT" envDefault:"text" oneof:"text,json"`
+	LogLevel       string        `env:"PATCH_LOG_LEVEL" envDefault:"info" oneof:"debug,info,warn,error"`
+
+	Targets []Target `env:"-"` // what the above comes down to
+	Want    []Fix    `env:"-"`
+}
+
+// notYet are variables of the contract that this version cannot honour.
+var notYet = []string{"PATCH_KEEP_INDEX_NAMES", "PATCH_WATCH", "PATCH_BACKUP_DIR"}
+
+// ConfigError says that a variable cannot be used, and how to write it. Nothing was contacted.
+type ConfigError struct {
+	Variable string
+	Problem  string // never quotes the value
+}
+
+func (e *ConfigError) Error() string { return e.Variable + ": " + e.Problem }
+
+// Parse reads the environment, in the form of os.Environ, and the secret file that it may name. The error joins a
+// *ConfigError for everything that is wrong; LogFormat and LogLevel can be used even then.
+func Parse(environ []string) (Config, error) {
+	vars := variables(environ)
+	var cfg Config
+	errs := misspelt(vars)
+	err := env.ParseWithOptions(&cfg, env.Options{Environment: vars})
+	var all env.AggregateError
+	if errors.As(err, &all) {
+		for _, e := range all.Errors {
+			errs = append(errs, translate(e))
+		}
+	}
+	errs = append(errs, cfg.check()...)
+	if err := cfg.readFixes(); err != nil {
+		errs = append(errs, err)
+	}
+	if err := cfg.readTargets(vars); err != nil {
+		errs = append(errs, err)
+	}
+	return cfg, errors.Join(errs...)
+}
+
+// variables makes a map of the environment. Some readers of .env files leave the quotes around a value.
+func variables(environ []string) map[string]string {
+	vars := map[string]string{}
+	for _, v := range environ {
+		name, value, _ := strings.Cut(v, "=")
+		vars[name] = unquote(value)
+	}
+	return vars
+}
+
+func unquote(s string) string {
+	s = strings.TrimSpace(s)
+	if len(s) >= 2 && (s[0] == '\'' || s[0] == '"') && s[len(s)-1] == s[0] {
+		return strings.TrimSpace(s[1 : len(s)-1])
+	}
+	return s
+}
+
+// fields are the variables of Config, in its order.
+func fields() []reflect.StructField {
+	return slices.DeleteFunc(reflect.VisibleFields(reflect.TypeFor[Config]()), func(f reflect.StructField) bool {
+		return f.Tag.Get("env") == "-"
+	})
+}
+
+// misspelt finds the PATCH_ variables that are so close to a known one that a typing error is likelier than chance.
+func misspelt(vars map[string]string) (errs []error) {
+	for _, name := range slices.Sorted(maps.Keys(vars)) {
+		if !strings.HasPrefix(strings.ToUpper(name), "PATCH_") {
+			continue
+		}
+		if slices.Contains(notYet, name) {
+			errs = append(errs, &ConfigError{name, "this version cannot do that yet; remove it"})
+			continue
+		}
+		near := ""
+		for _, f := range fields() {
+			known := f.Tag.Get("env")
+			if known == name {
+				near = ""
+				break
+			}
+			if levenshtein.ComputeDistance(strings.ToUpper(name), known) <= 2 {
+				near = known
+			}
+		}
+		if near != "" {
+			errs = append(errs, &ConfigError{name, "no such variable; did you mean " + near + "?"})
+		}
+	}
+	return errs
+}
+
+// translate turns an error of package env, which speaks of Go's fields and quotes the value, into one for the user.
+func translate(err error) error {
+	var parse env.ParseError
+	if !errors.As(err, &parse) {
+		return &ConfigError{"environment", "could not be read"}
+	}
+	field, _ := reflect.TypeFor[Config]().FieldByName(parse.Name)
+	problem := "is neither true nor false"
+	if field.Type == reflect.TypeFor[time.Duration]() {
+		problem = "is not a duration; write a number with its unit, such as 250ms, 30s or 2m"
+	}
+	return &ConfigError{field.Tag.Get("env"), problem}
+}
+
+// check holds every value against the `oneof` and `least` of its field.
+func (c *Config) check() (errs []error) {
+	v := reflect.ValueOf(c).Elem()
+	for _, f := range fields() {
+		name := f.Tag.Get("env")
+		if words := f.Tag.Get("oneof"); words != "" && !slices.Contains(strings.Split(words, ","), v.FieldByIndex(f.Index).String()) {
+			problem := "is not one of " + strings.ReplaceAll(words, ",", ", ")
+			if name == "DATABASE_PROVIDER" {
+				problem += "; an Evolution API on MySQL has no such index to drop, and this program speaks PostgreSQL only"
+			}
+			errs = append(errs, &ConfigError{name, problem})
+		}
+		if text := f.Tag.Get("least"); text != "" {
+			if least, _ := time.ParseDuration(text); v.FieldByIndex(f.Index).Int() < int64(least) {
+				errs = append(errs, &ConfigError{name, "is too short; the least is " + text})
+			}
+		}
+	}
+	return errs
+}
+
+// readFixes looks the names in PATCH_FIXES up in the catalogue.
+func (c *Config) readFixes() error {
+	var names []string
+	for _, f := range Fixes {
+		names = append(names, f.Name)
+		if slices.ContainsFunc(c.Fixes, func(asked string) bool { return strings.TrimSpace(asked) == f.Name }) {
+			c.Want = append(c.Want, f)
+		}
+	}
+	for _, asked := range c.Fixes {
+		if asked = strings.TrimSpace(asked); !slices.Contains(names, asked) {
+			return &ConfigError{"PATCH_FIXES", "names a fix that this version does not have; it has " + strings.Join(names, ", ")}
+		}
+	}
+	return nil
+}
+
+// readTargets finds the connection string, in the order that the README gives, and reads it.
+func (c *Config) readTargets(vars map[string]string) error {
+	variable, uri := "DATABASE_CONNECTION_URI", string(c.URI)
+	switch {
+	case uri != "" && c.URIFile != "":
+		return &ConfigError{variable, "is set, and DATABASE_CONNECTION_URI_FILE too; set one of them"}
+	case c.URIFile != "":
+		variable = "DATABASE_CONNECTION_URI_FILE"
+		content, err := os.ReadFile(c.URIFile)
+		if err != nil {
+			return &ConfigError{variable, fmt.Sprintf("cannot be read: %v; this program runs as user 65532", err)}
+		}
+		if uri = unquote(string(content)); uri == "" {
+			return &ConfigError{variable, "names an empty file"}
+		}
+	case uri == "" && c.DatabaseURL != "":
+		variable, uri = "DATABASE_URL", string(c.DatabaseURL)
+	case uri == "" && vars["PGHOST"] != "":
+		s, err := libpqSettings(vars)
+		if err != nil {
+			return &ConfigError{"PGHOST", err.Error()}
+		}
+		return c.addTarget("PGHOST", s, "public")
+	case uri == "":
+		return &ConfigError{variable, "is not set or empty; give it the very string that Evolution gets"}
+	}
+	uris := strings.FieldsFunc(uri, func(r rune) bool { return strings.ContainsRune(" \t\n\v\f\r", r) })
+	if len(uris) > 1 {
+		return &ConfigError{variable, "holds white space: this version takes one connection string; a space in a password is written %20"}
+	}
+	s, schema, err := parseURI(unquote(uris[0]))
+	if err != nil {
+		return &ConfigError{variable, err.Error()}
+	}
+	return c.addTarget(variable, s, schema)
+}
+
+func (c *Config) addTarget(variable string, s settings, schema string) error {
+	if c.Schemas != "" {
+		if strings.ContainsAny(c.Schemas, ",*") {
+			return &ConfigError{"PATCH_SCHEMAS", "this version takes the name of one schema"}
+		}
+		schema = c.Schemas
+	}
+	target, err := s.target(schema)
+	if err != nil {
+		return &ConfigError{variable, err.Error()}
+	}
+	c.Targets = append(c.Targets, target)
+	return nil
+}
+
+// changes says whether the database may be changed at all.
+func (c *Config) changes() bool { return c.Action != "status" && !c.DryRun }
+
+// Level is the log level asked for, info if that makes no sense.
+func (c *Config) Level() slog.Level {
+	var level slog.Level
+	if level.UnmarshalText([]byte(c.LogLevel)) != nil {
+		return slog.LevelInfo
+	}
+	return level
+}

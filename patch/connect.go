@@ -1,0 +1,278 @@
+package patch
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/cenkalti/backoff/v4"
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// statement is one statement with its parameters, as text.
+type statement struct {
+	sql  string
+	args []string
+}
+
+// connect makes one attempt to log in. The caller bounds it with ctx.
+func connect(ctx context.Context, t Target) (*pgconn.PgConn, error) {
+	conn, err := pgconn.ConnectConfig(ctx, t.conn)
+	if err != nil {
+		return nil, fmt.Errorf("connect: %w", err)
+	}
+	return conn, nil
+}
+
+// askForTLS upgrades the connection if the server can: `prefer` without a second connection, and without falling back
+// to plain text because a certificate was not to be trusted.
+func (t Target) askForTLS(ctx context.Context, _ *pgconn.Config, conn net.Conn) (net.Conn, error) {
+	if t.preferTLS == nil {
+		return conn, nil // a socket
+	}
+	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
+	defer stop()
+	if _, err := conn.Write([]byte{0, 0, 0, 8, 4, 210, 22, 47}); err != nil { // SSLRequest
+		return conn, err
+	}
+	answer := make([]byte, 1)
+	if _, err := io.ReadFull(conn, answer); err != nil {
+		return conn, err
+	}
+	switch answer[0] {
+	case 'N':
+		return conn, nil
+	case 'S':
+		secured := tls.Client(conn, t.preferTLS)
+		return secured, secured.HandshakeContext(ctx)
+	default:
+		return conn, errors.New("whatever listens there does not speak PostgreSQL's protocol")
+	}
+}
+
+// exchange sends all the statements at once and so costs one round trip. It returns the first column of the first row of
+// each. At the first error the server skips the rest.
+func exchange(ctx context.Context, conn *pgconn.PgConn, statements ...statement) ([][]byte, error) {
+	p := conn.StartPipeline(ctx)
+	for _, s := range statements {
+		args := make([][]byte, len(s.args))
+		for i, a := range s.args {
+			args[i] = []byte(a)
+		}
+		p.SendQueryParams(s.sql, args, nil, nil, nil)
+	}
+	err := p.Sync()
+	var values [][]byte
+	for err == nil && len(values) < len(statements) {
+		var results any
+		if results, err = p.GetResults(); err == nil {
+			value := results.(*pgconn.ResultReader).Read()
+			err = value.Err
+			values = append(values, firstValue(value.Rows))
+		}
+	}
+	return values, errors.Join(err, closeQuietly(p, err))
+}
+
+// closeQuietly ends the pipeline; after an error its own complaint would only repeat it.
+func closeQuietly(p *pgconn.Pipeline, err error) error {
+	if closing := p.Close(); err == nil {
+		return closing
+	}
+	return nil
+}
+
+func firstValue(rows [][][]byte) []byte {
+	if len(rows) == 0 || len(rows[0]) == 0 {
+		return nil
+	}
+	return rows[0][0]
+}
+
+// trouble says whether waiting helps against an error, and how much a further attempt costs the server.
+type trouble int
+
+const (
+	lasting trouble = iota
+	cheap           // nobody answers: asking again costs nothing
+	dear            // every further attempt costs the server something
+)
+
+// judge tells passing troubles from lasting ones.
+func judge(err error) trouble {
+	var (
+		pgErr     *pgconn.PgError
+		notReady  *notReadyError
+		dns       *net.DNSError
+		untrusted *tls.CertificateVerificationError
+		errno     syscall.Errno
+		network   net.Error
+	)
+	switch {
+	case errors.As(err, &notReady):
+		return dear
+	case errors.As(err, &pgErr):
+		return judgeCode(pgErr)
+	case errors.As(err, &untrusted):
+		return lasting
+	case errors.As(err, &dns):
+		return cheap
+	case errors.As(err, &errno):
+		switch errno {
+		case syscall.EACCES, syscall.EPERM, syscall.ENOTDIR, syscall.EINVAL, syscall.EAFNOSUPPORT, syscall.ENAMETOOLONG:
+			return lasting
+		}
+		return cheap
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, net.ErrClosed):
+		return cheap
+	case pgconn.Timeout(err), errors.Is(err, context.DeadlineExceeded), errors.As(err, &network) && network.Timeout():
+		return dear
+	}
+	return lasting
+}
+
+// judgeCode reads the SQLSTATE (PostgreSQL documentation, appendix A).
+func judgeCode(err *pgconn.PgError) trouble {
+	switch {
+	case err.Code == "57P03", err.Code == "57P01", err.Code == "57P02": // starting up or recovering, shut down, crashed
+		return cheap
+	case err.Code == "08P01": // PgBouncer says most things under this code
+		for _, passing := range []string{"connect", "login", "shut", "timeout", "no more connections", "max_client_conn"} {
+			if strings.Contains(err.Message, passing) {
+				return dear
+			}
+		}
+		return lasting
+	case strings.HasPrefix(err.Code, "53"), strings.HasPrefix(err.Code, "08"): // too many connections, no resources
+		return dear
+	}
+	return lasting
+}
+
+// notReadyError is a database that answers but is not yet to be changed.
+type notReadyError struct{ why string }
+
+func (e *notReadyError) Error() string { return e.why }
+
+// WaitError says that what was waited for did not come in time.
+type WaitError struct {
+	For   time.Duration
+	Cause error // the last real one
+}
+
+func (e *WaitError) Error() string {
+	return fmt.Sprintf("gave up after PATCH_WAIT_TIMEOUT=%s: %s", e.For, explain(e.Cause))
+}
+
+func (e *WaitError) Unwrap() error { return e.Cause }
+
+// await calls attempt until it succeeds, fails for a lasting reason, or the time is up; 0 is for ever.
+func await(ctx context.Context, limit time.Duration, log *slog.Logger, attempt func(context.Context) error) error {
+	var deadline time.Time
+	attemptCtx := ctx
+	if limit > 0 {
+		deadline = time.Now().Add(limit)
+		var cancel context.CancelFunc
+		attemptCtx, cancel = context.WithDeadline(ctx, deadline)
+		defer cancel()
+	}
+	p := &pace{
+		cheap: backoff.NewExponentialBackOff(backoff.WithInitialInterval(25*time.Millisecond), backoff.WithMultiplier(1.5),
+			backoff.WithRandomizationFactor(0), backoff.WithMaxInterval(100*time.Millisecond), backoff.WithMaxElapsedTime(limit)),
+		dear: backoff.NewExponentialBackOff(backoff.WithInitialInterval(100*time.Millisecond), backoff.WithMultiplier(1.6),
+			backoff.WithRandomizationFactor(0.25), backoff.WithMaxInterval(1600*time.Millisecond), backoff.WithMaxElapsedTime(limit)),
+	}
+	started, spoke := time.Now(), time.Time{}
+	err := backoff.RetryNotify(func() error {
+		err := attempt(attemptCtx)
+		if err == nil {
+			return nil
+		}
+		if p.trouble = judge(err); p.trouble == lasting {
+			return backoff.Permanent(err)
+		}
+		return err
+	}, backoff.WithContext(p, ctx), func(err error, _ time.Duration) {
+		if spoke.IsZero() {
+			log.Info("waiting for PostgreSQL", "reason", explain(err))
+			spoke = time.Now()
+		} else if time.Since(spoke) >= 10*time.Second {
+			log.Info("still waiting for PostgreSQL", "for", time.Since(started).Round(time.Second), "reason", explain(err))
+			spoke = time.Now()
+		}
+	})
+	if err != nil && ctx.Err() == nil && judge(err) != lasting {
+		return &WaitError{For: limit, Cause: err}
+	}
+	return err
+}
+
+// pace is the backoff that fits the last trouble: within 100 ms while nobody answers, up to 2 s where asking costs.
+type pace struct {
+	trouble     trouble
+	cheap, dear *backoff.ExponentialBackOff
+}
+
+// NextBackOff implements backoff.BackOff.
+func (p *pace) NextBackOff() time.Duration {
+	if p.trouble == cheap {
+		return p.cheap.NextBackOff()
+	}
+	return p.dear.NextBackOff()
+}
+
+// Reset implements backoff.BackOff.
+func (p *pace) Reset() {
+	p.cheap.Reset()
+	p.dear.Reset()
+}
+
+// explain says in one line what an error comes down to: no stack of wrappings, no Detail, which may hold a key.
+func explain(err error) string {
+	var (
+		pgErr     *pgconn.PgError
+		dns       *net.DNSError
+		untrusted *tls.CertificateVerificationError
+		dial      *net.OpError
+	)
+	switch {
+	case errors.As(err, &pgErr):
+		return fmt.Sprintf("%s (SQLSTATE %s)%s", oneLine(pgErr.Message), pgErr.Code, remedies[pgErr.Code])
+	case errors.As(err, &dns):
+		if dns.IsNotFound {
+			return fmt.Sprintf("the host name %q is not known", dns.Name)
+		}
+		return fmt.Sprintf("the host name %q could not be looked up: %s", dns.Name, dns.Err)
+	case errors.As(err, &untrusted):
+		return "the server's TLS certificate does not verify: " + oneLine(untrusted.Err.Error())
+	case pgconn.Timeout(err), errors.Is(err, context.DeadlineExceeded):
+		return "the server does not answer"
+	case errors.As(err, &dial):
+		return oneLine(dial.Err.Error())
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return "the server closed the connection"
+	}
+	var connectErr *pgconn.ConnectError
+	if errors.As(err, &connectErr) {
+		err = connectErr.Unwrap()
+	}
+	return oneLine(err.Error())
+}
+
+// remedies says what to do about an SQLSTATE.
+var remedies = map[string]string{
+	"28P01": ": user or password is wrong; give this container the very connection string that Evolution gets",
+	"28000": ": the server lets this role in neither from here nor in this way; see its pg_hba.conf",
+	"42501": ": connect as the role that owns the table, or as a superuser",
+	"25006": ": the database takes no changes; connect to the primary",
+	"53300": ": raise max_connections, or let Evolution's connection_limit leave one free",
+}
+
+func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }

@@ -1,0 +1,52 @@
+package patch
+
+// Table is the table of Evolution API that holds the OpenAI credentials, one row for each instance.
+const Table = "OpenaiCreds"
+
+// MigrationLock is the key of the advisory lock that `prisma migrate deploy` holds while it runs
+// (schema-engine, advisory lock of the PostgreSQL connector). It is looked for and never taken.
+const MigrationLock = 72707369
+
+// Fix is one obstacle to a shared key, and a row of the catalogue below.
+type Fix struct {
+	Name   string // as in PATCH_FIXES
+	Column string
+	Index  string // the unique index that Evolution's migrations create on Column
+}
+
+// Fixes is the catalogue of what the program can take out of the way. A further fix is a further row.
+var Fixes = []Fix{
+	{Name: "apikey-index", Column: "apiKey", Index: "OpenaiCreds_apiKey_key"},
+}
+
+// releases maps the last migration of a release, by its time stamp, to the releases that end with it. Read from
+// Evolution's tags 2.2.0 to 2.4.0-rc2.
+var releases = []struct{ migration, range_ string }{
+	{"20241017144950", "2.2.0"},
+	{"20250116001415", "2.2.1-2.2.3"},
+	{firstChecking, "2.3.0-2.3.3"},
+	{"20250918182355", "2.3.4-2.3.6"},
+	{"20251122003044", "2.3.7"},
+	{"20260506184850", "2.4.0-rc"},
+}
+
+// firstChecking is the migration from which on the application itself refuses a key that another instance has.
+const firstChecking = "20250613143000"
+
+// release tells which releases of Evolution leave migration as the last one, "" if that is unknown.
+func release(migration string) string {
+	if migration == "" {
+		return ""
+	}
+	found := "before 2.2.0"
+	for i, r := range releases {
+		if len(migration) < len(r.migration) || migration[:len(r.migration)] < r.migration {
+			break
+		}
+		found = r.range_
+		if i == len(releases)-1 && migration[:len(r.migration)] > r.migration {
+			found += " or later"
+		}
+	}
+	return found
+}

@@ -1,0 +1,50 @@
+// Package patch lets the instances of an Evolution API share one OpenAI API key, by taking what forbids it out of the
+// application's PostgreSQL database.
+//
+// The program is one straight line:
+//
+//	environment → Config → for each Target: connect (wait) → inspect → plan → apply (one transaction, verified) → Result
+//
+// What is known of Evolution stands as data in evolution.go, all DDL is composed in plan.go, and everything that reads
+// the catalog is the one query of inspect.sql.
+package patch
+
+import (
+	"context"
+	"log/slog"
+)
+
+// Run handles every target of cfg to its end, in the order given, and returns a Result for each schema. It never gives
+// up half-way: what failed carries its error in Result.Err. Cancelling ctx ends it with context.Cause(ctx) as the error.
+func Run(ctx context.Context, cfg Config, log *slog.Logger) []Result {
+	var results []Result
+	for _, target := range cfg.Targets {
+		w := &worker{cfg: cfg, target: target, log: log.With("target", target.String(), "schema", target.Schema)}
+		results = append(results, w.handle(ctx))
+	}
+	return results
+}
+
+// Status is the word for where a schema, or one fix in it, stands.
+type Status string
+
+// The words of the report.
+const (
+	Patched   Status = "patched"   // every fix asked for holds
+	Pending   Status = "pending"   // no table yet
+	Unpatched Status = "unpatched" // a fix is not in place
+	Failed    Status = "failed"
+)
+
+// Result is what became of one schema of one target.
+type Result struct {
+	Target  string // host:port/database
+	Schema  string
+	Status  Status
+	Changed bool
+	Fixes   map[string]Status // by the fix's name
+	Before  State             // what was found; the zero State if nothing could be read
+	After   State             // what was verified before the commit; Before if nothing was changed
+	SQL     []string          // what a dry run would execute
+	Err     error
+}

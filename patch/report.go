@@ -1,0 +1,74 @@
+package patch
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+)
+
+// line is a Result as programs read it.
+type line struct {
+	Target    string            `json:"target"`
+	Schema    string            `json:"schema"`
+	State     Status            `json:"state"`
+	Changed   bool              `json:"changed"`
+	Fixes     map[string]Status `json:"fixes"`
+	Evolution string            `json:"evolution"` // release range, "" if unknown
+	Error     string            `json:"error"`     // "" if none
+	SQL       []string          `json:"sql,omitempty"`
+}
+
+// Report writes one line for each result, as text or as JSON.
+func Report(w io.Writer, results []Result, format string) error {
+	var b strings.Builder
+	for _, r := range results {
+		l := line{
+			Target: r.Target, Schema: r.Schema, State: r.Status, Changed: r.Changed, Fixes: r.Fixes,
+			Evolution: release(r.After.Migration), SQL: r.SQL,
+		}
+		if r.Err != nil {
+			l.Error = explain(r.Err)
+		}
+		if format == "json" {
+			text, err := json.Marshal(l)
+			if err != nil {
+				return err
+			}
+			b.Write(text)
+		} else {
+			l.text(&b)
+		}
+		b.WriteByte('\n')
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+// text writes the line for people; what it would execute stands last and unquoted, to be copied.
+func (l line) text(b *strings.Builder) {
+	fmt.Fprintf(b, "%s: %s schema=%s changed=%t", l.State, word(l.Target), word(l.Schema), l.Changed)
+	for _, f := range Fixes {
+		if s, asked := l.Fixes[f.Name]; asked {
+			fmt.Fprintf(b, " %s=%s", f.Name, s)
+		}
+	}
+	if l.Evolution != "" {
+		fmt.Fprintf(b, " evolution=%s", word(l.Evolution))
+	}
+	if l.Error != "" {
+		fmt.Fprintf(b, " error=%q", l.Error)
+	}
+	if len(l.SQL) > 0 {
+		fmt.Fprintf(b, " would run: BEGIN; %s; COMMIT;", strings.Join(l.SQL, "; "))
+	}
+}
+
+// word quotes what could be taken for more than one word.
+func word(s string) string {
+	if s == "" || slices.ContainsFunc([]rune(s), func(r rune) bool { return r <= ' ' || r == '"' || r == '=' || r == 0x7f }) {
+		return fmt.Sprintf("%q", s)
+	}
+	return s
+}
