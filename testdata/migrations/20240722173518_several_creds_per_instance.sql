@@ -1,0 +1,1 @@
+DROP INDEX "OpenaiCreds_instanceId_key";

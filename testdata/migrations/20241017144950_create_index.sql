@@ -1,0 +1,1 @@
+CREATE INDEX "Instance_createdAt_idx" ON "Instance"("createdAt");

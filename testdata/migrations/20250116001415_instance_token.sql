@@ -1,0 +1,1 @@
+ALTER TABLE "Instance" ADD COLUMN "token" VARCHAR(255);

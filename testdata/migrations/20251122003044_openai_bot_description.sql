@@ -1,0 +1,1 @@
+ALTER TABLE "OpenaiBot" ADD COLUMN "description" VARCHAR(255);
