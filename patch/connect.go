@@ -143,6 +143,8 @@ func judgeCode(err *pgconn.PgError) trouble {
 	switch {
 	case err.Code == "57P03", err.Code == "57P01", err.Code == "57P02": // starting up or recovering, shut down, crashed
 		return cheap
+	case err.Code == "55P03", err.Code == "40P01": // somebody's lock, while only looking
+		return dear
 	case err.Code == "08P01": // PgBouncer says most things under this code
 		for _, passing := range []string{"connect", "login", "shut", "timeout", "no more connections", "max_client_conn"} {
 			if strings.Contains(err.Message, passing) {

@@ -56,9 +56,9 @@ SELECT pg_catalog.json_build_object(
             'dependants', (
                 SELECT pg_catalog.json_agg(pg_catalog.pg_describe_object(d.classid, d.objid, d.objsubid))
                 FROM pg_catalog.pg_depend d
-                WHERE (d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.refobjid = ic.oid)
-                   OR (d.refclassid = 'pg_catalog.pg_constraint'::pg_catalog.regclass AND d.refobjid = con.oid
-                       AND NOT (d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.objid = ic.oid))))
+                WHERE d.deptype = 'n'
+                  AND (d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.refobjid = ic.oid
+                       OR d.refclassid = 'pg_catalog.pg_constraint'::pg_catalog.regclass AND d.refobjid = con.oid)))
             ORDER BY ic.relname)
         FROM tab JOIN pg_catalog.pg_index i ON i.indrelid = tab.oid JOIN pg_catalog.pg_class ic ON ic.oid = i.indexrelid
             LEFT JOIN pg_catalog.pg_constraint con ON con.conindid = ic.oid AND con.conrelid = tab.oid AND con.contype IN ('p', 'u', 'x')),
