@@ -69,15 +69,19 @@ func (w *worker) settle(s Status) {
 // looking is bounded by the time that there is for waiting.
 func (w *worker) attempt(ctx, waiting context.Context) error {
 	s, err := w.look(waiting)
+	if noDatabase(err) {
+		return &MissingError{what: "database " + quote(w.target.conn.Database)}
+	}
 	if err != nil {
 		return w.mourn(err)
 	}
 	w.result.Before, w.result.After = s, s
 	if s.Table == nil {
+		missing := &MissingError{what: "table " + qualified(w.target.Schema, Table), elsewhere: s.Elsewhere}
 		if s.Migrating && w.cfg.changes() {
-			return &notReadyError{"a migration is running that may create the table"}
+			return &notReadyError{"a migration is running that may create the table", missing}
 		}
-		return &MissingError{what: "table " + qualified(w.target.Schema, Table), elsewhere: s.Elsewhere}
+		return missing
 	}
 	p, err := plan(w.cfg.Want, s)
 	if err != nil {
@@ -88,9 +92,9 @@ func (w *worker) attempt(ctx, waiting context.Context) error {
 	case len(p.SQL) == 0 || !w.cfg.changes():
 		return nil
 	case s.Standby:
-		return &notReadyError{"the server is a standby, which takes no changes; waiting for its promotion"}
+		return &notReadyError{why: "the server is a standby, which takes no changes; waiting for its promotion"}
 	case s.Migrating:
-		return &notReadyError{"a migration of Evolution's is running"}
+		return &notReadyError{why: "a migration of Evolution's is running"}
 	case !s.Table.Mine:
 		return fmt.Errorf("role %s may not change table %s, which belongs to %s: connect as that role or as a superuser",
 			quote(s.Role), qualified(s.Schema, Table), quote(s.Table.Owner))
@@ -115,10 +119,6 @@ func (w *worker) look(ctx context.Context) (State, error) {
 		ctx, cancel := context.WithTimeout(ctx, w.cfg.ConnectTimeout)
 		defer cancel()
 		conn, err := connect(ctx, w.target)
-		var pgErr *pgconn.PgError
-		if errors.As(err, &pgErr) && pgErr.Code == "3D000" {
-			return State{}, &MissingError{what: "database " + quote(w.target.conn.Database)}
-		}
 		if err != nil {
 			return State{}, err
 		}
@@ -169,6 +169,13 @@ func (w *worker) change(ctx context.Context, s State, p Plan) error {
 	return err
 }
 
+// noDatabase says that the server knows no database of that name, for which PgBouncer has no code of its own.
+func noDatabase(err error) bool {
+	var pgErr *pgconn.PgError
+	return errors.As(err, &pgErr) && (pgErr.Code == "3D000" ||
+		pgErr.Code == "08P01" && strings.HasPrefix(pgErr.Message, "database ") && strings.HasSuffix(pgErr.Message, " does not exist"))
+}
+
 // busy says that somebody else held a lock: lock_not_available or deadlock_detected.
 func busy(err error) bool {
 	var pgErr *pgconn.PgError
@@ -207,7 +214,7 @@ func (w *worker) transaction(ctx context.Context, s State, p Plan) (err error) {
 	if again, err := plan(w.cfg.Want, locked); err != nil {
 		return err
 	} else if locked.Migrating || !slices.Equal(again.SQL, p.SQL) {
-		return &notReadyError{"the schema was changed by somebody else at the same moment"}
+		return &notReadyError{why: "the schema was changed by somebody else at the same moment"}
 	}
 	after, err := readState(values[len(values)-1])
 	if err != nil {

@@ -159,9 +159,13 @@ func judgeCode(err *pgconn.PgError) trouble {
 }
 
 // notReadyError is a database that answers but is not yet to be changed.
-type notReadyError struct{ why string }
+type notReadyError struct {
+	why   string
+	cause error // nil, or what it would be without the hope that waiting helps
+}
 
 func (e *notReadyError) Error() string { return e.why }
+func (e *notReadyError) Unwrap() error { return e.cause }
 
 // WaitError says that what was waited for did not come in time.
 type WaitError struct {
@@ -243,8 +247,11 @@ func explain(err error) string {
 		dns       *net.DNSError
 		untrusted *tls.CertificateVerificationError
 		dial      *net.OpError
+		wait      *WaitError
 	)
 	switch {
+	case errors.As(err, &wait):
+		return wait.Error()
 	case errors.As(err, &pgErr):
 		return fmt.Sprintf("%s (SQLSTATE %s)%s", oneLine(pgErr.Message), pgErr.Code, remedies[pgErr.Code])
 	case errors.As(err, &dns):
