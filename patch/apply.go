@@ -128,7 +128,7 @@ func (w *worker) look(ctx context.Context) (State, error) {
 	ctx, cancel := context.WithTimeout(ctx, w.cfg.ConnectTimeout)
 	defer cancel()
 	// One pipeline is one transaction, so what is set for it ends with it.
-	values, err := exchange(ctx, w.conn, w.limits(), inspect(w.target.Schema))
+	values, err := exchange(ctx, w.conn, w.limits(), inspect(w.target.Schema, true))
 	if err != nil {
 		return State{}, fmt.Errorf("inspect: %w", err)
 	}
@@ -191,13 +191,13 @@ func (w *worker) transaction(ctx context.Context, s State, p Plan) (err error) {
 		{sql: "BEGIN ISOLATION LEVEL READ COMMITTED"},
 		w.limits(),
 		{sql: "LOCK TABLE " + qualified(s.Schema, Table) + " IN ACCESS EXCLUSIVE MODE"},
-		inspect(w.target.Schema),
+		inspect(w.target.Schema, false),
 	}
 	underLock := len(statements) - 1
 	for _, sql := range p.SQL {
 		statements = append(statements, statement{sql: sql})
 	}
-	statements = append(statements, inspect(w.target.Schema))
+	statements = append(statements, inspect(w.target.Schema, false))
 	defer func() {
 		if err != nil {
 			w.rollBack()
@@ -231,6 +231,7 @@ func (w *worker) transaction(ctx context.Context, s State, p Plan) (err error) {
 	for _, sql := range p.SQL {
 		w.log.Info("done", "sql", sql)
 	}
+	after.Migration = s.Migration
 	w.result.Changed, w.result.After = true, after
 	w.record(rest)
 	return nil
@@ -257,17 +258,20 @@ func (w *worker) mourn(err error) error {
 	return err
 }
 
-// disconnect says goodbye, or leaves it to the driver's goodbye if that is under way.
+// disconnect says goodbye without waiting for the server's, which takes longer than all the rest. Where the driver has
+// given the connection up, its request to cancel what is still running gets a moment to arrive.
 func (w *worker) disconnect() {
 	if w.conn == nil {
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 200*time.Millisecond)
-	defer cancel()
-	_ = w.conn.Close(ctx)
-	select {
-	case <-w.conn.CleanupDone():
-	case <-ctx.Done():
+	if w.conn.IsClosed() {
+		select {
+		case <-w.conn.CleanupDone():
+		case <-time.After(200 * time.Millisecond):
+		}
+	} else {
+		_, _ = w.conn.Conn().Write([]byte{'X', 0, 0, 0, 4}) // Terminate
+		_ = w.conn.Conn().Close()
 	}
 	w.conn = nil
 }

@@ -4,6 +4,8 @@ import (
 	_ "embed"
 	"encoding/json"
 	"fmt"
+	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -12,13 +14,12 @@ var inspectSQL string
 
 // State is what the catalog says of one schema at one moment.
 type State struct {
-	Server    string     `json:"server"` // the server's version
-	Role      string     `json:"role"`   // who is asking
+	Role      string     `json:"role"` // who is asking
 	Standby   bool       `json:"standby"`
 	Migrating bool       `json:"migrating"` // Prisma's migration lock is held by somebody
 	Schema    string     `json:"schema"`    // as the catalog spells it, "" if there is no such schema
 	Elsewhere []string   `json:"elsewhere"` // other schemas that hold Evolution's table
-	Migration string     `json:"migration"` // the last finished migration, "" if unknown
+	Migration string     `json:"migration"` // the last finished migration, "" if unknown or not asked for
 	Table     *TableInfo `json:"table"`     // nil if there is none
 	Indexes   []Index    `json:"indexes"`   // of the table
 	Named     []Relation `json:"named"`     // whatever bears the name of one of Evolution's indexes
@@ -42,25 +43,25 @@ type Index struct {
 	Valid      bool     `json:"valid"`
 	Keys       int      `json:"keys"`       // number of key columns
 	Key        string   `json:"key"`        // the first key column, "" if it is an expression
-	Columns    []string `json:"columns"`    // every column that the definition speaks of
 	Special    bool     `json:"special"`    // partial, on an expression, part of a partitioned index, or the replica identity
+	Expression string   `json:"expression"` // what its first key column is instead of a column, "" if it is one
 	Constraint string   `json:"constraint"` // the constraint that it implements, "" if none
-	Dependants []string `json:"dependants"` // what would break without it, as PostgreSQL describes it
+	Dependants []string `json:"dependants"` // the foreign keys that need it
 }
 
 // Relation is anything that bears a name of interest.
 type Relation struct {
 	Name string `json:"name"`
-	What string `json:"what"` // as PostgreSQL describes it
+	Kind string `json:"kind"` // pg_class.relkind
 }
 
-// inspect is the statement that reads the State of a schema.
-func inspect(schema string) statement {
+// inspect is the statement that reads the State of a schema, with the migrations or without.
+func inspect(schema string, migrations bool) statement {
 	var names []string
 	for _, f := range Fixes {
 		names = append(names, f.Index)
 	}
-	return statement{sql: inspectSQL, args: []string{schema, "{" + strings.Join(names, ",") + "}"}}
+	return statement{sql: inspectSQL, args: []string{schema, "{" + strings.Join(names, ",") + "}", strconv.FormatBool(migrations)}}
 }
 
 func readState(document []byte) (State, error) {
@@ -68,5 +69,7 @@ func readState(document []byte) (State, error) {
 	if err := json.Unmarshal(document, &s); err != nil {
 		return s, fmt.Errorf("read the catalog: %w", err)
 	}
+	slices.Sort(s.Elsewhere)
+	slices.SortFunc(s.Indexes, func(a, b Index) int { return strings.Compare(a.Name, b.Name) })
 	return s, nil
 }

@@ -1,70 +1,57 @@
 -- Everything the plan needs, read in one statement and so from one snapshot: one row, one JSON document.
--- $1: the schema, as the user wrote it; $2: the names that Evolution's migrations give to the indexes of the catalogue.
-WITH ns AS (
-    SELECT oid, nspname FROM pg_catalog.pg_namespace WHERE nspname = $1::pg_catalog.name
+-- $1: the schema, as the user wrote it; $2: the names that Evolution's migrations give to the indexes of the catalogue;
+-- $3: whether to read the migrations too. Few tables and functions on purpose: in a fresh session, looking them up takes
+-- longer than all the rest.
+WITH rel AS (
+    SELECT c.oid, n.nspname, n.nspname = $1::pg_catalog.name AS here, c.relname, c.relkind, c.relowner, c.relispartition
+    FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+    WHERE c.relname = 'OpenaiCreds' OR c.relname = '_prisma_migrations' OR c.relname = ANY ($2::pg_catalog.name[])
 ), tab AS (
-    SELECT c.oid, c.relkind, c.relowner, c.relispartition
-    FROM pg_catalog.pg_class c JOIN ns ON c.relnamespace = ns.oid
-    WHERE c.relname = 'OpenaiCreds' AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
-), mig AS (
-    SELECT c.oid
-    FROM pg_catalog.pg_class c JOIN ns ON c.relnamespace = ns.oid
-    WHERE c.relname = '_prisma_migrations' AND c.relkind = 'r'
-      AND 3 = (SELECT pg_catalog.count(*) FROM pg_catalog.pg_attribute a
-               WHERE a.attrelid = c.oid AND a.attname IN ('migration_name', 'finished_at', 'rolled_back_at'))
+    SELECT oid, nspname, relkind, relowner, relispartition FROM rel
+    WHERE here AND relname = 'OpenaiCreds' AND relkind IN ('r', 'p', 'v', 'm', 'f')
+), att AS (
+    SELECT a.attrelid, a.attnum, a.attname FROM pg_catalog.pg_attribute a
+    WHERE a.attrelid = (SELECT oid FROM tab) AND a.attnum > 0 AND NOT a.attisdropped
+), idx AS (
+    SELECT i.indexrelid, i.indisunique, i.indisprimary, i.indisvalid, i.indnkeyatts, i.indkey[0] AS key, i.indexprs, c.relname,
+        i.indpred IS NOT NULL OR i.indexprs IS NOT NULL OR i.indisreplident OR c.relispartition AS special
+    FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid
+    WHERE i.indrelid = (SELECT oid FROM tab)
+), con AS (
+    SELECT conname, contype, conindid, conrelid FROM pg_catalog.pg_constraint WHERE conindid IN (SELECT indexrelid FROM idx)
 )
 SELECT pg_catalog.json_build_object(
-    'server', pg_catalog.current_setting('server_version'),
     'role', current_user,
     'standby', pg_catalog.pg_is_in_recovery(),
     'migrating', EXISTS (
         SELECT FROM pg_catalog.pg_locks
         WHERE locktype = 'advisory' AND classid = 0 AND objid = 72707369 AND objsubid = 1 AND granted
           AND database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database())),
-    'schema', (SELECT nspname FROM ns),
-    'elsewhere', (
-        SELECT pg_catalog.json_agg(n.nspname ORDER BY n.nspname)
-        FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-        WHERE c.relname = 'OpenaiCreds' AND c.relkind IN ('r', 'p') AND n.nspname <> $1::pg_catalog.name),
-    -- query_to_xml runs a statement only where the CASE reaches it: the table need not exist, nor be readable.
+    'schema', (SELECT nspname FROM tab),
+    'elsewhere', (SELECT pg_catalog.json_agg(nspname) FROM rel WHERE NOT here AND relname = 'OpenaiCreds' AND relkind IN ('r', 'p')),
+    -- query_to_xml runs its statement only where the CASE reaches it: the table need not exist, nor be readable.
     'migration', (
-        SELECT CASE WHEN pg_catalog.has_schema_privilege(ns.oid, 'USAGE') AND pg_catalog.has_table_privilege(mig.oid, 'SELECT')
+        SELECT CASE WHEN $3::pg_catalog.bool AND pg_catalog.has_table_privilege(oid, 'SELECT') AND pg_catalog.has_schema_privilege(nspname, 'USAGE')
+            AND 3 = (SELECT pg_catalog.count(*) FROM pg_catalog.pg_attribute
+                     WHERE attrelid = oid AND attname IN ('migration_name', 'finished_at', 'rolled_back_at'))
             THEN pg_catalog.substring(pg_catalog.query_to_xml(pg_catalog.format(
                 'SELECT max(migration_name COLLATE "C") AS m FROM %I._prisma_migrations WHERE finished_at IS NOT NULL AND rolled_back_at IS NULL',
-                ns.nspname), false, false, '')::pg_catalog.text, '<m>([^<]*)</m>') END
-        FROM ns, mig),
+                nspname), false, false, '')::pg_catalog.text, '<m>([^<]*)</m>') END
+        FROM rel WHERE here AND relname = '_prisma_migrations' AND relkind = 'r'),
     'table', (
         SELECT pg_catalog.json_build_object(
-            'kind', tab.relkind, 'partition', tab.relispartition, 'owner', pg_catalog.pg_get_userbyid(tab.relowner),
-            'mine', pg_catalog.pg_has_role(current_user, tab.relowner, 'USAGE'),
-            'columns', (SELECT pg_catalog.json_agg(attname ORDER BY attnum) FROM pg_catalog.pg_attribute
-                        WHERE attrelid = tab.oid AND attnum > 0 AND NOT attisdropped))
+            'kind', relkind, 'partition', relispartition, 'owner', pg_catalog.pg_get_userbyid(relowner),
+            'mine', pg_catalog.pg_has_role(relowner, 'USAGE'), 'columns', (SELECT pg_catalog.json_agg(attname) FROM att))
         FROM tab),
     'indexes', (
         SELECT pg_catalog.json_agg(pg_catalog.json_build_object(
-            'name', ic.relname, 'definition', pg_catalog.pg_get_indexdef(ic.oid),
-            'unique', i.indisunique, 'primary', i.indisprimary, 'valid', i.indisvalid, 'keys', i.indnkeyatts,
-            'key', (SELECT a.attname FROM pg_catalog.pg_attribute a WHERE a.attrelid = tab.oid AND a.attnum = i.indkey[0]),
-            'columns', (SELECT pg_catalog.json_agg(a.attname ORDER BY a.attnum) FROM pg_catalog.pg_attribute a
-                        WHERE a.attrelid = tab.oid AND a.attnum > 0 AND (a.attnum = ANY (i.indkey) OR EXISTS (
-                            SELECT FROM pg_catalog.pg_depend d
-                            WHERE d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.objid = ic.oid
-                              AND d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.refobjid = tab.oid
-                              AND d.refobjsubid = a.attnum))),
-            'special', i.indpred IS NOT NULL OR i.indexprs IS NOT NULL OR i.indisreplident OR ic.relispartition,
-            'constraint', con.conname,
-            'dependants', (
-                SELECT pg_catalog.json_agg(pg_catalog.pg_describe_object(d.classid, d.objid, d.objsubid))
-                FROM pg_catalog.pg_depend d
-                WHERE d.deptype = 'n'
-                  AND (d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.refobjid = ic.oid
-                       OR d.refclassid = 'pg_catalog.pg_constraint'::pg_catalog.regclass AND d.refobjid = con.oid)))
-            ORDER BY ic.relname)
-        FROM tab JOIN pg_catalog.pg_index i ON i.indrelid = tab.oid JOIN pg_catalog.pg_class ic ON ic.oid = i.indexrelid
-            LEFT JOIN pg_catalog.pg_constraint con ON con.conindid = ic.oid AND con.conrelid = tab.oid AND con.contype IN ('p', 'u', 'x')),
-    'named', (
-        SELECT pg_catalog.json_agg(pg_catalog.json_build_object(
-            'name', c.relname, 'what', pg_catalog.pg_describe_object('pg_catalog.pg_class'::pg_catalog.regclass, c.oid, 0)))
-        FROM pg_catalog.pg_class c JOIN ns ON c.relnamespace = ns.oid
-        WHERE c.relname = ANY ($2::pg_catalog.name[]))
+            'name', relname, 'definition', pg_catalog.pg_get_indexdef(indexrelid),
+            'unique', indisunique, 'primary', indisprimary, 'valid', indisvalid, 'keys', indnkeyatts, 'special', special,
+            'key', (SELECT attname FROM att WHERE attnum = idx.key),
+            'expression', CASE WHEN indexprs IS NOT NULL THEN pg_catalog.pg_get_indexdef(indexrelid, 1, false) END,
+            'constraint', (SELECT conname FROM con WHERE conindid = indexrelid AND contype IN ('p', 'u', 'x')),
+            'dependants', (SELECT pg_catalog.json_agg(pg_catalog.format('foreign key %I of table %s', conname, conrelid::pg_catalog.regclass))
+                           FROM con WHERE conindid = indexrelid AND contype = 'f')))
+        FROM idx),
+    'named', (SELECT pg_catalog.json_agg(pg_catalog.json_build_object('name', relname, 'kind', relkind)) FROM rel WHERE here AND relname = ANY ($2))
 )::pg_catalog.text

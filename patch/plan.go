@@ -27,12 +27,17 @@ func plan(want []Fix, s State) (Plan, error) {
 	return p, nil
 }
 
+// kinds spells out pg_class.relkind (PostgreSQL documentation, system catalog pg_class).
+var kinds = map[string]string{
+	"r": "table", "i": "index", "S": "sequence", "v": "view", "m": "materialized view", "c": "composite type",
+	"f": "foreign table", "p": "partitioned table", "I": "partitioned index",
+}
+
 // known refuses a table that is none of Evolution's making.
 func known(s State) error {
-	kinds := map[string]string{"p": "a partitioned table", "v": "a view", "m": "a materialized view", "f": "a foreign table"}
-	switch what := kinds[s.Table.Kind]; {
-	case what != "":
-		return refuse("%s is %s, which Evolution never creates", qualified(s.Schema, Table), what)
+	switch {
+	case s.Table.Kind != "r":
+		return refuse("%s is a %s, which Evolution never creates", qualified(s.Schema, Table), kinds[s.Table.Kind])
 	case s.Table.Partition:
 		return refuse("%s is a partition of another table, which Evolution never creates", qualified(s.Schema, Table))
 	}
@@ -46,7 +51,7 @@ func (p *Plan) dropUnique(f Fix, s State) error {
 		return refuse("%s has no column %s", table, quote(f.Column))
 	}
 	for _, x := range s.Indexes {
-		covers := x.Keys == 1 && (x.Key == f.Column || x.Key == "" && slices.Contains(x.Columns, f.Column))
+		covers := x.Keys == 1 && (x.Key == f.Column || x.Key == "" && mentions(x.Expression, f.Column))
 		switch {
 		case x.Primary && covers:
 			return refuse("%s is the primary key of %s", quote(x.Name), table)
@@ -67,10 +72,16 @@ func (p *Plan) dropUnique(f Fix, s State) error {
 	}
 	for _, r := range s.Named {
 		if r.Name == f.Index && !slices.ContainsFunc(s.Indexes, func(x Index) bool { return x.Name == r.Name }) {
-			return refuse("%s exists, but it is not an index of %s: it is %s", qualified(s.Schema, r.Name), table, r.What)
+			return refuse("%s exists, but as a different thing than an index of %s: a %s", qualified(s.Schema, r.Name), table, kinds[r.Kind])
 		}
 	}
 	return nil
+}
+
+// mentions finds a column in an expression as PostgreSQL prints it.
+func mentions(expression, column string) bool {
+	words := strings.FieldsFunc(expression, func(r rune) bool { return strings.ContainsRune(` "().,:[]`, r) })
+	return slices.Contains(words, column)
 }
 
 func (p *Plan) add(f Fix, found, format string, identifiers ...any) {

@@ -2,6 +2,7 @@ package patch
 
 import (
 	"crypto/tls"
+	"crypto/x509"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -15,7 +16,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/jackc/pgx/v5/pgconn"
-	_ "golang.org/x/crypto/x509roots/fallback" // the image has no CA bundle
+	"golang.org/x/crypto/x509roots/fallback/bundle"
 	"software.sslmate.com/src/go-pkcs12"
 )
 
@@ -32,7 +33,11 @@ func (t Target) String() string {
 	if database == "" {
 		database = t.conn.User // what the server makes of it
 	}
-	return net.JoinHostPort(t.conn.Host, strconv.Itoa(int(t.conn.Port))) + "/" + database
+	port := strconv.Itoa(int(t.conn.Port))
+	if strings.HasPrefix(t.conn.Host, "/") {
+		return t.conn.Host + ":" + port + "/" + database // a socket's directory, colons and all
+	}
+	return net.JoinHostPort(t.conn.Host, port) + "/" + database
 }
 
 // settings are a connection in libpq's words.
@@ -226,6 +231,11 @@ func (s settings) target(schema string) (Target, error) {
 	if s.options != "" {
 		conn.RuntimeParams["options"] = s.options
 	}
+	if s.sslrootcert == "" && strings.HasPrefix(s.sslmode, "verify") {
+		if err := useRoots(conn); err != nil {
+			return Target{}, err
+		}
+	}
 	if s.identity != "" && conn.TLSConfig != nil {
 		if err := useIdentity(conn.TLSConfig, s.identity, s.sslpassword); err != nil {
 			return Target{}, fmt.Errorf("sslidentity: %w", err)
@@ -240,6 +250,33 @@ func (s settings) target(schema string) (Target, error) {
 		conn.AfterNetConnect = t.askForTLS
 	}
 	return t, nil
+}
+
+// useRoots trusts the machine's CAs or, in an image that has none, those of Mozilla that are compiled in. Only here, as
+// reading them takes longer than all the rest of the program.
+func useRoots(conn *pgconn.Config) error {
+	roots, err := x509.SystemCertPool()
+	if err != nil || roots.Equal(x509.NewCertPool()) {
+		roots = x509.NewCertPool()
+		for root := range bundle.Roots() {
+			certificate, err := x509.ParseCertificate(root.Certificate)
+			if err != nil {
+				return err
+			}
+			if root.Constraint == nil {
+				roots.AddCert(certificate)
+			} else {
+				roots.AddCertWithConstraint(certificate, root.Constraint)
+			}
+		}
+	}
+	if conn.TLSConfig != nil { // no socket
+		conn.TLSConfig.RootCAs = roots
+	}
+	for _, f := range conn.Fallbacks {
+		f.TLSConfig.RootCAs = roots
+	}
+	return nil
 }
 
 // useIdentity adds the client certificate of a PKCS#12 file.

@@ -1,0 +1,41 @@
+# `make demo` and `make test` do all of their own set-up. `make help` lists the rest.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+IMAGE ?= evolution-openai-patch
+TEST_PACKAGES = pgbouncer:/usr/sbin/pgbouncer
+
+.PHONY: help build demo test lint image e2e bench fuzz
+
+help: ## this list
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
+
+build: ## the binary, as the image has it (no inlining: 0.5 MB smaller, no slower here)
+	CGO_ENABLED=0 go build -trimpath -gcflags=all=-l -ldflags "-s -w -X main.version=$(VERSION)" -o bin/evolution-openai-patch .
+
+demo: build ## the main job on a throw-away PostgreSQL, told as a story
+	@scripts/demo.sh bin/evolution-openai-patch
+
+test: ## every test against a real PostgreSQL, which is installed through apt where it is missing
+	@PG_BINDIR=$$(scripts/postgres.sh $(TEST_PACKAGES)) && export PG_BINDIR && $$PG_BINDIR/postgres --version && go test -race -timeout 30m ./...
+
+bench: ## wall time, memory and noticing a server, measured against psql in the same run
+	@PG_BINDIR=$$(scripts/postgres.sh $(TEST_PACKAGES)) && export PG_BINDIR && go test -run '^$$' -bench . -benchtime 1x -timeout 30m .
+
+fuzz: ## the parsers, for longer than the seeds
+	go test -run '^$$' -fuzz FuzzURI -fuzztime 2m ./patch
+	go test -run '^$$' -fuzz FuzzQuote -fuzztime 30s ./patch
+
+lint: ## everything that can be said without running it
+	@test -z "$$(go run mvdan.cc/gofumpt@v0.12.0 -l . | tee /dev/stderr)"
+	go vet ./... && go vet -tags e2e ./...
+	go run honnef.co/go/tools/cmd/staticcheck@v0.8.2 ./... && go run honnef.co/go/tools/cmd/staticcheck@v0.8.2 -tags e2e ./...
+	go run github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
+	shellcheck scripts/*.sh .ci/run .ci/*.sh
+	yamllint -s -d '{extends: default, rules: {line-length: disable, document-start: disable, truthy: {check-keys: false}}}' .github compose.example.yml deploy
+
+image: ## the Docker image
+	DOCKER_BUILDKIT=1 docker build --build-arg VERSION=$(VERSION) -t $(IMAGE) .
+
+e2e: ## the image, the compose example and deploy/ on a real Docker engine
+	go test -tags e2e -run '^TestE2E' -timeout 60m -v .

@@ -1,0 +1,164 @@
+package patch
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+	"testing"
+	"unicode/utf8"
+
+	"github.com/nlnwa/whatwg-url/url"
+)
+
+func sprintf(format string, args ...any) string { return fmt.Sprintf(format, args...) }
+
+func TestURI(t *testing.T) {
+	type want struct{ user, password, target, schema string }
+	for uri, w := range map[string]want{
+		"postgresql://postgres:SENHA@postgres:5432/evolution":                                                {"postgres", "SENHA", "postgres:5432/evolution", "public"},
+		"postgresql://user:pass@postgres:5432/evolution_db?schema=evolution_api":                             {"user", "pass", "postgres:5432/evolution_db", "evolution_api"},
+		"postgresql://postgres:pass@postgres_postgres:5432/evolution?schema=public&sslmode=disable":          {"postgres", "pass", "postgres_postgres:5432/evolution", "public"},
+		"postgresql://postgres.ref:pass@pooler.example.com:5432/postgres?connection_limit=2&pool_timeout=30": {"postgres.ref", "pass", "pooler.example.com:5432/postgres", "public"},
+		"postgresql://user:pass@pgbouncer:5432/evolution_db?pgbouncer=true&schema=evolution_api":             {"user", "pass", "pgbouncer:5432/evolution_db", "evolution_api"},
+		"postgresql://postgres:Abc123.@&*(@db.example.com:5432/postgres?schema=evolution_api":                {"postgres", "Abc123.@&*(", "db.example.com:5432/postgres", "evolution_api"},
+		"postgresql://user:pass@localhost/evolution?host=/cloudsql/project:region:instance":                  {"user", "pass", "/cloudsql/project:region:instance:5432/evolution", "public"},
+		"postgres://u:p%40%2F%3a@h":                        {"u", "p@/:", "h:5432/postgres", "public"},
+		"POSTGRESQL://u:100%@h:6432/d":                     {"u", "100%", "h:6432/d", "public"},
+		"postgresql://u:a:b@h/d/more":                      {"u", "a:b", "h:5432/d", "public"},
+		"postgresql://u@h/":                                {"u", "", "h:5432/u", "public"},
+		"postgresql://u:p@[2001:db8::1]:5433/d":            {"u", "p", "[2001:db8::1]:5433/d", "public"},
+		"postgresql://u:p@h:/d?schema=a&schema=b+c%22":     {"u", "p", "h:5432/d", `b c"`},
+		"postgresql://u:p@h/d?host=other&sslpassword=p@ss": {"u", "p", "other:5432/d", "public"},
+		"postgresql://u:p@h/d%20e#fragment":                {"u", "p", "h:5432/d%20e", "public"},
+	} {
+		s, schema, err := parseURI(uri)
+		if err != nil {
+			t.Errorf("%s: %v", uri, err)
+			continue
+		}
+		target, err := s.target(schema)
+		if err != nil {
+			t.Errorf("%s: %v", uri, err)
+			continue
+		}
+		if got := (want{target.conn.User, target.conn.Password, target.String(), target.Schema}); got != w {
+			t.Errorf("%s:\n got %+v\nwant %+v", uri, got, w)
+		}
+		for name := range target.conn.RuntimeParams {
+			if name != "application_name" && name != "client_encoding" {
+				t.Errorf("%s: %s would reach the server", uri, name)
+			}
+		}
+	}
+}
+
+func TestURIErrors(t *testing.T) {
+	for uri, says := range map[string]string{
+		"":                                      "does not begin with",
+		"h/d":                                   "does not begin with",
+		"mysql://u:p@h/d":                       "does not begin with",
+		"prisma://u:p@h/d":                      "does not begin with",
+		"host=h user=u":                         "does not begin with",
+		"postgresql:/u:p@h/d":                   "does not begin with",
+		"postgresql://h/d":                      "names no user",
+		"postgresql://:p@h/d":                   "names no user",
+		"postgresql://u:p@/d":                   "names no host",
+		"postgresql://u:p@:5432/d":              "names no host",
+		"postgresql://u:p@h:port/d":             "port",
+		"postgresql://u:p@h:0/d":                "port",
+		"postgresql://u:p@h:65536/d":            "port",
+		"postgresql://u:p@h:+1/d":               "port",
+		"postgresql://u:p@[::1/d":               "IPv6",
+		"postgresql://u:p@[fe80::1%25eth0]/d":   "IPv6",
+		"postgresql://u:p@h<>/d":                "no host name has",
+		"postgresql://u:Sup3r/Secret@h/d":       "write / as %2F",
+		"postgresql://u:12/Secret@h/d":          "write / as %2F",
+		"postgresql://u:12?Secret@h/d?schema=a": "write / as %2F",
+		"postgresql://u:12#Secret@h/d":          "write / as %2F",
+		"postgresql://u:a@12/Secret@h/d":        "write / as %2F",
+		"postgresql://u:p\x00@h/d":              "control character",
+		"postgresql://u:p\xff@h/d":              "not UTF-8",
+		"postgresql://u:p%00@h/d":               "NUL",
+		"postgresql://u:p@h/d?schema=a%00b":     "NUL",
+		"postgresql://u:p@h/d?schema=":          "schema is empty",
+		"postgresql://u:p@h/../d":               "dot segment",
+		"postgresql://u:p@h/d?sslidentity=/x":   "sslidentity",
+	} {
+		s, schema, err := parseURI(uri)
+		if err == nil {
+			_, err = s.target(schema)
+		}
+		if err == nil || !strings.Contains(err.Error(), says) {
+			t.Errorf("%q: %v, want %q", uri, err, says)
+			continue
+		}
+		if strings.Contains(err.Error(), "Secret") {
+			t.Errorf("%q: a secret in %v", uri, err)
+		}
+	}
+}
+
+// FuzzURI holds the parser against an independent one of the same standard. Where both take a string, they must agree;
+// what only we refuse must be one of the refusals that we chose.
+func FuzzURI(f *testing.F) {
+	for _, seed := range []string{
+		"postgresql://u:p@h:5432/d?schema=s", "postgres://u:Abc123.@&*(@db.example.com:5432/postgres?schema=a&b=c", "postgresql://u:%@h/d", "postgresql://u@[::1]/d",
+		"postgresql://u:p@h/d?host=/a%20b+c&schema=x%", "postgresql://u:\u00e9@h/d", "postgresql://u:p@h/a/b#c", "postgresql://u:p@h:/", "postgresql://a:b:c@h%41?x",
+	} {
+		f.Add(seed)
+	}
+	chosen := []string{"names no user", "control character", "ends early", "dot segment", "no host name has", "schema is empty", "port is no number", "does not begin with"}
+	f.Fuzz(func(t *testing.T, uri string) {
+		if !utf8.ValidString(uri) || strings.TrimSpace(uri) != uri {
+			return
+		}
+		got, schema, err := parseURI(uri)
+		ref, refErr := url.Parse(uri)
+		if refErr != nil || ref.Protocol() != "postgresql:" && ref.Protocol() != "postgres:" {
+			if err == nil {
+				t.Errorf("we take %q as %+v, the standard says %v", uri, got, refErr)
+			}
+			return
+		}
+		if err != nil {
+			for _, c := range chosen {
+				if strings.Contains(err.Error(), c) {
+					return
+				}
+			}
+			t.Errorf("we refuse %q: %v", uri, err)
+			return
+		}
+		want := settings{user: percentDecode(ref.Username()), password: percentDecode(ref.Password()), host: ref.Hostname(), port: ref.Port()}
+		if want.port == "" {
+			want.port = "5432"
+		}
+		refSchema := "public"
+		params := ref.SearchParams()
+		if params.Has("schema") {
+			values := params.GetAll("schema")
+			refSchema = strings.ToValidUTF8(values[len(values)-1], "\uFFFD")
+		}
+		if values := params.GetAll("host"); len(values) > 0 && values[len(values)-1] != "" {
+			want.host = strings.ToValidUTF8(values[len(values)-1], "\uFFFD")
+		}
+		if a, err := netip.ParseAddr(strings.Trim(want.host, "[]")); err == nil {
+			want.host = a.String()
+			if b, err := netip.ParseAddr(got.host); err == nil {
+				got.host = b.String()
+			}
+		}
+		got.port, want.port = strings.TrimLeft(got.port, "0"), strings.TrimLeft(want.port, "0")
+		want.database, _, _ = strings.Cut(strings.TrimPrefix(ref.Pathname(), "/"), "/")
+		if want.database = percentDecode(want.database); ref.Pathname() == "" {
+			want.database = "postgres"
+		}
+		if database := percentDecode(got.database); database != want.database {
+			t.Errorf("%q: database %q, want %q", uri, database, want.database)
+		}
+		if got.user != want.user || got.password != want.password || got.host != want.host || got.port != want.port || schema != refSchema {
+			t.Errorf("%q:\n got %q %q %q %q %q\nwant %q %q %q %q %q", uri, got.user, got.password, got.host, got.port, schema,
+				want.user, want.password, want.host, want.port, refSchema)
+		}
+	})
+}

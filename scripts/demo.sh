@@ -1,0 +1,57 @@
+#!/bin/bash
+# The main job, for real: two instances, one key, refused before the patch and taken after it. Leaves nothing behind.
+set -euo pipefail
+program=${1:?usage: demo.sh PROGRAM}
+bin=$(scripts/postgres.sh)
+dir=$(mktemp -d /tmp/demo.XXXXXX)
+
+# PostgreSQL refuses to run as root.
+as() { if [ "$(id -u)" = 0 ]; then setpriv --reuid=nobody --regid=nogroup --clear-groups env LC_ALL=C "$@"; else env LC_ALL=C "$@"; fi; }
+[ "$(id -u)" != 0 ] || chown nobody "$dir"
+trap 'as "$bin/pg_ctl" -D "$dir/data" -m immediate -s stop 2>/dev/null || true; rm -rf "$dir"' EXIT
+
+say() { printf '\n\033[1m%s\033[0m\n' "$*"; }
+key=sk-proj-one-key-for-all
+export PGPASSWORD=demo PGUSER=postgres PGDATABASE=postgres PGHOST=$dir PGPORT=54329 PGOPTIONS='-c search_path=evolution_api -c client_min_messages=warning'
+sql() { "$bin/psql" --no-psqlrc -qAt -v ON_ERROR_STOP=1 "$@"; }
+
+# What POST /openai/creds/{instance} sends: Evolution 2.3 asks first, every release then inserts.
+register() {
+    echo "instance $1 registers $key"
+    if [ -n "$(sql -c "SELECT id FROM \"OpenaiCreds\" WHERE \"apiKey\" = '$key' LIMIT 1")" ]; then
+        echo '  refused by Evolution: This API key is already registered'
+    elif error=$(sql -c "INSERT INTO \"OpenaiCreds\"(id, name, \"apiKey\", \"updatedAt\", \"instanceId\")
+            VALUES ('credential-$1', 'key of $1', '$key', now(), '$1')" 2>&1); then
+        echo '  taken'
+    else
+        echo "  refused by PostgreSQL: $(head -n 1 <<<"$error")"
+    fi
+}
+
+say "1. A throw-away PostgreSQL, with the tables of an Evolution API in schema evolution_api"
+echo demo >"$dir/password" && as "$bin/initdb" -D "$dir/data" -U postgres -A scram-sha-256 --pwfile="$dir/password" -N >/dev/null
+as "$bin/pg_ctl" -D "$dir/data" -s -w -l "$dir/log" -o "-p $PGPORT -k $dir -c listen_addresses=localhost -c fsync=off" start
+sql -c 'CREATE SCHEMA evolution_api'
+for migration in testdata/migrations/*.sql; do
+    [[ $migration > testdata/migrations/20250116001415_z ]] || sql -1 -f "$migration"
+done
+sql -c "INSERT INTO \"Instance\"(id, name) VALUES ('sales', 'sales'), ('support', 'support')"
+echo "two instances: sales and support"
+
+say "2. Both are to use the same OpenAI key"
+register sales
+register support
+
+say "3. The program, with the connection string that Evolution has"
+export DATABASE_CONNECTION_URI="postgresql://postgres:demo@localhost:$PGPORT/postgres?schema=evolution_api"
+echo "DATABASE_CONNECTION_URI=$DATABASE_CONNECTION_URI"
+"$program"
+echo "exit status $?"
+
+say "4. Now the second instance has it too"
+register support
+
+say "5. Once more changes nothing"
+PATCH_LOG_LEVEL=error "$program"
+
+say "Done. The server is stopped and everything it wrote is removed."
