@@ -222,8 +222,10 @@ func TestPassingTroubles(t *testing.T) {
 		"silent, maybe":  {strings.ReplaceAll(uriFor("u", nobody.Addr().String(), "x", ""), "sslmode=disable", ""), "the server does not answer"},
 		"no socket":      {uriFor("u", "localhost", "x", "") + "&host=" + t.TempDir(), "no such file"},
 		"closes at once": {uriFor("u", listen(t, func(c net.Conn) { c.Close() }), "x", ""), "the server closed the connection"},
-		"too many clients": {uriFor("u", listen(t, answer("SFATAL\x00C53300\x00Msorry, too many clients already\x00\x00")), "x", ""),
-			"sorry, too many clients already (SQLSTATE 53300)"},
+		"too many clients": {
+			uriFor("u", listen(t, answer("SFATAL\x00C53300\x00Msorry, too many clients already\x00\x00")), "x", ""),
+			"sorry, too many clients already (SQLSTATE 53300)",
+		},
 		"starting up": {uriFor("u", listen(t, answer("SFATAL\x00C57P03\x00Mthe database system is starting up\x00\x00")), "x", ""), "starting up"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -38,8 +38,10 @@ func TestConfigErrors(t *testing.T) {
 		"libpq, no sslmode": {[]string{"PGHOST=h", "PGUSER=u", "PGSSLMODE=ture"}, []string{"PGHOST: sslmode is invalid"}},
 		"all at once": {
 			[]string{"PATCH_ACTION=aply", "PATCH_LOG_FORMAT=xml", "PATCH_DRY_RUN=" + secret, "PATCH_LOCK_RETRY=" + secret, "PATCH_ON_EROR=x", "DATABASE_PROVIDER=" + secret},
-			[]string{"PATCH_ON_EROR: no such", "PATCH_LOCK_RETRY: is not a duration", "PATCH_DRY_RUN: is neither", "DATABASE_PROVIDER: is not one",
-				"PATCH_ACTION: is not one of", "PATCH_LOG_FORMAT: is not one of text, json", "DATABASE_CONNECTION_URI: is not set"},
+			[]string{
+				"PATCH_ON_EROR: no such", "PATCH_LOCK_RETRY: is not a duration", "PATCH_DRY_RUN: is neither", "DATABASE_PROVIDER: is not one",
+				"PATCH_ACTION: is not one of", "PATCH_LOG_FORMAT: is not one of text, json", "DATABASE_CONNECTION_URI: is not set",
+			},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -211,9 +211,17 @@ func (s settings) target(schema string) (Target, error) {
 	}
 	var words strings.Builder
 	for _, w := range [][2]string{
-		{"host", s.host}, {"port", s.port}, {"user", s.user}, {"dbname", s.database}, {"sslmode", s.sslmode}, {"sslrootcert", s.sslrootcert},
-		{"sslcert", s.sslcert}, {"sslkey", s.sslkey}, {"sslpassword", s.sslpassword},
-		{"passfile", s.passfile}, {"channel_binding", s.channelBinding},
+		{"host", s.host},
+		{"port", s.port},
+		{"user", s.user},
+		{"dbname", s.database},
+		{"sslmode", s.sslmode},
+		{"sslrootcert", s.sslrootcert},
+		{"sslcert", s.sslcert},
+		{"sslkey", s.sslkey},
+		{"sslpassword", s.sslpassword},
+		{"passfile", s.passfile},
+		{"channel_binding", s.channelBinding},
 	} {
 		fmt.Fprintf(&words, "%s='%s' ", w[0], strings.NewReplacer(`\`, `\\`, `'`, `\'`).Replace(w[1]))
 	}
