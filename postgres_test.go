@@ -283,7 +283,12 @@ func (s *server) connect(t *testing.T, name string) *pgx.Conn {
 
 func connectTo(t *testing.T, uri string) *pgx.Conn {
 	t.Helper()
-	c, err := pgx.Connect(context.Background(), uri)
+	config, err := pgx.ParseConfig(uri)
+	if err != nil {
+		t.Fatal(err)
+	}
+	config.DefaultQueryExecMode = pgx.QueryExecModeExec // no cached plans, which a migration would spoil
+	c, err := pgx.ConnectConfig(context.Background(), config)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -21,6 +21,7 @@ type worker struct {
 	log    *slog.Logger
 	conn   *pgconn.PgConn // nil: not connected
 	losses int            // connections lost after they had been had
+	backup string         // the file written, "" if none
 	result Result
 }
 
@@ -51,9 +52,13 @@ func (w *worker) handle(ctx context.Context) Result {
 
 // advise warns of what the fixes asked for cannot do.
 func (w *worker) advise() {
-	if w.result.After.Migration >= firstChecking {
-		w.log.Warn("dropping the index is not enough here: from Evolution 2.3.0 on the application itself refuses a key that another instance has",
-			"evolution", release(w.result.After.Migration))
+	s := w.result.After
+	if s.Migration >= firstChecking && !w.cfg.pads() {
+		w.log.Warn("dropping the index is not enough here: from Evolution 2.3.0 on the application itself refuses a key that another instance has; set PATCH_FIXES=apikey-index,apikey-check",
+			"evolution", release(s.Migration))
+	}
+	if s.Keys != nil && s.Keys.Full > 0 && w.cfg.Action != "revert" {
+		w.log.Warn("keys that fill their column cannot take the space, so Evolution goes on refusing them to a second instance", "keys", s.Keys.Full)
 	}
 }
 
@@ -83,11 +88,14 @@ func (w *worker) attempt(ctx, waiting context.Context) error {
 		}
 		return missing
 	}
-	p, err := plan(w.cfg.Want, s)
+	p, err := plan(w.cfg.wish(), s)
 	if err != nil {
 		return err
 	}
-	w.record(p)
+	w.record(s)
+	if w.cfg.DryRun {
+		w.result.SQL = p.SQL
+	}
 	switch {
 	case len(p.SQL) == 0 || !w.cfg.changes():
 		return nil
@@ -99,18 +107,22 @@ func (w *worker) attempt(ctx, waiting context.Context) error {
 		return fmt.Errorf("role %s may not change table %s, which belongs to %s: connect as that role or as a superuser",
 			quote(s.Role), qualified(s.Schema, Table), quote(s.Table.Owner))
 	}
+	if err := w.backUp(ctx, s, p); err != nil {
+		return w.mourn(err)
+	}
 	return w.mourn(w.change(ctx, s, p))
 }
 
-// record writes down what the plan found: for status and dry run that is the result, else it is corrected by change.
-func (w *worker) record(p Plan) {
+// record writes down where the fixes stand, whatever the goal is.
+func (w *worker) record(s State) {
+	p, _ := plan(wish{fixes: w.cfg.Want, keepNames: w.cfg.KeepNames}, s) // what is refused was refused before
 	w.settle(Patched)
-	for fix := range p.Open {
-		w.result.Status, w.result.Fixes[fix] = Unpatched, Unpatched
+	for _, f := range w.cfg.Want {
+		if p.Open[f.Name] {
+			w.result.Status, w.result.Fixes[f.Name] = Unpatched, Unpatched
+		}
 	}
-	if w.cfg.DryRun {
-		w.result.SQL = p.SQL
-	}
+	w.result.Found = p.Found
 }
 
 // look reads the State, over a connection that it makes if there is none.
@@ -128,11 +140,16 @@ func (w *worker) look(ctx context.Context) (State, error) {
 	ctx, cancel := context.WithTimeout(ctx, w.cfg.ConnectTimeout)
 	defer cancel()
 	// One pipeline is one transaction, so what is set for it ends with it.
-	values, err := exchange(ctx, w.conn, w.limits(), inspect(w.target.Schema, true))
+	values, err := exchange(ctx, w.conn, w.limits(), w.inspect(true))
 	if err != nil {
 		return State{}, fmt.Errorf("inspect: %w", err)
 	}
 	return readState(values[1])
+}
+
+// inspect is the statement that reads what this worker's plan is made from.
+func (w *worker) inspect(migrations bool) statement {
+	return inspect(w.target.Schema, migrations, w.cfg.pads())
 }
 
 // limits bounds what a transaction of ours can do to others, and makes names mean what they say.
@@ -162,6 +179,10 @@ func (w *worker) change(ctx context.Context, s State, p Plan) error {
 	}, backoff.WithContext(retry, ctx), func(err error, _ time.Duration) {
 		w.log.Debug("the table is in use, trying again", "reason", explain(err))
 	})
+	var pgErr *pgconn.PgError
+	if errors.As(err, &pgErr) && pgErr.Code == "23505" {
+		return w.duplicates(ctx, s)
+	}
 	if busy(err) {
 		return fmt.Errorf("lock: %s stayed in use for PATCH_LOCK_RETRY=%s: %s; look for long transactions in pg_stat_activity",
 			qualified(s.Schema, Table), w.cfg.LockRetry, explain(err))
@@ -182,22 +203,25 @@ func busy(err error) bool {
 	return errors.As(err, &pgErr) && (pgErr.Code == "55P03" || pgErr.Code == "40P01")
 }
 
+// rowTime is what a changed row may take at most before the server counts as silent: some ten times what it does take.
+const rowTime = time.Millisecond
+
 // transaction executes the plan and commits if it was still right under the lock and has led to where nothing is left
 // to plan. The first round trip does it all and reads the State before and after; the second ends it.
 func (w *worker) transaction(ctx context.Context, s State, p Plan) (err error) {
-	ctx, cancel := context.WithTimeout(ctx, w.cfg.ConnectTimeout+2*w.cfg.LockTimeout)
+	ctx, cancel := context.WithTimeout(ctx, w.cfg.ConnectTimeout+2*w.cfg.LockTimeout+time.Duration(p.Rows)*rowTime)
 	defer cancel()
 	statements := []statement{
 		{sql: "BEGIN ISOLATION LEVEL READ COMMITTED"},
 		w.limits(),
 		{sql: "LOCK TABLE " + qualified(s.Schema, Table) + " IN ACCESS EXCLUSIVE MODE"},
-		inspect(w.target.Schema, false),
+		w.inspect(w.cfg.KeepNames),
 	}
 	underLock := len(statements) - 1
 	for _, sql := range p.SQL {
 		statements = append(statements, statement{sql: sql})
 	}
-	statements = append(statements, inspect(w.target.Schema, false))
+	statements = append(statements, w.inspect(w.cfg.KeepNames))
 	defer func() {
 		if err != nil {
 			w.rollBack()
@@ -211,7 +235,7 @@ func (w *worker) transaction(ctx context.Context, s State, p Plan) (err error) {
 	if err != nil {
 		return err
 	}
-	if again, err := plan(w.cfg.Want, locked); err != nil {
+	if again, err := plan(w.cfg.wish(), locked); err != nil {
 		return err
 	} else if locked.Migrating || !slices.Equal(again.SQL, p.SQL) {
 		return &notReadyError{why: "the schema was changed by somebody else at the same moment"}
@@ -220,7 +244,7 @@ func (w *worker) transaction(ctx context.Context, s State, p Plan) (err error) {
 	if err != nil {
 		return err
 	}
-	rest, err := plan(w.cfg.Want, after)
+	rest, err := plan(w.cfg.wish(), after)
 	if err != nil || len(rest.SQL) > 0 {
 		return fmt.Errorf("verify: the change did not have its effect and was rolled back; left to do: %s (%w)",
 			strings.Join(rest.SQL, "; "), err)
@@ -233,7 +257,7 @@ func (w *worker) transaction(ctx context.Context, s State, p Plan) (err error) {
 	}
 	after.Migration = s.Migration
 	w.result.Changed, w.result.After = true, after
-	w.record(rest)
+	w.record(after)
 	return nil
 }
 

@@ -30,7 +30,7 @@ type Config struct {
 	URIFile        string        `env:"DATABASE_CONNECTION_URI_FILE"`
 	DatabaseURL    Secret        `env:"DATABASE_URL"`
 	Provider       string        `env:"DATABASE_PROVIDER" envDefault:"postgresql" oneof:"postgresql,psql_bouncer"`
-	Action         string        `env:"PATCH_ACTION" envDefault:"apply" oneof:"apply,status"`
+	Action         string        `env:"PATCH_ACTION" envDefault:"apply" oneof:"apply,status,revert"`
 	Fixes          []string      `env:"PATCH_FIXES" envDefault:"apikey-index"`
 	OnMissingTable string        `env:"PATCH_ON_MISSING_TABLE" envDefault:"continue" oneof:"continue,fail"`
 	Schemas        string        `env:"PATCH_SCHEMAS"`
@@ -38,17 +38,20 @@ type Config struct {
 	ConnectTimeout time.Duration `env:"PATCH_CONNECT_TIMEOUT" envDefault:"5s" least:"1ms"`
 	LockTimeout    time.Duration `env:"PATCH_LOCK_TIMEOUT" envDefault:"50ms" least:"1ms"`
 	LockRetry      time.Duration `env:"PATCH_LOCK_RETRY" envDefault:"1m" least:"0s"`
+	KeepNames      bool          `env:"PATCH_KEEP_INDEX_NAMES" envDefault:"false"`
+	BackupDir      string        `env:"PATCH_BACKUP_DIR"`
 	DryRun         bool          `env:"PATCH_DRY_RUN" envDefault:"false"`
 	OnError        string        `env:"PATCH_ON_ERROR" envDefault:"fail" oneof:"fail,continue"`
 	LogFormat      string        `env:"PATCH_LOG_FORMAT" envDefault:"text" oneof:"text,json"`
 	LogLevel       string        `env:"PATCH_LOG_LEVEL" envDefault:"info" oneof:"debug,info,warn,error"`
 
-	Targets []Target `env:"-"` // what the above comes down to
-	Want    []Fix    `env:"-"`
+	Targets   []Target `env:"-"` // what the above comes down to
+	Want      []Fix    `env:"-"`
+	Completed []string `env:"-"` // names of fixes that were not asked for, but are needed
 }
 
 // notYet are variables of the contract that this version cannot honour.
-var notYet = []string{"PATCH_KEEP_INDEX_NAMES", "PATCH_WATCH", "PATCH_BACKUP_DIR"}
+var notYet = []string{"PATCH_WATCH"}
 
 // ConfigError says that a variable cannot be used, and how to write it. Nothing was contacted.
 type ConfigError struct {
@@ -169,19 +172,35 @@ func (c *Config) check() (errs []error) {
 	return errs
 }
 
-// readFixes looks the names in PATCH_FIXES up in the catalogue.
+// readFixes looks the names in PATCH_FIXES up in the catalogue, and adds what they need. Putting an index back also
+// takes away what needed it to be gone.
 func (c *Config) readFixes() error {
-	var names []string
+	var names, asked []string
 	for _, f := range Fixes {
 		names = append(names, f.Name)
-		if slices.ContainsFunc(c.Fixes, func(asked string) bool { return strings.TrimSpace(asked) == f.Name }) {
+	}
+	for _, name := range c.Fixes {
+		name = strings.TrimSpace(name)
+		if !slices.Contains(names, name) {
+			return &ConfigError{"PATCH_FIXES", "names a fix that this version does not have; it has " + strings.Join(names, ", ")}
+		}
+		asked = append(asked, name)
+	}
+	for _, f := range Fixes {
+		if slices.Contains(asked, f.Name) && f.Needs != "" && !slices.Contains(asked, f.Needs) {
+			c.Completed = append(c.Completed, f.Needs)
+		}
+		if c.Action == "revert" && slices.Contains(asked, f.Needs) && !slices.Contains(asked, f.Name) {
+			c.Completed = append(c.Completed, f.Name)
+		}
+	}
+	for _, f := range Fixes {
+		if slices.Contains(asked, f.Name) || slices.Contains(c.Completed, f.Name) {
 			c.Want = append(c.Want, f)
 		}
 	}
-	for _, asked := range c.Fixes {
-		if asked = strings.TrimSpace(asked); !slices.Contains(names, asked) {
-			return &ConfigError{"PATCH_FIXES", "names a fix that this version does not have; it has " + strings.Join(names, ", ")}
-		}
+	if c.Action == "revert" {
+		slices.Reverse(c.Want) // the pads go before the index that they would break comes back
 	}
 	return nil
 }
@@ -236,6 +255,20 @@ func (c *Config) addTarget(variable string, s settings, schema string) error {
 	}
 	c.Targets = append(c.Targets, target)
 	return nil
+}
+
+// wish is what the plan is to fulfil.
+func (c *Config) wish() wish {
+	w := wish{fixes: c.Want, keepNames: c.KeepNames}
+	if c.Action == "revert" {
+		w.goal = Revert
+	}
+	return w
+}
+
+// pads says whether the keys themselves are concerned.
+func (c *Config) pads() bool {
+	return slices.ContainsFunc(c.Want, func(f Fix) bool { return f.Pad })
 }
 
 // changes says whether the database may be changed at all.

@@ -114,6 +114,7 @@ func judge(err error) trouble {
 		untrusted *tls.CertificateVerificationError
 		errno     syscall.Errno
 		network   net.Error
+		op        *net.OpError
 	)
 	switch {
 	case errors.As(err, &notReady):
@@ -124,7 +125,7 @@ func judge(err error) trouble {
 		return lasting
 	case errors.As(err, &dns):
 		return cheap
-	case errors.As(err, &errno):
+	case errors.As(err, &op) && errors.As(op, &errno):
 		switch errno {
 		case syscall.EACCES, syscall.EPERM, syscall.ENOTDIR, syscall.EINVAL, syscall.EAFNOSUPPORT, syscall.ENAMETOOLONG:
 			return lasting

@@ -1,5 +1,7 @@
 package patch
 
+import "strings"
+
 // Table is the table of Evolution API that holds the OpenAI credentials, one row for each instance.
 const Table = "OpenaiCreds"
 
@@ -11,17 +13,21 @@ const MigrationLock = 72707369
 type Fix struct {
 	Name   string // as in PATCH_FIXES
 	Column string
-	Index  string // the unique index that Evolution's migrations create on Column
+	Index  string // the unique index that Evolution's migrations create on Column, which is dropped; "" for none
+	Pad    bool   // every value of Column is stored with one space behind it
+	Needs  string // the fix without which this one is of no use
 }
 
 // Fixes is the catalogue of what the program can take out of the way. A further fix is a further row.
 var Fixes = []Fix{
 	{Name: "apikey-index", Column: "apiKey", Index: "OpenaiCreds_apiKey_key"},
+	{Name: "apikey-check", Column: "apiKey", Pad: true, Needs: "apikey-index"},
+	{Name: "name-index", Column: "name", Index: "OpenaiCreds_name_key"},
 }
 
 // releases maps the last migration of a release, by its time stamp, to the releases that end with it. Read from
 // Evolution's tags 2.2.0 to 2.4.0-rc2.
-var releases = []struct{ migration, range_ string }{
+var releases = []struct{ migration, span string }{
 	{"20241017144950", "2.2.0"},
 	{"20250116001415", "2.2.1-2.2.3"},
 	{firstChecking, "2.3.0-2.3.3"},
@@ -39,14 +45,19 @@ func release(migration string) string {
 		return ""
 	}
 	found := "before 2.2.0"
-	for i, r := range releases {
-		if len(migration) < len(r.migration) || migration[:len(r.migration)] < r.migration {
-			break
-		}
-		found = r.range_
-		if i == len(releases)-1 && migration[:len(r.migration)] > r.migration {
-			found += " or later"
+	for _, r := range releases {
+		if migration >= r.migration {
+			found = r.span
 		}
 	}
+	if beyondKnown(migration) {
+		found += " or later"
+	}
 	return found
+}
+
+// beyondKnown says that a migration is younger than the youngest release above.
+func beyondKnown(migration string) bool {
+	youngest := releases[len(releases)-1].migration
+	return migration > youngest && !strings.HasPrefix(migration, youngest)
 }

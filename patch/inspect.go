@@ -22,6 +22,9 @@ type State struct {
 	Migration string     `json:"migration"` // the last finished migration, "" if unknown or not asked for
 	Table     *TableInfo `json:"table"`     // nil if there is none
 	Indexes   []Index    `json:"indexes"`   // of the table
+	Trigger   *Trigger   `json:"trigger"`   // ours on the table, nil if there is none
+	Function  string     `json:"function"`  // ours in the schema, "" if there is none
+	Keys      *Keys      `json:"keys"`      // nil if not asked for, or not readable
 	Named     []Relation `json:"named"`     // whatever bears the name of one of Evolution's indexes
 }
 
@@ -36,17 +39,36 @@ type TableInfo struct {
 
 // Index describes one index of the table.
 type Index struct {
-	Name       string   `json:"name"`
-	Definition string   `json:"definition"`
-	Unique     bool     `json:"unique"`
-	Primary    bool     `json:"primary"`
-	Valid      bool     `json:"valid"`
-	Keys       int      `json:"keys"`       // number of key columns
-	Key        string   `json:"key"`        // the first key column, "" if it is an expression
-	Special    bool     `json:"special"`    // partial, on an expression, part of a partitioned index, or the replica identity
-	Expression string   `json:"expression"` // what its first key column is instead of a column, "" if it is one
-	Constraint string   `json:"constraint"` // the constraint that it implements, "" if none
+	Name       string    `json:"name"`
+	Definition string    `json:"definition"`
+	Unique     bool      `json:"unique"`
+	Primary    bool      `json:"primary"`
+	Valid      bool      `json:"valid"`
+	Keys       int       `json:"keys"`       // number of key columns
+	Key        string    `json:"key"`        // the first key column, "" if it is an expression
+	Special    bool      `json:"special"`    // partial, on an expression, part of a partitioned index, or the replica identity
+	Expression string    `json:"expression"` // what its first key column is instead of a column, "" if it is one
+	Constraint *struct { // that it implements, nil if none
+		Name       string `json:"name"`
+		Definition string `json:"definition"`
+	} `json:"constraint"`
 	Dependants []string `json:"dependants"` // the foreign keys that need it
+}
+
+// Trigger describes the padding trigger with the function behind it.
+type Trigger struct {
+	Definition string   `json:"definition"`
+	Body       string   `json:"body"`
+	Settings   []string `json:"settings"` // pg_proc.proconfig
+	Works      bool     `json:"works"`    // enabled, and of the kind that plan creates
+}
+
+// Keys counts the stored keys.
+type Keys struct {
+	Bare   int `json:"bare"`   // could end in exactly one space, and do not
+	Spaced int `json:"spaced"` // end in a space, or in several
+	Full   int `json:"full"`   // are so long that no space fits behind them
+	Limit  int `json:"limit"`  // characters that fit into the column
 }
 
 // Relation is anything that bears a name of interest.
@@ -55,13 +77,17 @@ type Relation struct {
 	Kind string `json:"kind"` // pg_class.relkind
 }
 
-// inspect is the statement that reads the State of a schema, with the migrations or without.
-func inspect(schema string, migrations bool) statement {
+// inspect is the statement that reads the State of a schema: with the migrations or without, the keys counted or not.
+func inspect(schema string, migrations, keys bool) statement {
 	var names []string
 	for _, f := range Fixes {
-		names = append(names, f.Index)
+		if f.Index != "" {
+			names = append(names, f.Index)
+		}
 	}
-	return statement{sql: inspectSQL, args: []string{schema, "{" + strings.Join(names, ",") + "}", strconv.FormatBool(migrations)}}
+	return statement{sql: inspectSQL, args: []string{
+		schema, "{" + strings.Join(names, ",") + "}", strconv.FormatBool(migrations), strconv.FormatBool(keys),
+	}}
 }
 
 func readState(document []byte) (State, error) {

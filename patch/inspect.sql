@@ -1,6 +1,6 @@
 -- Everything the plan needs, read in one statement and so from one snapshot: one row, one JSON document.
 -- $1: the schema, as the user wrote it; $2: the names that Evolution's migrations give to the indexes of the catalogue;
--- $3: whether to read the migrations too. Few tables and functions on purpose: in a fresh session, looking them up takes
+-- $3, $4: whether to read the migrations and to count the keys. Few tables and functions on purpose: in a fresh session, looking them up takes
 -- longer than all the rest.
 WITH rel AS (
     SELECT c.oid, n.nspname, n.nspname = $1::pg_catalog.name AS here, c.relname, c.relkind, c.relowner, c.relispartition
@@ -10,7 +10,7 @@ WITH rel AS (
     SELECT oid, nspname, relkind, relowner, relispartition FROM rel
     WHERE here AND relname = 'OpenaiCreds' AND relkind IN ('r', 'p', 'v', 'm', 'f')
 ), att AS (
-    SELECT a.attrelid, a.attnum, a.attname FROM pg_catalog.pg_attribute a
+    SELECT a.attrelid, a.attnum, a.attname, a.atttypmod FROM pg_catalog.pg_attribute a
     WHERE a.attrelid = (SELECT oid FROM tab) AND a.attnum > 0 AND NOT a.attisdropped
 ), idx AS (
     SELECT i.indexrelid, i.indisunique, i.indisprimary, i.indisvalid, i.indnkeyatts, i.indkey[0] AS key, i.indexprs, c.relname,
@@ -18,7 +18,7 @@ WITH rel AS (
     FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid
     WHERE i.indrelid = (SELECT oid FROM tab)
 ), con AS (
-    SELECT conname, contype, conindid, conrelid FROM pg_catalog.pg_constraint WHERE conindid IN (SELECT indexrelid FROM idx)
+    SELECT oid, conname, contype, conindid, conrelid FROM pg_catalog.pg_constraint WHERE conindid IN (SELECT indexrelid FROM idx)
 )
 SELECT pg_catalog.json_build_object(
     'role', current_user,
@@ -41,7 +41,7 @@ SELECT pg_catalog.json_build_object(
     'table', (
         SELECT pg_catalog.json_build_object(
             'kind', relkind, 'partition', relispartition, 'owner', pg_catalog.pg_get_userbyid(relowner),
-            'mine', pg_catalog.pg_has_role(relowner, 'USAGE'), 'columns', (SELECT pg_catalog.json_agg(attname) FROM att))
+            'mine', pg_catalog.pg_has_role(relowner, 'USAGE'), 'columns', (SELECT pg_catalog.json_agg(attname ORDER BY attnum) FROM att))
         FROM tab),
     'indexes', (
         SELECT pg_catalog.json_agg(pg_catalog.json_build_object(
@@ -49,9 +49,30 @@ SELECT pg_catalog.json_build_object(
             'unique', indisunique, 'primary', indisprimary, 'valid', indisvalid, 'keys', indnkeyatts, 'special', special,
             'key', (SELECT attname FROM att WHERE attnum = idx.key),
             'expression', CASE WHEN indexprs IS NOT NULL THEN pg_catalog.pg_get_indexdef(indexrelid, 1, false) END,
-            'constraint', (SELECT conname FROM con WHERE conindid = indexrelid AND contype IN ('p', 'u', 'x')),
+            'constraint', (SELECT pg_catalog.json_build_object('name', conname, 'definition', pg_catalog.pg_get_constraintdef(oid))
+                           FROM con WHERE conindid = indexrelid AND contype IN ('p', 'u', 'x')),
             'dependants', (SELECT pg_catalog.json_agg(pg_catalog.format('foreign key %I of table %s', conname, conrelid::pg_catalog.regclass))
                            FROM con WHERE conindid = indexrelid AND contype = 'f')))
         FROM idx),
+    -- 23: BEFORE INSERT OR UPDATE, FOR EACH ROW
+    'trigger', (
+        SELECT pg_catalog.json_build_object(
+            'definition', pg_catalog.pg_get_triggerdef(t.oid), 'body', f.prosrc, 'settings', f.proconfig,
+            'works', t.tgtype = 23 AND t.tgenabled IN ('O', 'A') AND t.tgattr = '' AND t.tgqual IS NULL AND NOT f.prosecdef
+                AND f.proname = 'evolution_openai_patch' AND f.pronamespace = c.relnamespace)
+        FROM pg_catalog.pg_trigger t JOIN pg_catalog.pg_proc f ON f.oid = t.tgfoid JOIN pg_catalog.pg_class c ON c.oid = t.tgrelid
+        WHERE t.tgrelid = (SELECT oid FROM tab) AND t.tgname = 'evolution_openai_patch'),
+    'function', (
+        SELECT f.oid::pg_catalog.regprocedure FROM pg_catalog.pg_proc f JOIN pg_catalog.pg_namespace n ON n.oid = f.pronamespace
+        WHERE f.proname = 'evolution_openai_patch' AND f.pronargs = 0 AND n.nspname = $1::pg_catalog.name),
+    'keys', (
+        SELECT CASE WHEN $4::pg_catalog.bool AND pg_catalog.has_table_privilege(tab.oid, 'SELECT') AND pg_catalog.has_schema_privilege(nspname, 'USAGE')
+            THEN pg_catalog.substring(pg_catalog.query_to_xml(pg_catalog.format(
+                'SELECT json_build_object(''bare'', count(*) FILTER (WHERE k <> p AND length(p) <= %2$s), ''spaced'', count(*) FILTER (WHERE k LIKE ''%% ''),
+                    ''full'', count(*) FILTER (WHERE k <> p AND length(p) > %2$s), ''limit'', %2$s) AS j
+                 FROM (SELECT "apiKey"::text COLLATE "C" AS k, rtrim("apiKey", '' '') || '' '' COLLATE "C" AS p FROM %1$I."OpenaiCreds") AS keys',
+                nspname, CASE WHEN atttypmod > 4 THEN atttypmod - 4 ELSE 1000000000 END),
+                false, false, '')::pg_catalog.text, '<j>(.*)</j>')::pg_catalog.json END
+        FROM tab JOIN att ON attname = 'apiKey' WHERE relkind = 'r'),
     'named', (SELECT pg_catalog.json_agg(pg_catalog.json_build_object('name', relname, 'kind', relkind)) FROM rel WHERE here AND relname = ANY ($2))
 )::pg_catalog.text

@@ -17,6 +17,9 @@ import (
 // Run handles every target of cfg to its end, in the order given, and returns a Result for each schema. It never gives
 // up half-way: what failed carries its error in Result.Err. Cancelling ctx ends it with context.Cause(ctx) as the error.
 func Run(ctx context.Context, cfg Config, log *slog.Logger) []Result {
+	if len(cfg.Completed) > 0 {
+		log.Info("PATCH_FIXES is completed, as some fixes are of use only together", "added", cfg.Completed)
+	}
 	var results []Result
 	for _, target := range cfg.Targets {
 		w := &worker{cfg: cfg, target: target, log: log.With("target", target.String(), "schema", target.Schema)}
@@ -43,6 +46,7 @@ type Result struct {
 	Status  Status
 	Changed bool
 	Fixes   map[string]Status // by the fix's name
+	Found   map[string]string // what there is of each fix, by its name
 	Before  State             // what was found; the zero State if nothing could be read
 	After   State             // what was verified before the commit; Before if nothing was changed
 	SQL     []string          // what a dry run would execute

@@ -6,21 +6,43 @@ import (
 	"strings"
 )
 
+// Goal is the direction of a plan.
+type Goal int
+
+// The goals.
+const (
+	Apply  Goal = iota // the fixes hold
+	Revert             // what Evolution's migrations made is back
+)
+
 // Plan is what leads from a State to what was asked for.
 type Plan struct {
-	SQL  []string          // DDL, in order; empty: nothing to do
-	Open map[string]string // what is not in place: the fix's name → what was found
+	SQL   []string          // DDL, in order; empty: nothing to do
+	Found map[string]string // the fix's name → what there is of it, for people
+	Open  map[string]bool   // the fix's name → whether it is not in place
+	Rows  int               // rows that the SQL changes
 }
 
-// plan composes the DDL that puts the wanted fixes in place. It is pure: the same State gives the same Plan, and on the
-// State that a Plan leads to, the next Plan is empty. The error is a *RefusedError.
-func plan(want []Fix, s State) (Plan, error) {
-	p := Plan{Open: map[string]string{}}
+// wish is what is asked of plan.
+type wish struct {
+	fixes     []Fix
+	goal      Goal
+	keepNames bool // leave a plain index under a dropped one's name
+}
+
+// plan composes the DDL that fulfils the wish. It is pure: the same State gives the same Plan, and on the State that a
+// Plan leads to, the next Plan is empty. The error is a *RefusedError.
+func plan(w wish, s State) (Plan, error) {
+	p := Plan{Found: map[string]string{}, Open: map[string]bool{}}
 	if err := known(s); err != nil {
 		return p, err
 	}
-	for _, f := range want {
-		if err := p.dropUnique(f, s); err != nil {
+	for _, f := range w.fixes {
+		step := p.index
+		if f.Pad {
+			step = p.padding
+		}
+		if err := step(f, w, s); err != nil {
 			return p, err
 		}
 	}
@@ -44,30 +66,33 @@ func known(s State) error {
 	return nil
 }
 
-// dropUnique plans the end of every unique index and unique constraint whose only key column is f.Column.
-func (p *Plan) dropUnique(f Fix, s State) error {
+// index plans for the unique indexes and unique constraints whose only key column is f.Column: that there is none, or
+// that Evolution's is there again.
+func (p *Plan) index(f Fix, w wish, s State) error {
 	table := qualified(s.Schema, Table)
 	if !slices.Contains(s.Table.Columns, f.Column) {
 		return refuse("%s has no column %s", table, quote(f.Column))
 	}
+	var unique []Index
+	standIn := false // a plain index bears the name
 	for _, x := range s.Indexes {
 		covers := x.Keys == 1 && (x.Key == f.Column || x.Key == "" && mentions(x.Expression, f.Column))
 		switch {
 		case x.Primary && covers:
 			return refuse("%s is the primary key of %s", quote(x.Name), table)
-		case !x.Unique || !covers:
-			if x.Name == f.Index && (x.Unique || !covers || x.Special) {
-				return refuse("an index %s exists, but it is something else: %s", quote(x.Name), x.Definition)
-			}
-		case x.Special:
-			return refuse("the unique index %s is not as Evolution creates it, so somebody made it on purpose: %s",
-				quote(x.Name), x.Definition)
-		case len(x.Dependants) > 0:
+		case x.Unique && covers && x.Special:
+			return refuse("the unique index %s is not as Evolution creates it, so somebody made it on purpose: %s", quote(x.Name), x.Definition)
+		case x.Unique && covers && len(x.Dependants) > 0:
 			return refuse("%s is needed by %s", quote(x.Name), strings.Join(x.Dependants, ", "))
-		case x.Constraint != "":
-			p.add(f, x.Definition, "ALTER TABLE %s DROP CONSTRAINT IF EXISTS %s", table, quote(x.Constraint))
-		default:
-			p.add(f, x.Definition, "DROP INDEX IF EXISTS %s", qualified(s.Schema, x.Name))
+		case x.Unique && covers:
+			unique = append(unique, x)
+		case x.Name == f.Index && (x.Unique || !covers || x.Special):
+			return refuse("an index %s exists, but it is something else: %s", quote(x.Name), x.Definition)
+		case x.Name == f.Index:
+			standIn = true
+		}
+		if covers {
+			p.Found[f.Name] = strings.TrimPrefix(p.Found[f.Name]+"; "+x.Definition, "; ")
 		}
 	}
 	for _, r := range s.Named {
@@ -75,18 +100,98 @@ func (p *Plan) dropUnique(f Fix, s State) error {
 			return refuse("%s exists, but as a different thing than an index of %s: a %s", qualified(s.Schema, r.Name), table, kinds[r.Kind])
 		}
 	}
+	if p.Found[f.Name] == "" {
+		p.Found[f.Name] = "no index on " + quote(f.Column)
+	}
+	p.Open[f.Name] = len(unique) > 0
+
+	on := fmt.Sprintf("INDEX %s ON %s (%s)", quote(f.Index), table, quote(f.Column))
+	if w.goal == Revert {
+		if standIn {
+			p.add("DROP INDEX IF EXISTS %s", qualified(s.Schema, f.Index))
+		}
+		if len(unique) == 0 {
+			p.add("CREATE UNIQUE %s", on)
+		}
+		return nil
+	}
+	for _, x := range unique {
+		if x.Constraint != nil {
+			p.add("ALTER TABLE %s DROP CONSTRAINT IF EXISTS %s", table, quote(x.Constraint.Name))
+		} else {
+			p.add("DROP INDEX IF EXISTS %s", qualified(s.Schema, x.Name))
+		}
+	}
+	// Where a release of Evolution that is not known yet has dropped its index, a later one may want the name.
+	if w.keepNames && !standIn && (len(unique) > 0 || !beyondKnown(s.Migration)) {
+		p.add("CREATE %s", on)
+		p.Open[f.Name] = true
+	}
 	return nil
+}
+
+// ours is the name of the padding trigger and of its function.
+const ours = "evolution_openai_patch"
+
+// padBody must never fail a statement of Evolution's, whatever later migrations make of the column: hence no column list
+// on the trigger, and every error swallowed.
+const padBody = `BEGIN NEW."apiKey" := rtrim(NEW."apiKey", ' ') || ' '; RETURN NEW; EXCEPTION WHEN OTHERS THEN RETURN NEW; END`
+
+// padSettings is the function's proconfig.
+const padSettings = "search_path=pg_catalog, pg_temp"
+
+// padding plans for every stored key to end in exactly one space, now and in future, or for all of that to be undone.
+func (p *Plan) padding(f Fix, w wish, s State) error {
+	table, function, column := qualified(s.Schema, Table), qualified(s.Schema, ours)+"()", quote(f.Column)
+	patched := s.Trigger != nil || s.Function != ""
+	works := s.Trigger != nil && s.Trigger.Works && s.Trigger.Body == padBody && slices.Equal(s.Trigger.Settings, []string{padSettings})
+	keys := s.Keys
+	if keys == nil {
+		keys = &Keys{}
+	}
+	p.Found[f.Name] = "no padding trigger"
+	if s.Trigger != nil {
+		p.Found[f.Name] = s.Trigger.Definition
+	}
+	if keys.Bare > 0 {
+		p.Found[f.Name] += fmt.Sprintf("; keys without the space: %d", keys.Bare)
+	}
+	p.Open[f.Name] = !works || keys.Bare > 0
+
+	if w.goal == Revert {
+		if patched {
+			p.add("DROP TRIGGER IF EXISTS %s ON %s", ours, table)
+			p.add("DROP FUNCTION IF EXISTS %s", function)
+			p.add("UPDATE %s SET %s = left(%s, -1) WHERE %s LIKE '%% '", table, column, column, column)
+			p.Rows += keys.Spaced
+		}
+		return nil
+	}
+	if !patched && keys.Spaced > 0 {
+		return refuse(`%d of the stored keys end in a space already, which could not be told from the padding later; to take the spaces away: UPDATE %s SET %s = rtrim(%s, ' ')`,
+			keys.Spaced, table, column, column)
+	}
+	if keys.Bare > 0 {
+		p.add("UPDATE %s SET %s = rtrim(%s, ' ') || ' ' WHERE %s <> rtrim(%s, ' ') || ' ' AND length(rtrim(%s, ' ')) < %d",
+			table, column, column, column, column, column, keys.Limit)
+		p.Rows += keys.Bare
+	}
+	if !works {
+		p.add("CREATE OR REPLACE FUNCTION %s RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$%s$$", function, padBody)
+		p.add("DROP TRIGGER IF EXISTS %s ON %s", ours, table)
+		p.add("CREATE TRIGGER %s BEFORE INSERT OR UPDATE ON %s FOR EACH ROW EXECUTE FUNCTION %s", ours, table, function)
+	}
+	return nil
+}
+
+func (p *Plan) add(format string, args ...any) {
+	p.SQL = append(p.SQL, fmt.Sprintf(format, args...))
 }
 
 // mentions finds a column in an expression as PostgreSQL prints it.
 func mentions(expression, column string) bool {
 	words := strings.FieldsFunc(expression, func(r rune) bool { return strings.ContainsRune(` "().,:[]`, r) })
 	return slices.Contains(words, column)
-}
-
-func (p *Plan) add(f Fix, found, format string, identifiers ...any) {
-	p.SQL = append(p.SQL, fmt.Sprintf(format, identifiers...))
-	p.Open[f.Name] = found
 }
 
 // quote makes an SQL identifier of a name.

@@ -1,7 +1,9 @@
 package patch
 
 import (
+	"encoding/json"
 	"errors"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -48,36 +50,83 @@ func unique(name string) Index {
 	return Index{Name: name, Unique: true, Valid: true, Keys: 1, Key: "apiKey"}
 }
 
+// TestPlan holds every state against both goals.
 func TestPlan(t *testing.T) {
 	constraint, fk, primary, partial := unique("c"), unique("f"), unique("p"), unique("w")
-	constraint.Constraint, fk.Dependants, primary.Primary, partial.Special = "c", []string{"somebody"}, true, true
-	plain := unique("OpenaiCreds_apiKey_key")
+	if err := json.Unmarshal([]byte(`{"constraint": {"name": "c"}}`), &constraint); err != nil {
+		t.Fatal(err)
+	}
+	fk.Dependants, primary.Primary, partial.Special = []string{"somebody"}, true, true
+	shipped := unique("OpenaiCreds_apiKey_key")
+	plain := shipped
 	plain.Unique = false
-	for name, c := range map[string]struct {
-		s       State
-		sql     []string
-		refused bool
+	works := &Trigger{Body: padBody, Settings: []string{padSettings}, Works: true}
+	older := &Trigger{Body: "something else", Settings: []string{padSettings}, Works: true}
+	padded := func(t *Trigger, k Keys, indexes ...Index) State {
+		s := table(indexes...)
+		s.Trigger, s.Keys = t, &k
+		if t != nil {
+			s.Function = "x"
+		}
+		k.Limit = 255
+		return s
+	}
+	const (
+		dropIndex    = `DROP INDEX IF EXISTS "s"."OpenaiCreds_apiKey_key"`
+		createPlain  = `CREATE INDEX "OpenaiCreds_apiKey_key" ON "s"."OpenaiCreds" ("apiKey")`
+		createUnique = `CREATE UNIQUE INDEX "OpenaiCreds_apiKey_key" ON "s"."OpenaiCreds" ("apiKey")`
+		refused      = "refused"
+	)
+	index, both, name := Fixes[:1], Fixes[:2], Fixes[2:3]
+	future := table()
+	future.Migration = "20991231000000_no_more_unique"
+	for title, c := range map[string]struct {
+		fixes         []Fix
+		s             State
+		keep          bool
+		apply, revert string // the beginnings of the statements
 	}{
-		"as shipped":        {table(unique("OpenaiCreds_apiKey_key")), []string{`DROP INDEX IF EXISTS "s"."OpenaiCreds_apiKey_key"`}, false},
-		"patched":           {table(), nil, false},
-		"plain":             {table(plain), nil, false},
-		"constraint":        {table(constraint), []string{`ALTER TABLE "s"."OpenaiCreds" DROP CONSTRAINT IF EXISTS "c"`}, false},
-		"two":               {table(unique("a"), unique("b")), []string{`DROP INDEX IF EXISTS "s"."a"`, `DROP INDEX IF EXISTS "s"."b"`}, false},
-		"needed":            {table(fk), nil, true},
-		"primary":           {table(primary), nil, true},
-		"partial":           {table(partial), nil, true},
-		"one good, one not": {table(unique("a"), fk), nil, true},
+		"as shipped":            {index, table(shipped), false, dropIndex, ""},
+		"as shipped, kept":      {index, table(shipped), true, dropIndex + "|" + createPlain, ""},
+		"patched":               {index, table(), false, "", createUnique},
+		"patched, to be kept":   {index, table(), true, createPlain, createUnique},
+		"kept":                  {index, table(plain), true, "", dropIndex + "|" + createUnique},
+		"kept before":           {index, table(plain), false, "", dropIndex + "|" + createUnique},
+		"dropped by Evolution":  {index, future, true, "", createUnique},
+		"constraint":            {index, table(constraint), false, `ALTER TABLE "s"."OpenaiCreds" DROP CONSTRAINT IF EXISTS "c"`, ""},
+		"two":                   {index, table(unique("a"), unique("b")), false, `DROP INDEX IF EXISTS "s"."a"|DROP INDEX IF EXISTS "s"."b"`, ""},
+		"needed":                {index, table(fk), false, refused, refused},
+		"primary":               {index, table(primary), false, refused, refused},
+		"partial":               {index, table(partial), false, refused, refused},
+		"one good, one not":     {index, table(unique("a"), fk), false, refused, refused},
+		"another column":        {name, table(shipped), false, "", `CREATE UNIQUE INDEX "OpenaiCreds_name_key" ON "s"."OpenaiCreds" ("name")`},
+		"check, nothing stored": {both[1:], padded(nil, Keys{}), false, "CREATE OR REPLACE FUNCTION|DROP TRIGGER IF EXISTS|CREATE TRIGGER", ""},
+		"check, keys":           {both[1:], padded(nil, Keys{Bare: 3}), false, "UPDATE|CREATE OR REPLACE FUNCTION|DROP TRIGGER IF EXISTS|CREATE TRIGGER", ""},
+		"check, spaced before":  {both[1:], padded(nil, Keys{Spaced: 1}), false, refused, ""},
+		"check, in place":       {both[1:], padded(works, Keys{Spaced: 3}), false, "", "DROP TRIGGER IF EXISTS|DROP FUNCTION IF EXISTS|UPDATE"},
+		"check, keys slipped":   {both[1:], padded(works, Keys{Spaced: 3, Bare: 1}), false, "UPDATE", "DROP TRIGGER IF EXISTS|DROP FUNCTION IF EXISTS|UPDATE"},
+		"check, older function": {both[1:], padded(older, Keys{Spaced: 3}), false, "CREATE OR REPLACE FUNCTION|DROP TRIGGER IF EXISTS|CREATE TRIGGER", "DROP TRIGGER IF EXISTS|DROP FUNCTION IF EXISTS|UPDATE"},
+		"check, keys full":      {both[1:], padded(works, Keys{Full: 3}), false, "", "DROP TRIGGER IF EXISTS|DROP FUNCTION IF EXISTS|UPDATE"},
 	} {
-		p, err := plan(Fixes[:1], c.s)
-		var refused *RefusedError
-		if errors.As(err, &refused) != c.refused {
-			t.Errorf("%s: %v", name, err)
-		}
-		if err == nil && !slices.Equal(p.SQL, c.sql) {
-			t.Errorf("%s: %q, want %q", name, p.SQL, c.sql)
-		}
-		if err == nil && (len(p.Open) == 0) != (len(p.SQL) == 0) {
-			t.Errorf("%s: %v is open, but the plan is %q", name, p.Open, p.SQL)
+		for goal, want := range map[Goal]string{Apply: c.apply, Revert: c.revert} {
+			p, err := plan(wish{fixes: c.fixes, goal: goal, keepNames: c.keep}, c.s)
+			var refusal *RefusedError
+			if errors.As(err, &refusal) != (want == refused) {
+				t.Errorf("%s, goal %d: %v", title, goal, err)
+			}
+			if err != nil {
+				continue
+			}
+			var prefixes []string
+			if want != "" {
+				prefixes = strings.Split(want, "|")
+			}
+			if !slices.EqualFunc(p.SQL, prefixes, strings.HasPrefix) {
+				t.Errorf("%s, goal %d: %q, want %q", title, goal, p.SQL, prefixes)
+			}
+			if goal == Apply && slices.Contains(slices.Collect(maps.Values(p.Open)), true) != (len(p.SQL) > 0) {
+				t.Errorf("%s: %v is open, but the plan is %q", title, p.Open, p.SQL)
+			}
 		}
 	}
 }

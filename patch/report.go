@@ -17,6 +17,7 @@ type line struct {
 	Fixes     map[string]Status `json:"fixes"`
 	Evolution string            `json:"evolution"` // release range, "" if unknown
 	Error     string            `json:"error"`     // "" if none
+	Found     map[string]string `json:"found,omitempty"`
 	SQL       []string          `json:"sql,omitempty"`
 }
 
@@ -26,7 +27,7 @@ func Report(w io.Writer, results []Result, format string) error {
 	for _, r := range results {
 		l := line{
 			Target: r.Target, Schema: r.Schema, State: r.Status, Changed: r.Changed, Fixes: r.Fixes,
-			Evolution: release(r.After.Migration), SQL: r.SQL,
+			Evolution: release(r.After.Migration), Found: r.Found, SQL: r.SQL,
 		}
 		if r.Err != nil {
 			l.Error = explain(r.Err)
