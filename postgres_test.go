@@ -464,7 +464,7 @@ func (d *database) catalog() string {
 			FROM pg_attribute a JOIN pg_class c ON c.oid = attrelid JOIN pg_namespace n ON n.oid = relnamespace LEFT JOIN pg_attrdef ON adrelid = attrelid AND adnum = attnum WHERE nspname ` + mine + ` AND relkind = 'r' AND attnum > 0 AND NOT attisdropped
 		UNION ALL SELECT format('%s valid %s', pg_get_indexdef(indexrelid), indisvalid) FROM pg_index i JOIN pg_class c ON c.oid = indexrelid JOIN pg_namespace n ON n.oid = relnamespace WHERE nspname ` + mine + `
 		UNION ALL SELECT format('constraint %I on %s %s', conname, conrelid::regclass, pg_get_constraintdef(k.oid)) FROM pg_constraint k JOIN pg_namespace n ON n.oid = connamespace WHERE nspname ` + mine + `
-		UNION ALL SELECT pg_get_triggerdef(oid) || ' ' || tgenabled FROM pg_trigger WHERE NOT tgisinternal
+		UNION ALL SELECT pg_get_triggerdef(oid) || ' ' || tgenabled::text FROM pg_trigger WHERE NOT tgisinternal
 		UNION ALL SELECT pg_get_functiondef(p.oid) FROM pg_proc p JOIN pg_namespace n ON n.oid = pronamespace WHERE nspname ` + mine + `
 		UNION ALL SELECT format('schema %I owner %s', nspname, nspowner::regrole) FROM pg_namespace WHERE nspname ` + mine + ` AND nspname NOT LIKE 'pg_t%'
 		UNION ALL SELECT format('event trigger %I %s', evtname, evtenabled) FROM pg_event_trigger

@@ -146,6 +146,8 @@ func judgeCode(err *pgconn.PgError) trouble {
 		return cheap
 	case err.Code == "55P03", err.Code == "40P01": // somebody's lock, while only looking
 		return dear
+	case err.Code == "XX000" && strings.HasPrefix(err.Message, "cache lookup failed"): // dropped while we looked at it
+		return cheap
 	case err.Code == "08P01": // PgBouncer says most things under this code
 		for _, passing := range []string{"connect", "login", "shut", "timeout", "no more connections", "max_client_conn"} {
 			if strings.Contains(err.Message, passing) {
@@ -264,10 +266,10 @@ func explain(err error) string {
 		return "the server's TLS certificate does not verify: " + oneLine(untrusted.Err.Error())
 	case pgconn.Timeout(err), errors.Is(err, context.DeadlineExceeded):
 		return "the server does not answer"
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
+		return "the server closed the connection"
 	case errors.As(err, &dial):
 		return oneLine(dial.Err.Error())
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
-		return "the server closed the connection"
 	}
 	var connectErr *pgconn.ConnectError
 	if errors.As(err, &connectErr) {
