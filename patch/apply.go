@@ -25,11 +25,10 @@ type worker struct {
 	result Result
 }
 
-// handle waits for the database and does what was asked for.
-func (w *worker) handle(ctx context.Context) Result {
+// handle waits for the database, for no longer than limit, and does what was asked for. It leaves the connection open.
+func (w *worker) handle(ctx context.Context, limit time.Duration) Result {
 	w.result = Result{Target: w.target.String(), Schema: w.target.Schema, Fixes: map[string]Status{}}
-	defer w.disconnect()
-	err := await(ctx, w.cfg.WaitTimeout, w.log, func(waiting context.Context) error {
+	err := await(ctx, limit, w.log, func(waiting context.Context) error {
 		return w.attempt(ctx, waiting)
 	})
 	if ctx.Err() != nil && err != nil {
@@ -37,28 +36,34 @@ func (w *worker) handle(ctx context.Context) Result {
 	}
 	var missing *MissingError
 	switch {
-	case errors.As(err, &missing) && (w.cfg.OnMissingTable == "continue" || w.cfg.Action == "status"):
-		w.log.Warn(missing.Error())
+	case errors.As(err, &missing) && (w.cfg.Action == "status" || w.cfg.OnMissingTable == "continue" || w.cfg.OnMissingTable == "guard"):
+		w.result.notice = missing.Error()
 		w.settle(Pending)
 	case err != nil:
 		w.settle(Failed)
 		w.result.Err = err
-		w.log.Error(explain(err))
-	default:
-		w.advise()
 	}
 	return w.result
 }
 
-// advise warns of what the fixes asked for cannot do.
-func (w *worker) advise() {
-	s := w.result.After
-	if s.Migration >= firstChecking && !w.cfg.pads() {
+// tell logs what a Result comes down to, with warnings of what the fixes asked for cannot do.
+func (w *worker) tell(r Result) {
+	s := r.After
+	switch {
+	case r.Err != nil:
+		w.log.Error(explain(r.Err))
+		return
+	case r.notice != "":
+		w.log.Warn(r.notice)
+		return
+	case s.Migrations.Last >= firstChecking && !w.cfg.pads():
 		w.log.Warn("dropping the index is not enough here: from Evolution 2.3.0 on the application itself refuses a key that another instance has; set PATCH_FIXES=apikey-index,apikey-check",
-			"evolution", release(s.Migration))
-	}
-	if s.Keys != nil && s.Keys.Full > 0 && w.cfg.Action != "revert" {
+			"evolution", release(s.Migrations.Last))
+	case s.Keys != nil && s.Keys.Full > 0 && w.cfg.Action != "revert":
 		w.log.Warn("keys that fill their column cannot take the space, so Evolution goes on refusing them to a second instance", "keys", s.Keys.Full)
+	}
+	if s.Table != nil && s.Guard != nil {
+		w.log.Warn("a guard that another role armed is left, and would drop the index once more if it were created again; connect as that role to remove it")
 	}
 }
 
@@ -75,20 +80,16 @@ func (w *worker) settle(s Status) {
 func (w *worker) attempt(ctx, waiting context.Context) error {
 	s, err := w.look(waiting)
 	if noDatabase(err) {
-		return &MissingError{what: "database " + quote(w.target.conn.Database)}
+		return w.worthWaiting(&MissingError{what: "database " + quote(w.target.conn.Database)})
 	}
 	if err != nil {
 		return w.mourn(err)
 	}
 	w.result.Before, w.result.After = s, s
-	if s.Table == nil {
-		missing := &MissingError{what: "table " + qualified(w.target.Schema, Table), elsewhere: s.Elsewhere}
-		if s.Migrating && w.cfg.changes() {
-			return &notReadyError{"a migration is running that may create the table", missing}
-		}
-		return missing
+	if err := w.wait(s); err != nil {
+		return err
 	}
-	p, err := plan(w.cfg.wish(), s)
+	p, err := plan(w.cfg.wish(w.target.Schema), s)
 	if err != nil {
 		return err
 	}
@@ -97,13 +98,13 @@ func (w *worker) attempt(ctx, waiting context.Context) error {
 		w.result.SQL = p.SQL
 	}
 	switch {
-	case len(p.SQL) == 0 || !w.cfg.changes():
-		return nil
+	case !w.cfg.changes() || len(p.SQL) == 0:
+		return w.missing(s)
 	case s.Standby:
 		return &notReadyError{why: "the server is a standby, which takes no changes; waiting for its promotion"}
 	case s.Migrating:
 		return &notReadyError{why: "a migration of Evolution's is running"}
-	case !s.Table.Mine:
+	case s.Table != nil && !s.Table.Mine:
 		return fmt.Errorf("role %s may not change table %s, which belongs to %s: connect as that role or as a superuser",
 			quote(s.Role), qualified(s.Schema, Table), quote(s.Table.Owner))
 	}
@@ -113,8 +114,48 @@ func (w *worker) attempt(ctx, waiting context.Context) error {
 	return w.mourn(w.change(ctx, s, p))
 }
 
+// wait says what is worth waiting for before anything is planned.
+func (w *worker) wait(s State) error {
+	switch {
+	case !w.cfg.changes():
+		return nil
+	case s.Table == nil && s.Migrating:
+		return &notReadyError{"a migration is running that may create the table", w.missing(s)}
+	case w.cfg.OnMissingTable != "wait":
+		return nil
+	case s.Table == nil:
+		return w.worthWaiting(w.missing(s))
+	case s.Migrations.Unfinished > 0:
+		return &notReadyError{why: "a migration was begun and has not finished; if Evolution is not running, see its log"}
+	}
+	return nil
+}
+
+// worthWaiting makes of what is missing something that is waited for, where that was asked for.
+func (w *worker) worthWaiting(missing error) error {
+	if w.cfg.OnMissingTable != "wait" || !w.cfg.changes() {
+		return missing
+	}
+	return &notReadyError{missing.Error() + " (where Evolution itself waits for this container, it never comes: there, set PATCH_ON_MISSING_TABLE=guard or continue)", missing}
+}
+
+// missing is the error of a schema without the table, and nil for one with it or with a guard.
+func (w *worker) missing(s State) error {
+	if s.Table != nil || s.Guard != nil && s.Guard.Enabled {
+		return nil
+	}
+	return &MissingError{what: "table " + qualified(w.target.Schema, Table), elsewhere: s.Elsewhere}
+}
+
 // record writes down where the fixes stand, whatever the goal is.
 func (w *worker) record(s State) {
+	if s.Table == nil {
+		w.settle(Pending)
+		if s.Guard != nil && s.Guard.Enabled {
+			w.settle(Guarded)
+		}
+		return
+	}
 	p, _ := plan(wish{fixes: w.cfg.Want, keepNames: w.cfg.KeepNames}, s) // what is refused was refused before
 	w.settle(Patched)
 	for _, f := range w.cfg.Want {
@@ -183,6 +224,11 @@ func (w *worker) change(ctx context.Context, s State, p Plan) error {
 	if errors.As(err, &pgErr) && pgErr.Code == "23505" {
 		return w.duplicates(ctx, s)
 	}
+	if errors.As(err, &pgErr) && pgErr.Code == "42501" && s.Table == nil {
+		return &MissingError{what: "table " + qualified(w.target.Schema, Table), elsewhere: s.Elsewhere, instead: fmt.Sprintf(
+			"the guard cannot be armed, as role %s may not create event triggers; connect as a superuser, or set PATCH_WATCH or PATCH_ON_MISSING_TABLE=wait in a container that Evolution does not wait for",
+			quote(s.Role))}
+	}
 	if busy(err) {
 		return fmt.Errorf("lock: %s stayed in use for PATCH_LOCK_RETRY=%s: %s; look for long transactions in pg_stat_activity",
 			qualified(s.Schema, Table), w.cfg.LockRetry, explain(err))
@@ -203,6 +249,17 @@ func busy(err error) bool {
 	return errors.As(err, &pgErr) && (pgErr.Code == "55P03" || pgErr.Code == "40P01")
 }
 
+// guardLock is the key of the advisory lock under which guards are armed and removed.
+const guardLock = 20240718121437
+
+// lock is what keeps others out: Evolution and ourselves, or where there is no table yet only ourselves.
+func lock(s State) statement {
+	if s.Table == nil {
+		return statement{sql: fmt.Sprintf("SELECT pg_catalog.pg_advisory_xact_lock(%d)", guardLock)}
+	}
+	return statement{sql: "LOCK TABLE " + qualified(s.Schema, Table) + " IN ACCESS EXCLUSIVE MODE"}
+}
+
 // rowTime is what a changed row may take at most before the server counts as silent: some ten times what it does take.
 const rowTime = time.Millisecond
 
@@ -214,7 +271,7 @@ func (w *worker) transaction(ctx context.Context, s State, p Plan) (err error) {
 	statements := []statement{
 		{sql: "BEGIN ISOLATION LEVEL READ COMMITTED"},
 		w.limits(),
-		{sql: "LOCK TABLE " + qualified(s.Schema, Table) + " IN ACCESS EXCLUSIVE MODE"},
+		lock(s),
 		w.inspect(w.cfg.KeepNames),
 	}
 	underLock := len(statements) - 1
@@ -228,23 +285,27 @@ func (w *worker) transaction(ctx context.Context, s State, p Plan) (err error) {
 		}
 	}()
 	values, err := exchange(ctx, w.conn, statements...)
+	if len(values) > underLock { // what went wrong after this may come of a plan that was stale
+		locked, err := readState(values[underLock])
+		if err != nil {
+			return err
+		}
+		again, err := plan(w.cfg.wish(w.target.Schema), locked)
+		if err != nil {
+			return err
+		}
+		if locked.Migrating || (locked.Table == nil) != (s.Table == nil) || !slices.Equal(again.SQL, p.SQL) {
+			return &notReadyError{why: "the schema was changed by somebody else at the same moment"}
+		}
+	}
 	if err != nil {
 		return fmt.Errorf("change: %w", err)
-	}
-	locked, err := readState(values[underLock])
-	if err != nil {
-		return err
-	}
-	if again, err := plan(w.cfg.wish(), locked); err != nil {
-		return err
-	} else if locked.Migrating || !slices.Equal(again.SQL, p.SQL) {
-		return &notReadyError{why: "the schema was changed by somebody else at the same moment"}
 	}
 	after, err := readState(values[len(values)-1])
 	if err != nil {
 		return err
 	}
-	rest, err := plan(w.cfg.wish(), after)
+	rest, err := plan(w.cfg.wish(w.target.Schema), after)
 	if err != nil || len(rest.SQL) > 0 {
 		return fmt.Errorf("verify: the change did not have its effect and was rolled back; left to do: %s (%w)",
 			strings.Join(rest.SQL, "; "), err)
@@ -253,9 +314,9 @@ func (w *worker) transaction(ctx context.Context, s State, p Plan) (err error) {
 		return fmt.Errorf("commit: %w", err)
 	}
 	for _, sql := range p.SQL {
-		w.log.Info("done", "sql", sql)
+		w.log.Info("done", "sql", oneLine(sql))
 	}
-	after.Migration = s.Migration
+	after.Migrations = s.Migrations
 	w.result.Changed, w.result.After = true, after
 	w.record(after)
 	return nil
@@ -304,12 +365,16 @@ func (w *worker) disconnect() {
 type MissingError struct {
 	what      string
 	elsewhere []string // schemas that hold the table
+	instead   string   // what to do about it, "" for running the program once more
 }
 
 func (e *MissingError) Error() string {
-	if len(e.elsewhere) > 0 {
+	switch {
+	case len(e.elsewhere) > 0:
 		return fmt.Sprintf("%s does not exist, but the table exists in schema %s: set PATCH_SCHEMAS, or ?schema= in the connection string",
 			e.what, strings.Join(e.elsewhere, ", "))
+	case e.instead != "":
+		return e.what + " does not exist, and " + e.instead
 	}
 	return e.what + " does not exist; Evolution creates it on its first start, so run this once more after that"
 }

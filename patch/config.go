@@ -32,8 +32,9 @@ type Config struct {
 	Provider       string        `env:"DATABASE_PROVIDER" envDefault:"postgresql" oneof:"postgresql,psql_bouncer"`
 	Action         string        `env:"PATCH_ACTION" envDefault:"apply" oneof:"apply,status,revert"`
 	Fixes          []string      `env:"PATCH_FIXES" envDefault:"apikey-index"`
-	OnMissingTable string        `env:"PATCH_ON_MISSING_TABLE" envDefault:"continue" oneof:"continue,fail"`
+	OnMissingTable string        `env:"PATCH_ON_MISSING_TABLE" envDefault:"continue" oneof:"continue,wait,guard,fail"`
 	Schemas        string        `env:"PATCH_SCHEMAS"`
+	Watch          time.Duration `env:"PATCH_WATCH" envDefault:"0" least:"0s"`
 	WaitTimeout    time.Duration `env:"PATCH_WAIT_TIMEOUT" envDefault:"2m" least:"0s"`
 	ConnectTimeout time.Duration `env:"PATCH_CONNECT_TIMEOUT" envDefault:"5s" least:"1ms"`
 	LockTimeout    time.Duration `env:"PATCH_LOCK_TIMEOUT" envDefault:"50ms" least:"1ms"`
@@ -49,9 +50,6 @@ type Config struct {
 	Want      []Fix    `env:"-"`
 	Completed []string `env:"-"` // names of fixes that were not asked for, but are needed
 }
-
-// notYet are variables of the contract that this version cannot honour.
-var notYet = []string{"PATCH_WATCH"}
 
 // ConfigError says that a variable cannot be used, and how to write it. Nothing was contacted.
 type ConfigError struct {
@@ -75,6 +73,9 @@ func Parse(environ []string) (Config, error) {
 		}
 	}
 	errs = append(errs, cfg.check()...)
+	if cfg.Watch > 0 && (cfg.Action == "revert" || cfg.Action == "apply" && cfg.DryRun) {
+		errs = append(errs, &ConfigError{"PATCH_WATCH", "keeps the fixes in place, so it goes with neither PATCH_ACTION=revert nor PATCH_DRY_RUN"})
+	}
 	if err := cfg.readFixes(); err != nil {
 		errs = append(errs, err)
 	}
@@ -113,10 +114,6 @@ func fields() []reflect.StructField {
 func misspelt(vars map[string]string) (errs []error) {
 	for _, name := range slices.Sorted(maps.Keys(vars)) {
 		if !strings.HasPrefix(strings.ToUpper(name), "PATCH_") {
-			continue
-		}
-		if slices.Contains(notYet, name) {
-			errs = append(errs, &ConfigError{name, "this version cannot do that yet; remove it"})
 			continue
 		}
 		near := ""
@@ -258,8 +255,8 @@ func (c *Config) addTarget(variable string, s settings, schema string) error {
 }
 
 // wish is what the plan is to fulfil.
-func (c *Config) wish() wish {
-	w := wish{fixes: c.Want, keepNames: c.KeepNames}
+func (c *Config) wish(schema string) wish {
+	w := wish{schema: schema, fixes: c.Want, keepNames: c.KeepNames, guarded: c.OnMissingTable == "guard"}
 	if c.Action == "revert" {
 		w.goal = Revert
 	}

@@ -19,13 +19,18 @@ type State struct {
 	Migrating bool       `json:"migrating"` // Prisma's migration lock is held by somebody
 	Schema    string     `json:"schema"`    // as the catalog spells it, "" if there is no such schema
 	Elsewhere []string   `json:"elsewhere"` // other schemas that hold Evolution's table
-	Migration string     `json:"migration"` // the last finished migration, "" if unknown or not asked for
+	Guard     *Guard     `json:"guard"`     // nil if none is armed
 	Table     *TableInfo `json:"table"`     // nil if there is none
 	Indexes   []Index    `json:"indexes"`   // of the table
 	Trigger   *Trigger   `json:"trigger"`   // ours on the table, nil if there is none
 	Function  string     `json:"function"`  // ours in the schema, "" if there is none
-	Keys      *Keys      `json:"keys"`      // nil if not asked for, or not readable
-	Named     []Relation `json:"named"`     // whatever bears the name of one of Evolution's indexes
+	// Migrations is zero if they are unknown or were not asked for.
+	Migrations struct {
+		Last       string `json:"last"`       // the last finished one
+		Unfinished int    `json:"unfinished"` // begun, neither finished nor rolled back
+	} `json:"migrations"`
+	Keys  *Keys      `json:"keys"`  // nil if not asked for, or not readable
+	Named []Relation `json:"named"` // whatever bears the name of one of Evolution's indexes
 }
 
 // TableInfo describes the relation that is called OpenaiCreds.
@@ -86,7 +91,7 @@ func inspect(schema string, migrations, keys bool) statement {
 		}
 	}
 	return statement{sql: inspectSQL, args: []string{
-		schema, "{" + strings.Join(names, ",") + "}", strconv.FormatBool(migrations), strconv.FormatBool(keys),
+		schema, "{" + strings.Join(names, ",") + "}", strconv.FormatBool(migrations), strconv.FormatBool(keys), guardName(schema),
 	}}
 }
 

@@ -1,6 +1,6 @@
 -- Everything the plan needs, read in one statement and so from one snapshot: one row, one JSON document.
 -- $1: the schema, as the user wrote it; $2: the names that Evolution's migrations give to the indexes of the catalogue;
--- $3, $4: whether to read the migrations and to count the keys. Few tables and functions on purpose: in a fresh session, looking them up takes
+-- $3, $4: whether to read the migrations and to count the keys; $5: the name of the schema's guard. Few tables and functions on purpose: in a fresh session, looking them up takes
 -- longer than all the rest.
 WITH rel AS (
     SELECT c.oid, n.nspname, n.nspname = $1::pg_catalog.name AS here, c.relname, c.relkind, c.relowner, c.relispartition
@@ -30,13 +30,14 @@ SELECT pg_catalog.json_build_object(
     'schema', (SELECT nspname FROM tab),
     'elsewhere', (SELECT pg_catalog.json_agg(nspname) FROM rel WHERE NOT here AND relname = 'OpenaiCreds' AND relkind IN ('r', 'p')),
     -- query_to_xml runs its statement only where the CASE reaches it: the table need not exist, nor be readable.
-    'migration', (
+    'migrations', (
         SELECT CASE WHEN $3::pg_catalog.bool AND pg_catalog.has_table_privilege(oid, 'SELECT') AND pg_catalog.has_schema_privilege(nspname, 'USAGE')
             AND 3 = (SELECT pg_catalog.count(*) FROM pg_catalog.pg_attribute
                      WHERE attrelid = oid AND attname IN ('migration_name', 'finished_at', 'rolled_back_at'))
             THEN pg_catalog.substring(pg_catalog.query_to_xml(pg_catalog.format(
-                'SELECT max(migration_name COLLATE "C") AS m FROM %I._prisma_migrations WHERE finished_at IS NOT NULL AND rolled_back_at IS NULL',
-                nspname), false, false, '')::pg_catalog.text, '<m>([^<]*)</m>') END
+                'SELECT json_build_object(''last'', max(substring(migration_name, ''^[0-9a-zA-Z_]+$'') COLLATE "C") FILTER (WHERE finished_at IS NOT NULL),
+                    ''unfinished'', count(*) FILTER (WHERE finished_at IS NULL)) AS j FROM %I._prisma_migrations WHERE rolled_back_at IS NULL',
+                nspname), false, false, '')::pg_catalog.text, '<j>(.*)</j>')::pg_catalog.json END
         FROM rel WHERE here AND relname = '_prisma_migrations' AND relkind = 'r'),
     'table', (
         SELECT pg_catalog.json_build_object(
@@ -74,5 +75,9 @@ SELECT pg_catalog.json_build_object(
                 nspname, CASE WHEN atttypmod > 4 THEN atttypmod - 4 ELSE 1000000000 END),
                 false, false, '')::pg_catalog.text, '<j>(.*)</j>')::pg_catalog.json END
         FROM tab JOIN att ON attname = 'apiKey' WHERE relkind = 'r'),
+    'guard', (
+        SELECT pg_catalog.json_build_object('signature', pg_catalog.obj_description(oid, 'pg_event_trigger'),
+            'enabled', evtenabled IN ('O', 'A'), 'mine', pg_catalog.pg_has_role(evtowner, 'USAGE'))
+        FROM pg_catalog.pg_event_trigger WHERE evtname = $5::pg_catalog.name),
     'named', (SELECT pg_catalog.json_agg(pg_catalog.json_build_object('name', relname, 'kind', relkind)) FROM rel WHERE here AND relname = ANY ($2))
 )::pg_catalog.text

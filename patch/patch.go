@@ -12,6 +12,7 @@ package patch
 import (
 	"context"
 	"log/slog"
+	"sync"
 )
 
 // Run handles every target of cfg to its end, in the order given, and returns a Result for each schema. It never gives
@@ -20,11 +21,19 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) []Result {
 	if len(cfg.Completed) > 0 {
 		log.Info("PATCH_FIXES is completed, as some fixes are of use only together", "added", cfg.Completed)
 	}
-	var results []Result
-	for _, target := range cfg.Targets {
+	results := make([]Result, len(cfg.Targets))
+	var group sync.WaitGroup
+	for i, target := range cfg.Targets {
 		w := &worker{cfg: cfg, target: target, log: log.With("target", target.String(), "schema", target.Schema)}
-		results = append(results, w.handle(ctx))
+		if cfg.Watch > 0 && cfg.Action == "apply" {
+			group.Go(func() { results[i] = w.watch(ctx) })
+			continue
+		}
+		results[i] = w.handle(ctx, cfg.WaitTimeout)
+		w.tell(results[i])
+		w.disconnect()
 	}
+	group.Wait()
 	return results
 }
 
@@ -35,6 +44,7 @@ type Status string
 const (
 	Patched   Status = "patched"   // every fix asked for holds
 	Pending   Status = "pending"   // no table yet
+	Guarded   Status = "guarded"   // no table yet, guard armed
 	Unpatched Status = "unpatched" // a fix is not in place
 	Failed    Status = "failed"
 )
@@ -51,4 +61,5 @@ type Result struct {
 	After   State             // what was verified before the commit; Before if nothing was changed
 	SQL     []string          // what a dry run would execute
 	Err     error
+	notice  string // why there is nothing to do yet, "" if there is
 }

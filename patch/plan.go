@@ -25,15 +25,21 @@ type Plan struct {
 
 // wish is what is asked of plan.
 type wish struct {
+	schema    string
 	fixes     []Fix
 	goal      Goal
 	keepNames bool // leave a plain index under a dropped one's name
+	guarded   bool // where there is no table yet, arm the guard
 }
 
 // plan composes the DDL that fulfils the wish. It is pure: the same State gives the same Plan, and on the State that a
 // Plan leads to, the next Plan is empty. The error is a *RefusedError.
 func plan(w wish, s State) (Plan, error) {
 	p := Plan{Found: map[string]string{}, Open: map[string]bool{}}
+	p.guard(w, s)
+	if s.Table == nil {
+		return p, nil
+	}
 	if err := known(s); err != nil {
 		return p, err
 	}
@@ -123,7 +129,7 @@ func (p *Plan) index(f Fix, w wish, s State) error {
 		}
 	}
 	// Where a release of Evolution that is not known yet has dropped its index, a later one may want the name.
-	if w.keepNames && !standIn && (len(unique) > 0 || !beyondKnown(s.Migration)) {
+	if w.keepNames && !standIn && (len(unique) > 0 || !beyondKnown(s.Migrations.Last)) {
 		p.add("CREATE %s", on)
 		p.Open[f.Name] = true
 	}

@@ -79,7 +79,7 @@ func TestPlan(t *testing.T) {
 	)
 	index, both, name := Fixes[:1], Fixes[:2], Fixes[2:3]
 	future := table()
-	future.Migration = "20991231000000_no_more_unique"
+	future.Migrations.Last = "20991231000000_no_more_unique"
 	for title, c := range map[string]struct {
 		fixes         []Fix
 		s             State

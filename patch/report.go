@@ -27,7 +27,7 @@ func Report(w io.Writer, results []Result, format string) error {
 	for _, r := range results {
 		l := line{
 			Target: r.Target, Schema: r.Schema, State: r.Status, Changed: r.Changed, Fixes: r.Fixes,
-			Evolution: release(r.After.Migration), Found: r.Found, SQL: r.SQL,
+			Evolution: release(r.After.Migrations.Last), Found: r.Found, SQL: r.SQL,
 		}
 		if r.Err != nil {
 			l.Error = explain(r.Err)
@@ -62,7 +62,7 @@ func (l line) text(b *strings.Builder) {
 		fmt.Fprintf(b, " error=%q", l.Error)
 	}
 	if len(l.SQL) > 0 {
-		fmt.Fprintf(b, " would run: BEGIN; %s; COMMIT;", strings.Join(l.SQL, "; "))
+		fmt.Fprintf(b, " would run: BEGIN; %s; COMMIT;", oneLine(strings.Join(l.SQL, "; ")))
 	}
 }
 

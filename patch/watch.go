@@ -1,0 +1,40 @@
+package patch
+
+import (
+	"context"
+	"time"
+)
+
+// watch handles the schema again and again until ctx ends, over one connection for as long as that lives. What fails for
+// good at the first look ends it; later it is told, once, and tried again at the next look.
+func (w *worker) watch(ctx context.Context) Result {
+	defer w.disconnect()
+	last := w.handle(ctx, 0)
+	changed := last.Changed
+	if ctx.Err() == nil {
+		w.tell(last)
+		if last.Err != nil {
+			return last
+		}
+		w.log.Info("watching", "state", last.Status, "every", w.cfg.Watch)
+	}
+	for ctx.Err() == nil {
+		select {
+		case <-ctx.Done():
+			continue
+		case <-time.After(w.cfg.Watch):
+		}
+		w.losses, w.backup = 0, ""
+		now := w.handle(ctx, 0)
+		if ctx.Err() != nil {
+			break
+		}
+		if now.Status != last.Status || now.Err != nil && (last.Err == nil || explain(now.Err) != explain(last.Err)) {
+			w.log.Info("the state is another", "was", last.Status, "is", now.Status)
+			w.tell(now)
+		}
+		last, changed = now, changed || now.Changed
+	}
+	last.Changed, last.Err = changed, nil // a watch that is stopped has done what it was to do
+	return last
+}
