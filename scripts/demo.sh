@@ -28,12 +28,14 @@ register() {
     fi
 }
 
-say "1. A throw-away PostgreSQL, with the tables of an Evolution API in schema evolution_api"
+say "1. A throw-away PostgreSQL, with the tables of an Evolution API 2.3.7 in schema evolution_api"
 echo demo >"$dir/password" && as "$bin/initdb" -D "$dir/data" -U postgres -A scram-sha-256 --pwfile="$dir/password" -N >/dev/null
 as "$bin/pg_ctl" -D "$dir/data" -s -w -l "$dir/log" -o "-p $PGPORT -k $dir -c listen_addresses=localhost -c fsync=off" start
 sql -c 'CREATE SCHEMA evolution_api'
+sql -c 'CREATE TABLE "_prisma_migrations" (migration_name text, finished_at timestamptz, rolled_back_at timestamptz)'
 for migration in testdata/migrations/*.sql; do
-    [[ $migration > testdata/migrations/20250116001415_z ]] || sql -1 -f "$migration"
+    [[ $migration < testdata/migrations/20251122003044_z ]] || break
+    sql -1 -f "$migration" -c "INSERT INTO \"_prisma_migrations\" VALUES ('$(basename "$migration" .sql)', now())"
 done
 sql -c "INSERT INTO \"Instance\"(id, name) VALUES ('sales', 'sales'), ('support', 'support')"
 echo "two instances: sales and support"
@@ -44,7 +46,10 @@ register support
 
 say "3. The program, with the connection string that Evolution has"
 export DATABASE_CONNECTION_URI="postgresql://postgres:demo@localhost:$PGPORT/postgres?schema=evolution_api"
+export PATCH_FIXES=apikey-index,apikey-check PATCH_KEEP_INDEX_NAMES=true
 echo "DATABASE_CONNECTION_URI=$DATABASE_CONNECTION_URI"
+echo "PATCH_FIXES=$PATCH_FIXES"
+echo "PATCH_KEEP_INDEX_NAMES=$PATCH_KEEP_INDEX_NAMES"
 "$program"
 echo "exit status $?"
 
