@@ -45,3 +45,64 @@ func block(t *testing.T, page, name string) string {
 	code, _, _ := strings.Cut(rest, "```")
 	return code
 }
+
+// What the README says about undoing by hand works as written, for a table that the program has patched.
+func TestReadmeUndo(t *testing.T) {
+	d := evolution(t, "evolution_api")
+	d.rows(20)
+	before := d.dump()
+	d.patch("PATCH_FIXES=apikey-check", "PATCH_KEEP_INDEX_NAMES=true").expect(t, 0, "patched: ", "changed=true")
+	d.exec(block(t, "README.md", "undo"))
+	if after := d.dump(); sorted(after) != sorted(before) {
+		t.Error(firstDifference(sorted(before), sorted(after)))
+	}
+}
+
+// What the README says about a migration that names a dropped index works as written.
+func TestReadmeUpgrades(t *testing.T) {
+	d := evolution(t, "evolution_api")
+	d.patch().expect(t, 0, "patched: ")
+	dir := t.TempDir()
+	drop := dir + "/20991231000000_no_more_unique.sql"
+	if err := os.WriteFile(drop, []byte(`DROP INDEX "OpenaiCreds_apiKey_key";`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	blocked := func() string {
+		return d.text(`SELECT count(*) FROM "_prisma_migrations" WHERE finished_at IS NULL AND rolled_back_at IS NULL`)
+	}
+	if err := runMigration(d.conn, "20991231000000_no_more_unique", drop); err == nil || blocked() != "1" {
+		t.Fatalf("the migration passes: %v", err)
+	}
+	d.exec(block(t, "README.md", "upgrades-index"))
+	d.exec(block(t, "README.md", "upgrades-resolve"))
+	if blocked() != "0" {
+		t.Error("it is still blocked")
+	}
+	d.exec(`DELETE FROM "_prisma_migrations" WHERE rolled_back_at IS NOT NULL`) // Prisma would add a second row
+	if err := runMigration(d.conn, "20991231000000_no_more_unique", drop); err != nil {
+		t.Error(err)
+	}
+	d.patch("PATCH_KEEP_INDEX_NAMES=true").expect(t, 0, "changed=false", "2.4.0-rc or later")
+}
+
+// Every command that the README gives exists.
+func TestReadmeCommands(t *testing.T) {
+	readme, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	makefile, err := os.ReadFile("Makefile")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range regexp.MustCompile("`?make ([a-z0-9-]+)").FindAllStringSubmatch(string(readme), -1) {
+		if !strings.Contains(string(makefile), "\n"+m[1]+":") {
+			t.Errorf("there is no `make %s`", m[1])
+		}
+	}
+	for _, m := range regexp.MustCompile(`\]\(([^)#:]+)\)`).FindAllStringSubmatch(string(readme), -1) {
+		if !exists(m[1]) {
+			t.Errorf("%s, which the README names, is not there", m[1])
+		}
+	}
+}
