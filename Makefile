@@ -25,7 +25,7 @@ test-matrix: ## every database test on each PostgreSQL in MAJORS, from Debian or
 		PG_BINDIR=$$(scripts/postgres-major.sh $$major) && export PG_BINDIR && $$PG_BINDIR/postgres --version && go test -count 1 -timeout 30m . || exit 1; done
 
 bench: ## wall time, memory and noticing a server, measured against psql in the same run
-	@PG_BINDIR=$$(scripts/postgres.sh $(TEST_PACKAGES)) && export PG_BINDIR && go test -run '^$$' -bench . -benchtime 1x -timeout 30m .
+	@PG_BINDIR=$$(scripts/postgres.sh time:/usr/bin/time) && export PG_BINDIR && go test -run '^$$' -bench . -benchtime 1x -timeout 30m .
 
 fuzz: ## the parsers, for longer than the seeds
 	go test -run '^$$' -fuzz FuzzURI -fuzztime 2m ./patch

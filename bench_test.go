@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"math/rand/v2"
@@ -9,7 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
-	"syscall"
+	"strings"
 	"testing"
 	"time"
 
@@ -19,7 +20,6 @@ import (
 // sample is one run of a whole process.
 type sample struct {
 	wall, cpu time.Duration
-	memory    int64 // bytes, at the peak
 }
 
 func measure(b *testing.B, cmd *exec.Cmd) sample {
@@ -29,7 +29,21 @@ func measure(b *testing.B, cmd *exec.Cmd) sample {
 		b.Fatalf("%v\n%s", err, out)
 	}
 	s := cmd.ProcessState
-	return sample{time.Since(began), s.UserTime() + s.SystemTime(), s.SysUsage().(*syscall.Rusage).Maxrss << 10}
+	return sample{time.Since(began), s.UserTime() + s.SystemTime()}
+}
+
+// peak is a command's largest resident memory in kB, by GNU time: a child of this process would start with ours.
+func peak(b *testing.B, cmd *exec.Cmd) string {
+	b.Helper()
+	timed := exec.Command("/usr/bin/time", append([]string{"-q", "-f", "%M", "--"}, append([]string{cmd.Path}, cmd.Args[1:]...)...)...)
+	timed.Env = cmd.Env
+	var stderr bytes.Buffer
+	timed.Stderr = &stderr
+	if err := timed.Run(); err != nil {
+		b.Fatalf("%v: %s", err, stderr.String())
+	}
+	lines := strings.Fields(stderr.String())
+	return lines[len(lines)-1]
 }
 
 func median[T ~int64](values []T) T {
@@ -48,7 +62,6 @@ func column[T ~int64](samples []sample, figure func(sample) T) []T {
 
 func wall(s sample) time.Duration { return s.wall }
 func cpu(s sample) time.Duration  { return s.cpu }
-func memory(s sample) int64       { return s.memory }
 
 // BenchmarkAgainstPsql runs the binary and the real psql in turn, on the same database.
 func BenchmarkAgainstPsql(b *testing.B) {
@@ -72,26 +85,31 @@ func BenchmarkAgainstPsql(b *testing.B) {
 		{"index to drop", `CREATE UNIQUE INDEX IF NOT EXISTS "OpenaiCreds_apiKey_key" ON "OpenaiCreds"("apiKey")`},
 		{"nothing to do", `DROP INDEX IF EXISTS "OpenaiCreds_apiKey_key"`},
 	} {
+		us := func() *exec.Cmd {
+			d.exec(work.before)
+			cmd := exec.Command(path)
+			cmd.Env = []string{"DATABASE_CONNECTION_URI=" + d.uri()}
+			return cmd
+		}
+		psql := func() *exec.Cmd {
+			d.exec(work.before)
+			cmd := exec.Command(filepath.Join(dir, "psql"), "-qXw", "-h", "localhost", "-p", shared.port, "-U", "postgres", d.name,
+				"-c", `DROP INDEX IF EXISTS evolution_api."OpenaiCreds_apiKey_key"`)
+			cmd.Env = []string{"PGPASSWORD=" + password, "PGSSLMODE=disable", "LD_LIBRARY_PATH=" + filepath.Join(dir, "../lib")}
+			return cmd
+		}
 		var ours, psqls []sample
 		for range pairs {
-			d.exec(work.before)
-			us := exec.Command(path)
-			us.Env = []string{"DATABASE_CONNECTION_URI=" + d.uri()}
-			ours = append(ours, measure(b, us))
-			d.exec(work.before)
-			psql := exec.Command(filepath.Join(dir, "psql"), "-qXw", "-h", "localhost", "-p", shared.port, "-U", "postgres", d.name,
-				"-c", `DROP INDEX IF EXISTS evolution_api."OpenaiCreds_apiKey_key"`)
-			psql.Env = []string{"PGPASSWORD=" + password, "PGSSLMODE=disable", "LD_LIBRARY_PATH=" + filepath.Join(dir, "../lib")}
-			psqls = append(psqls, measure(b, psql))
+			ours, psqls = append(ours, measure(b, us())), append(psqls, measure(b, psql()))
 		}
 		var ratios []int64
 		for i := range ours {
 			ratios = append(ratios, int64(1000*ours[i].wall/psqls[i].wall))
 		}
-		b.Logf("%s, median of %d pairs: wall %v (psql %v, %.2f of it pair by pair), CPU %v (psql %v), peak memory %.1f MB (psql %.1f)",
+		b.Logf("%s, median of %d pairs: wall %v (psql %v, %.2f of it pair by pair), CPU %v (psql %v), peak memory %s kB (psql %s)",
 			work.name, pairs, median(column(ours, wall)), median(column(psqls, wall)), float64(median(ratios))/1000,
 			median(column(ours, cpu)), median(column(psqls, cpu)),
-			float64(median(column(ours, memory)))/1e6, float64(median(column(psqls, memory)))/1e6)
+			peak(b, us()), peak(b, psql()))
 	}
 }
 
@@ -159,6 +177,43 @@ func BenchmarkStall(b *testing.B) {
 		b.Fatal(err)
 	}
 	b.Logf("behind an open transaction of 10 s: the worst of %d queries waited %v", queries, worst)
+}
+
+// BenchmarkPadding measures how long Evolution's queries wait while 10,000 keys are padded.
+func BenchmarkPadding(b *testing.B) {
+	d := evolution(&testing.T{}, "evolution_api")
+	d.rows(10_000)
+	path, err := program()
+	if err != nil {
+		b.Fatal(err)
+	}
+	pad := []string{"DATABASE_CONNECTION_URI=" + d.uri(), "PATCH_FIXES=apikey-check"}
+	update := func() time.Duration {
+		tx, err := d.conn.Begin(context.Background())
+		if err != nil {
+			b.Fatal(err)
+		}
+		defer tx.Rollback(context.Background())
+		began := time.Now()
+		if _, err := tx.Exec(context.Background(), `UPDATE "OpenaiCreds" SET "apiKey" = rtrim("apiKey", ' ') || ' '`); err != nil {
+			b.Fatal(err)
+		}
+		return time.Since(began)
+	}()
+	cmd := exec.Command(path)
+	cmd.Env = pad
+	ended := make(chan error)
+	worst := make(chan time.Duration)
+	go func() {
+		w, _ := stall(b, d, time.Now().Add(2*time.Second), 2)
+		worst <- w
+	}()
+	<-time.After(500 * time.Millisecond)
+	go func() { ended <- cmd.Run() }()
+	if err := <-ended; err != nil {
+		b.Fatal(err)
+	}
+	b.Logf("10,000 keys padded: the worst query waited %v; the UPDATE alone takes %v, PATCH_LOCK_TIMEOUT is 50ms", <-worst, update)
 }
 
 // stall sends queries, one after the other on each connection, until the time is up, and tells the slowest.
