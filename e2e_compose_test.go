@@ -3,11 +3,15 @@
 package main
 
 import (
+	"encoding/json"
+	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 // standIns puts the stand-in in the place of what the tests need not be true to.
@@ -101,42 +105,183 @@ func (s *stack) dump() string {
 func (s *stack) ready() {
 	s.t.Helper()
 	s.must("up", "-d", "postgres")
-	eventually(s.t, func() error {
-		if health := quietly(s.t, "docker", "inspect", "-f", "{{.State.Health.Status}}", s.container("postgres")); strings.TrimSpace(health.stdout) != "healthy" {
-			return fmt.Errorf("PostgreSQL is %s", health.stdout)
+	healthy(s.t, s.container("postgres"))
+}
+
+// healthy waits for a container's health check.
+func healthy(t *testing.T, container string) {
+	t.Helper()
+	eventually(t, func() error {
+		if health := strings.TrimSpace(quietly(t, "docker", "inspect", "-f", "{{.State.Health.Status}}", container).stdout); health != "healthy" {
+			return fmt.Errorf("%s is %s", container, health)
 		}
 		return nil
 	})
 }
 
-const ended = "{{.State.Status}} {{.State.ExitCode}}"
+// restore puts a database that was never patched in the place of the stack's, as a dump of it would be restored.
+func (s *stack) restore() {
+	s.t.Helper()
+	d := evolution(s.t, "evolution_api")
+	dump := strings.ReplaceAll(d.dump(), "OWNER TO postgres", "OWNER TO evolution")
+	file := write(s.t, filepath.Join(s.t.TempDir(), "dump.sql"), `SET client_min_messages = error; DROP SCHEMA evolution_api CASCADE; `+dump)
+	docker(s.t, "cp", file, s.container("postgres")+":/tmp/dump.sql")
+	docker(s.t, "exec", s.container("postgres"), "psql", "-U", "evolution", "-d", "evolution", "-v", "ON_ERROR_STOP=1", "-1qAto", "/dev/null", "-f", "/tmp/dump.sql")
+	if !strings.Contains(s.sql(apiKeyIndexes), "UNIQUE") {
+		s.t.Fatal("the dump did not bring the unique index back")
+	}
+}
 
-func TestE2EComposeStartsEvolutionAfterThePatch(t *testing.T) {
+// shares registers one key for two instances through Evolution's statements, and lets it be refused for some time if that
+// is how the stack works.
+func (s *stack) shares(atOnce bool) {
+	s.t.Helper()
+	register := []string{"exec", s.container("evolution"), "/bin/evolution", "register"}
+	if atOnce {
+		docker(s.t, register...)
+		return
+	}
+	eventually(s.t, func() error {
+		if o := quietly(s.t, "docker", register...); o.code != 0 {
+			return errors.New(o.stderr)
+		}
+		return nil
+	})
+}
+
+const (
+	apiKeyIndexes = `SELECT string_agg(indexdef, E'\n') FROM pg_indexes WHERE tablename = 'OpenaiCreds' AND indexdef LIKE '%("apiKey")'`
+	sharing       = "two instances share one key" // the stand-in has registered it for both
+	refused       = ": refused: "                 // and this it says of an instance that it could not
+	ended         = "{{.State.Status}} {{.State.ExitCode}}"
+	started       = "{{.Id}} {{.State.StartedAt}} {{.RestartCount}}"
+)
+
+// One `up` on an empty volume is enough; so is one after anything that undoes the patch.
+func TestE2EComposeExample(t *testing.T) {
 	eachCompose(t, "compose.example.yml", func(t *testing.T, s *stack) {
 		s.must("up", "-d")
-		says(t, s.container("evolution"), "migrated")
-		s.must("down") // the volume stays
-		s.must("up", "-d")
-		says(t, s.container(image), "patched: ")
-		if state := s.inspect(image, ended); state != "exited 0" {
-			t.Errorf("the patch is %s", state)
-		}
-		if patched, started := s.inspect(image, "{{.State.FinishedAt}}"), s.inspect("evolution", "{{.State.StartedAt}}"); patched > started {
-			t.Errorf("Evolution started at %s, before the patch was done at %s", started, patched)
-		}
+		says(t, s.container("evolution"), sharing)
+		s.startedInOrder("guarded: ")
 
-		containers := func() string {
-			return s.inspect("postgres", "{{.Id}} {{.State.StartedAt}}") + s.inspect("evolution", "{{.Id}} {{.State.StartedAt}}")
-		}
-		before, database := containers(), s.sql(`SELECT string_agg(indexdef, ' ' ORDER BY indexdef) FROM pg_indexes WHERE tablename = 'OpenaiCreds'`)
-		if strings.Contains(database, `UNIQUE INDEX "OpenaiCreds_apiKey_key"`) {
-			t.Errorf("the unique index is still there: %s", database)
-		}
+		before := s.inspect("postgres", started) + s.inspect("evolution", started) + s.sql(apiKeyIndexes)
 		s.must("up", "-d")
 		says(t, s.container(image), "changed=false")
-		if after := containers(); after != before {
-			t.Errorf("a second up changed the containers: %s, then %s", before, after)
+		if after := s.inspect("postgres", started) + s.inspect("evolution", started) + s.sql(apiKeyIndexes); after != before {
+			t.Errorf("a second up changed\n%s\nto\n%s", before, after)
 		}
+		s.shares(true)
+
+		s.must("down") // the volume stays
+		s.must("up", "-d")
+		says(t, s.container("evolution"), sharing)
+		s.startedInOrder("patched: ")
+
+		s.must("stop", "evolution")
+		s.restore()
+		s.must("up", "-d")
+		says(t, s.container(image), "changed=true")
+		s.shares(true)
+	})
+}
+
+// startedInOrder requires that the patch ended well, that Evolution started only then, and that it took every key at once.
+func (s *stack) startedInOrder(says string) {
+	s.t.Helper()
+	if o := quietly(s.t, "docker", "logs", s.container(image)); !strings.Contains(o.stdout, says) {
+		s.t.Errorf("the patch says\n%s%s, not %q", o.stderr, o.stdout, says)
+	}
+	if state := s.inspect(image, ended); state != "exited 0" {
+		s.t.Errorf("the patch is %s", state)
+	}
+	if patched, up := s.inspect(image, "{{.State.FinishedAt}}"), s.inspect("evolution", "{{.State.StartedAt}}"); patched > up {
+		s.t.Errorf("Evolution started at %s, before the patch was done at %s", up, patched)
+	}
+	if o := quietly(s.t, "docker", "logs", s.container("evolution")); strings.Contains(o.stderr, refused) {
+		s.t.Errorf("Evolution refused the key at first:\n%s", o.stderr)
+	}
+	if restarts := s.inspect("evolution", "{{.RestartCount}}"); restarts != "0" {
+		s.t.Errorf("Evolution restarted %s times", restarts)
+	}
+}
+
+// Beside a patch that stays, nothing has to be started again: not even after a restore under the running Evolution.
+func TestE2EComposeWatch(t *testing.T) {
+	eachCompose(t, "deploy/compose.watch.yml", func(t *testing.T, s *stack) {
+		s.must("up", "-d")
+		says(t, s.container("evolution"), sharing)
+		before := s.inspect(image, started) + s.inspect("evolution", started)
+		s.restore()
+		s.shares(false)
+		if after := s.inspect(image, started) + s.inspect("evolution", started); after != before {
+			t.Errorf("something was started again: %s, then %s", before, after)
+		}
+		healthy(t, s.container(image))
+
+		s.must("down") // the volume stays
+		s.must("up", "-d")
+		says(t, s.container("evolution"), sharing)
+		began := time.Now()
+		docker(t, "stop", "-t", "10", s.container(image))
+		if took, state := time.Since(began), s.inspect(image, ended); took > 1500*time.Millisecond || state != "exited 0" {
+			t.Errorf("stopped, it is %s after %v", state, took)
+		}
+	})
+}
+
+// templates has the fields of Portainer's format that are used.
+type templates struct {
+	Version   string
+	Templates []struct {
+		ID, Type                                  int
+		Title, Description, Note, Platform, Image string
+		RestartPolicy                             string `json:"restart_policy"`
+		Categories                                []string
+		Env                                       []struct {
+			Name, Label, Description, Default string
+			Select                            []struct {
+				Text, Value string
+				Default     bool
+			}
+		}
+	}
+}
+
+// The Portainer template is for an Evolution that runs already.
+func TestE2EPortainerTemplate(t *testing.T) {
+	eachCompose(t, "compose.example.yml", func(t *testing.T, s *stack) {
+		file, err := os.Open("deploy/portainer-template.json")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer file.Close()
+		var list templates
+		decoder := json.NewDecoder(file)
+		decoder.DisallowUnknownFields()
+		if err := decoder.Decode(&list); err != nil {
+			t.Fatal(err)
+		}
+		s.ready()
+		s.must("up", "-d", "--no-deps", "evolution")
+		says(t, s.container("evolution"), "two: refused")
+
+		template := list.Templates[0]
+		run := []string{"run", "-d", "--network", s.project + "_default", "--restart", template.RestartPolicy}
+		for _, e := range template.Env {
+			value := e.Default
+			for _, choice := range e.Select {
+				if choice.Default {
+					value = choice.Value
+				}
+			}
+			if e.Name == "DATABASE_CONNECTION_URI" {
+				value = "postgresql://evolution:change-me@postgres:5432/evolution?schema=evolution_api"
+			}
+			run = append(run, "-e", e.Name+"="+value)
+		}
+		id := docker(t, append(run, template.Image)...)
+		defer docker(t, "rm", "-f", id)
+		says(t, s.container("evolution"), sharing)
 	})
 }
 
@@ -149,7 +294,7 @@ func TestE2EComposeIsHardened(t *testing.T) {
 		if got != want {
 			t.Errorf("the patch runs as %s, want %s", got, want)
 		}
-		says(t, s.container(image), "changed=false")
+		says(t, s.container(image), "guarded: ")
 	})
 }
 
