@@ -159,8 +159,8 @@ func TestRefusesWhatItDoesNotKnow(t *testing.T) {
 	drop := `DROP INDEX "OpenaiCreds_apiKey_key";`
 	for name, c := range map[string]struct{ sql, says string }{
 		"primary key":     {`ALTER TABLE "OpenaiCreds" DROP CONSTRAINT "OpenaiCreds_pkey" CASCADE, ADD PRIMARY KEY ("apiKey")`, "primary key"},
-		"foreign key":     {`CREATE TABLE needs (k varchar(255) REFERENCES "OpenaiCreds"("apiKey"))`, "foreign key needs_k_fkey of table evolution_api.needs"},
-		"on a constraint": {drop + `ALTER TABLE "OpenaiCreds" ADD UNIQUE ("apiKey"); CREATE TABLE needs (k varchar(255) REFERENCES "OpenaiCreds"("apiKey"))`, "foreign key needs_k_fkey of table evolution_api.needs"},
+		"foreign key":     {`CREATE TABLE needs (k varchar(255) REFERENCES "OpenaiCreds"("apiKey"))`, `foreign key \"needs_k_fkey\" of table evolution_api.needs`},
+		"on a constraint": {drop + `ALTER TABLE "OpenaiCreds" ADD UNIQUE ("apiKey"); CREATE TABLE needs (k varchar(255) REFERENCES "OpenaiCreds"("apiKey"))`, `foreign key \"needs_k_fkey\" of table evolution_api.needs`},
 		"another column":  {drop + `CREATE UNIQUE INDEX "OpenaiCreds_apiKey_key" ON "OpenaiCreds"("instanceId")`, "something else"},
 		"plain, another":  {drop + `CREATE INDEX "OpenaiCreds_apiKey_key" ON "OpenaiCreds"("instanceId")`, "something else"},
 		"two columns":     {drop + `CREATE UNIQUE INDEX "OpenaiCreds_apiKey_key" ON "OpenaiCreds"("apiKey", name)`, "something else"},

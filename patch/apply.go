@@ -2,6 +2,7 @@ package patch
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -86,7 +87,7 @@ func (w *worker) attempt(ctx, waiting context.Context) error {
 		return w.mourn(err)
 	}
 	w.result.Before, w.result.After = s, s
-	if err := w.wait(s); err != nil {
+	if err := w.wait(waiting, s); err != nil {
 		return err
 	}
 	p, err := plan(w.cfg.wish(w.target.Schema), s)
@@ -99,7 +100,7 @@ func (w *worker) attempt(ctx, waiting context.Context) error {
 	}
 	switch {
 	case !w.cfg.changes() || len(p.SQL) == 0:
-		return w.missing(s)
+		return w.missing(waiting, s)
 	case s.Standby:
 		return &notReadyError{why: "the server is a standby, which takes no changes; waiting for its promotion"}
 	case s.Migrating:
@@ -115,16 +116,16 @@ func (w *worker) attempt(ctx, waiting context.Context) error {
 }
 
 // wait says what is worth waiting for before anything is planned.
-func (w *worker) wait(s State) error {
+func (w *worker) wait(ctx context.Context, s State) error {
 	switch {
 	case !w.cfg.changes():
 		return nil
 	case s.Table == nil && s.Migrating:
-		return &notReadyError{"a migration is running that may create the table", w.missing(s)}
+		return &notReadyError{"a migration is running that may create the table", w.missing(ctx, s)}
 	case w.cfg.OnMissingTable != "wait":
 		return nil
 	case s.Table == nil:
-		return w.worthWaiting(w.missing(s))
+		return w.worthWaiting(w.missing(ctx, s))
 	case s.Migrations.Unfinished > 0:
 		return &notReadyError{why: "a migration was begun and has not finished; if Evolution is not running, see its log"}
 	}
@@ -140,11 +141,21 @@ func (w *worker) worthWaiting(missing error) error {
 }
 
 // missing is the error of a schema without the table, and nil for one with it or with a guard.
-func (w *worker) missing(s State) error {
+func (w *worker) missing(ctx context.Context, s State) error {
 	if s.Table != nil || s.Guard != nil && s.Guard.Enabled {
 		return nil
 	}
-	return &MissingError{what: "table " + qualified(w.target.Schema, Table), elsewhere: s.Elsewhere}
+	return &MissingError{what: "table " + qualified(w.target.Schema, Table), elsewhere: w.elsewhere(ctx)}
+}
+
+// elsewhere names the schemas that hold the table; it is for a message, so it may fail.
+func (w *worker) elsewhere(ctx context.Context) (schemas []string) {
+	ctx, cancel := context.WithTimeout(ctx, w.cfg.ConnectTimeout)
+	defer cancel()
+	if values, err := exchange(ctx, w.conn, w.limits(), elsewhere); err == nil && values[1] != nil {
+		_ = json.Unmarshal(values[1], &schemas)
+	}
+	return schemas
 }
 
 // record writes down where the fixes stand, whatever the goal is.
@@ -181,15 +192,15 @@ func (w *worker) look(ctx context.Context) (State, error) {
 	ctx, cancel := context.WithTimeout(ctx, w.cfg.ConnectTimeout)
 	defer cancel()
 	// One pipeline is one transaction, so what is set for it ends with it.
-	values, err := exchange(ctx, w.conn, w.limits(), w.inspect(true))
+	values, err := exchange(ctx, w.conn, append([]statement{w.limits()}, w.inspect(true)...)...)
 	if err != nil {
 		return State{}, fmt.Errorf("inspect: %w", err)
 	}
-	return readState(values[1])
+	return readState(w.target.Schema, values[1:])
 }
 
-// inspect is the statement that reads what this worker's plan is made from.
-func (w *worker) inspect(migrations bool) statement {
+// inspect are the statements that read what this worker's plan is made from.
+func (w *worker) inspect(migrations bool) []statement {
 	return inspect(w.target.Schema, migrations, w.cfg.pads())
 }
 
@@ -225,7 +236,7 @@ func (w *worker) change(ctx context.Context, s State, p Plan) error {
 		return w.duplicates(ctx, s)
 	}
 	if errors.As(err, &pgErr) && pgErr.Code == "42501" && s.Table == nil {
-		return &MissingError{what: "table " + qualified(w.target.Schema, Table), elsewhere: s.Elsewhere, instead: fmt.Sprintf(
+		return &MissingError{what: "table " + qualified(w.target.Schema, Table), elsewhere: w.elsewhere(ctx), instead: fmt.Sprintf(
 			"the guard cannot be armed, as role %s may not create event triggers; connect as a superuser, or set PATCH_WATCH or PATCH_ON_MISSING_TABLE=wait in a container that Evolution does not wait for",
 			quote(s.Role))}
 	}
@@ -268,25 +279,21 @@ const rowTime = time.Millisecond
 func (w *worker) transaction(ctx context.Context, s State, p Plan) (err error) {
 	ctx, cancel := context.WithTimeout(ctx, w.cfg.ConnectTimeout+2*w.cfg.LockTimeout+time.Duration(p.Rows)*rowTime)
 	defer cancel()
-	statements := []statement{
-		{sql: "BEGIN ISOLATION LEVEL READ COMMITTED"},
-		w.limits(),
-		lock(s),
-		w.inspect(w.cfg.KeepNames),
-	}
-	underLock := len(statements) - 1
+	look := w.inspect(w.cfg.KeepNames)
+	statements := append([]statement{{sql: "BEGIN ISOLATION LEVEL READ COMMITTED"}, w.limits(), lock(s)}, look...)
+	underLock := len(statements)
 	for _, sql := range p.SQL {
 		statements = append(statements, statement{sql: sql})
 	}
-	statements = append(statements, w.inspect(w.cfg.KeepNames))
+	statements = append(statements, look...)
 	defer func() {
 		if err != nil {
 			w.rollBack()
 		}
 	}()
 	values, err := exchange(ctx, w.conn, statements...)
-	if len(values) > underLock { // what went wrong after this may come of a plan that was stale
-		locked, err := readState(values[underLock])
+	if len(values) >= underLock { // what went wrong after this may come of a plan that was stale
+		locked, err := readState(s.Schema, values[underLock-len(look):underLock])
 		if err != nil {
 			return err
 		}
@@ -301,7 +308,7 @@ func (w *worker) transaction(ctx context.Context, s State, p Plan) (err error) {
 	if err != nil {
 		return fmt.Errorf("change: %w", err)
 	}
-	after, err := readState(values[len(values)-1])
+	after, err := readState(s.Schema, values[len(values)-len(look):])
 	if err != nil {
 		return err
 	}

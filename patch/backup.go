@@ -21,12 +21,13 @@ func (w *worker) backUp(ctx context.Context, s State, p Plan) error {
 	ctx, cancel := context.WithTimeout(ctx, w.cfg.ConnectTimeout+time.Minute)
 	defer cancel()
 	// Repeatable read: the COPY sees what the inspection saw.
-	values, err := exchange(ctx, w.conn, statement{sql: "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"}, w.limits(), w.inspect(true))
+	begin := []statement{{sql: "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"}, w.limits()}
+	values, err := exchange(ctx, w.conn, append(begin, w.inspect(true)...)...)
 	if err != nil {
 		return fmt.Errorf("back up: %w", err)
 	}
 	defer w.rollBack()
-	if s, err = readState(values[2]); err != nil {
+	if s, err = readState(w.target.Schema, values[len(begin):]); err != nil {
 		return err
 	}
 	if s.Table == nil {
@@ -69,10 +70,10 @@ func (w *worker) backupSQL(s State, columns string, rows []byte) []byte {
 	say("DROP TRIGGER IF EXISTS %s ON %s;", ours, table)
 	say("DROP FUNCTION IF EXISTS %s();", qualified(s.Schema, ours))
 	for _, x := range w.concerned(s) {
-		if x.Constraint != nil {
-			say("ALTER TABLE %s DROP CONSTRAINT IF EXISTS %s;", table, quote(x.Constraint.Name))
+		if c := x.unique(); c != nil {
+			say("ALTER TABLE %s DROP CONSTRAINT IF EXISTS %s;", table, quote(c.Name))
 		}
-		say("DROP INDEX IF EXISTS %s;", qualified(s.Schema, x.Name))
+		say("DROP INDEX IF EXISTS %s;", x.Name)
 	}
 	for _, f := range w.cfg.Want {
 		if f.Index != "" {
@@ -87,8 +88,8 @@ func (w *worker) backupSQL(s State, columns string, rows []byte) []byte {
 	say("    WHERE EXISTS (SELECT FROM %s_backup AS b WHERE b.id = t.id AND b.* IS DISTINCT FROM t.*);", ours)
 	say("INSERT INTO %s (%s) SELECT %s FROM %s_backup AS b WHERE NOT EXISTS (SELECT FROM %s AS t WHERE t.id = b.id);", table, columns, columns, ours, table)
 	for _, x := range w.concerned(s) {
-		if x.Constraint != nil {
-			say("ALTER TABLE %s ADD CONSTRAINT %s %s;", table, quote(x.Constraint.Name), x.Constraint.Definition)
+		if c := x.unique(); c != nil {
+			say("ALTER TABLE %s ADD CONSTRAINT %s %s;", table, quote(c.Name), c.Definition)
 		} else {
 			say("%s;", x.Definition)
 		}
@@ -105,7 +106,7 @@ func (w *worker) backupSQL(s State, columns string, rows []byte) []byte {
 func (w *worker) concerned(s State) (indexes []Index) {
 	for _, x := range s.Indexes {
 		for _, f := range w.cfg.Want {
-			if f.Index != "" && !x.Primary && (x.Name == f.Index || x.Unique && x.Keys == 1 && x.Key == f.Column) {
+			if f.Index != "" && !x.Primary && (s.named(x, f.Index) || x.Unique && x.Keys == 1 && mentions(x.Key, f.Column)) {
 				indexes = append(indexes, x)
 			}
 		}

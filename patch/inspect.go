@@ -12,25 +12,32 @@ import (
 //go:embed inspect.sql
 var inspectSQL string
 
-// State is what the catalog says of one schema at one moment.
+//go:embed padding.sql
+var paddingSQL string
+
+// State is what the database says of one schema at one moment.
 type State struct {
+	Schema    string     `json:"-"`    // the one that was asked for
 	Role      string     `json:"role"` // who is asking
 	Standby   bool       `json:"standby"`
 	Migrating bool       `json:"migrating"` // Prisma's migration lock is held by somebody
-	Schema    string     `json:"schema"`    // as the catalog spells it, "" if there is no such schema
-	Elsewhere []string   `json:"elsewhere"` // other schemas that hold Evolution's table
-	Guard     *Guard     `json:"guard"`     // nil if none is armed
 	Table     *TableInfo `json:"table"`     // nil if there is none
 	Indexes   []Index    `json:"indexes"`   // of the table
-	Trigger   *Trigger   `json:"trigger"`   // ours on the table, nil if there is none
-	Function  string     `json:"function"`  // ours in the schema, "" if there is none
+	Named     []Relation `json:"named"`     // whatever bears a name that matters here
+	Guard     *Guard     `json:"guard"`     // nil if none is armed
 	// Migrations is zero if they are unknown or were not asked for.
 	Migrations struct {
 		Last       string `json:"last"`       // the last finished one
 		Unfinished int    `json:"unfinished"` // begun, neither finished nor rolled back
 	} `json:"migrations"`
-	Keys  *Keys      `json:"keys"`  // nil if not asked for, or not readable
-	Named []Relation `json:"named"` // whatever bears the name of one of Evolution's indexes
+	Padding
+}
+
+// Padding is what padding.sql reads; all of it is zero if it was not asked for.
+type Padding struct {
+	Trigger  *Trigger `json:"trigger"`  // ours on the table, nil if there is none
+	Function string   `json:"function"` // ours in the schema, "" if there is none
+	Keys     *Keys    `json:"keys"`     // nil if they are not readable
 }
 
 // TableInfo describes the relation that is called OpenaiCreds.
@@ -44,20 +51,49 @@ type TableInfo struct {
 
 // Index describes one index of the table.
 type Index struct {
-	Name       string    `json:"name"`
-	Definition string    `json:"definition"`
-	Unique     bool      `json:"unique"`
-	Primary    bool      `json:"primary"`
-	Valid      bool      `json:"valid"`
-	Keys       int       `json:"keys"`       // number of key columns
-	Key        string    `json:"key"`        // the first key column, "" if it is an expression
-	Special    bool      `json:"special"`    // partial, on an expression, part of a partitioned index, or the replica identity
-	Expression string    `json:"expression"` // what its first key column is instead of a column, "" if it is one
-	Constraint *struct { // that it implements, nil if none
-		Name       string `json:"name"`
-		Definition string `json:"definition"`
-	} `json:"constraint"`
-	Dependants []string `json:"dependants"` // the foreign keys that need it
+	OID         string       `json:"oid"`
+	Name        string       `json:"name"` // qualified and quoted
+	Definition  string       `json:"definition"`
+	Key         string       `json:"key"` // the first key column or expression, as PostgreSQL prints it
+	Keys        int          `json:"keys"`
+	Unique      bool         `json:"unique"`
+	Primary     bool         `json:"primary"`
+	Valid       bool         `json:"valid"`
+	Special     bool         `json:"special"`     // partial, on an expression, or the replica identity
+	Constraints []Constraint `json:"constraints"` // the unique constraint that it implements, the foreign keys that need it
+}
+
+// Constraint describes one constraint that an index has to do with.
+type Constraint struct {
+	Name       string `json:"name"`
+	Type       string `json:"type"`  // pg_constraint.contype: u or f
+	Table      string `json:"table"` // qualified and quoted
+	Definition string `json:"definition"`
+}
+
+// unique is the unique constraint that the index implements, nil if it is a plain unique index.
+func (x Index) unique() *Constraint {
+	for i := range x.Constraints {
+		if x.Constraints[i].Type == "u" {
+			return &x.Constraints[i]
+		}
+	}
+	return nil
+}
+
+// dependants are the foreign keys that need the index.
+func (x Index) dependants() (found []string) {
+	for _, c := range x.Constraints {
+		if c.Type == "f" {
+			found = append(found, fmt.Sprintf("foreign key %s of table %s", quote(c.Name), c.Table))
+		}
+	}
+	return found
+}
+
+// named says whether the index bears this name.
+func (s State) named(x Index, name string) bool {
+	return slices.ContainsFunc(s.Named, func(r Relation) bool { return r.OID == x.OID && r.Name == name })
 }
 
 // Trigger describes the padding trigger with the function behind it.
@@ -78,29 +114,46 @@ type Keys struct {
 
 // Relation is anything that bears a name of interest.
 type Relation struct {
+	OID  string `json:"oid"`
 	Name string `json:"name"`
 	Kind string `json:"kind"` // pg_class.relkind
 }
 
-// inspect is the statement that reads the State of a schema: with the migrations or without, the keys counted or not.
-func inspect(schema string, migrations, keys bool) statement {
-	var names []string
+// inspect are the statements that read the State of a schema: with the migrations or without, with the padding or without.
+func inspect(schema string, migrations, padding bool) []statement {
+	names := []string{Table, "_prisma_migrations"}
 	for _, f := range Fixes {
 		if f.Index != "" {
 			names = append(names, f.Index)
 		}
 	}
-	return statement{sql: inspectSQL, args: []string{
-		schema, "{" + strings.Join(names, ",") + "}", strconv.FormatBool(migrations), strconv.FormatBool(keys), guardName(schema),
-	}}
+	statements := []statement{{inspectSQL, []string{schema, "{" + strings.Join(names, ",") + "}", strconv.FormatBool(migrations), guardName(schema)}}}
+	if padding {
+		statements = append(statements, statement{paddingSQL, []string{schema}})
+	}
+	return statements
 }
 
-func readState(document []byte) (State, error) {
-	var s State
-	if err := json.Unmarshal(document, &s); err != nil {
-		return s, fmt.Errorf("read the catalog: %w", err)
+// readState reads what inspect's statements returned.
+func readState(schema string, documents [][]byte) (State, error) {
+	s := State{Schema: schema}
+	for _, d := range documents {
+		if d == nil {
+			continue
+		}
+		if err := json.Unmarshal(d, &s); err != nil {
+			return s, fmt.Errorf("read the catalog: %w", err)
+		}
 	}
-	slices.Sort(s.Elsewhere)
+	for _, x := range s.Indexes {
+		if x.Definition == "" { // what prints it sees the present, not the snapshot
+			return s, &notReadyError{why: "an index was dropped while it was looked at"}
+		}
+	}
 	slices.SortFunc(s.Indexes, func(a, b Index) int { return strings.Compare(a.Name, b.Name) })
 	return s, nil
 }
+
+// elsewhere is the statement that finds the other schemas that hold Evolution's table.
+var elsewhere = statement{sql: `SELECT pg_catalog.json_agg(c.relnamespace::pg_catalog.regnamespace ORDER BY 1)::pg_catalog.text
+	FROM pg_catalog.pg_class c WHERE c.relname = '` + Table + `' AND c.relkind = 'r'`}

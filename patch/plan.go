@@ -82,19 +82,20 @@ func (p *Plan) index(f Fix, w wish, s State) error {
 	var unique []Index
 	standIn := false // a plain index bears the name
 	for _, x := range s.Indexes {
-		covers := x.Keys == 1 && (x.Key == f.Column || x.Key == "" && mentions(x.Expression, f.Column))
+		covers := x.Keys == 1 && mentions(x.Key, f.Column)
+		named := s.named(x, f.Index)
 		switch {
 		case x.Primary && covers:
-			return refuse("%s is the primary key of %s", quote(x.Name), table)
+			return refuse("%s is the primary key of %s", x.Name, table)
 		case x.Unique && covers && x.Special:
-			return refuse("the unique index %s is not as Evolution creates it, so somebody made it on purpose: %s", quote(x.Name), x.Definition)
-		case x.Unique && covers && len(x.Dependants) > 0:
-			return refuse("%s is needed by %s", quote(x.Name), strings.Join(x.Dependants, ", "))
+			return refuse("the unique index %s is not as Evolution creates it, so somebody made it on purpose: %s", x.Name, x.Definition)
+		case x.Unique && covers && len(x.dependants()) > 0:
+			return refuse("%s is needed by %s", x.Name, strings.Join(x.dependants(), ", "))
 		case x.Unique && covers:
 			unique = append(unique, x)
-		case x.Name == f.Index && (x.Unique || !covers || x.Special):
-			return refuse("an index %s exists, but it is something else: %s", quote(x.Name), x.Definition)
-		case x.Name == f.Index:
+		case named && (x.Unique || !covers || x.Special):
+			return refuse("an index %s exists, but it is something else: %s", x.Name, x.Definition)
+		case named:
 			standIn = true
 		}
 		if covers {
@@ -102,7 +103,7 @@ func (p *Plan) index(f Fix, w wish, s State) error {
 		}
 	}
 	for _, r := range s.Named {
-		if r.Name == f.Index && !slices.ContainsFunc(s.Indexes, func(x Index) bool { return x.Name == r.Name }) {
+		if r.Name == f.Index && !slices.ContainsFunc(s.Indexes, func(x Index) bool { return x.OID == r.OID }) {
 			return refuse("%s exists, but as a different thing than an index of %s: a %s", qualified(s.Schema, r.Name), table, kinds[r.Kind])
 		}
 	}
@@ -122,10 +123,10 @@ func (p *Plan) index(f Fix, w wish, s State) error {
 		return nil
 	}
 	for _, x := range unique {
-		if x.Constraint != nil {
-			p.add("ALTER TABLE %s DROP CONSTRAINT IF EXISTS %s", table, quote(x.Constraint.Name))
+		if c := x.unique(); c != nil {
+			p.add("ALTER TABLE %s DROP CONSTRAINT IF EXISTS %s", table, quote(c.Name))
 		} else {
-			p.add("DROP INDEX IF EXISTS %s", qualified(s.Schema, x.Name))
+			p.add("DROP INDEX IF EXISTS %s", x.Name)
 		}
 	}
 	// Where a release of Evolution that is not known yet has dropped its index, a later one may want the name.
@@ -194,7 +195,7 @@ func (p *Plan) add(format string, args ...any) {
 	p.SQL = append(p.SQL, fmt.Sprintf(format, args...))
 }
 
-// mentions finds a column in an expression as PostgreSQL prints it.
+// mentions finds a column in an index's key as PostgreSQL prints it: the column, or an expression.
 func mentions(expression, column string) bool {
 	words := strings.FieldsFunc(expression, func(r rune) bool { return strings.ContainsRune(` "().,:[]`, r) })
 	return slices.Contains(words, column)

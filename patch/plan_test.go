@@ -1,10 +1,10 @@
 package patch
 
 import (
-	"encoding/json"
 	"errors"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -43,7 +43,14 @@ func FuzzQuote(f *testing.F) {
 
 // table is a State with Evolution's table and these indexes.
 func table(indexes ...Index) State {
-	return State{Schema: "s", Table: &TableInfo{Kind: "r", Columns: []string{"id", "apiKey", "name"}}, Indexes: indexes}
+	s := State{Schema: "s", Table: &TableInfo{Kind: "r", Columns: []string{"id", "apiKey", "name"}}}
+	for i, x := range indexes {
+		x.OID = strconv.Itoa(i)
+		s.Named = append(s.Named, Relation{OID: x.OID, Name: x.Name, Kind: "i"})
+		x.Name = qualified("s", x.Name)
+		s.Indexes = append(s.Indexes, x)
+	}
+	return s
 }
 
 func unique(name string) Index {
@@ -53,10 +60,8 @@ func unique(name string) Index {
 // TestPlan holds every state against both goals.
 func TestPlan(t *testing.T) {
 	constraint, fk, primary, partial := unique("c"), unique("f"), unique("p"), unique("w")
-	if err := json.Unmarshal([]byte(`{"constraint": {"name": "c"}}`), &constraint); err != nil {
-		t.Fatal(err)
-	}
-	fk.Dependants, primary.Primary, partial.Special = []string{"somebody"}, true, true
+	constraint.Constraints, fk.Constraints = []Constraint{{Name: "c", Type: "u"}}, []Constraint{{Name: "k", Type: "f", Table: "somebody"}}
+	primary.Primary, partial.Special = true, true
 	shipped := unique("OpenaiCreds_apiKey_key")
 	plain := shipped
 	plain.Unique = false
