@@ -340,11 +340,20 @@ func TestStandby(t *testing.T) {
 	uri := "DATABASE_CONNECTION_URI=" + standby.uri(d.name, "")
 	execute(t, context.Background(), uri, "PATCH_ACTION=status").expect(t, 5, "unpatched: ")
 	execute(t, context.Background(), uri, "PATCH_WAIT_TIMEOUT=300ms").expect(t, 4, "is a standby")
-	p := start(t, uri)
+	p, watch := start(t, uri), start(t, uri, "PATCH_WATCH=50ms")
 	p.says("is a standby")
+	watch.says("is a standby")
 	standbyDB := &database{t: t, server: standby, name: d.name, schema: "public", conn: standby.connect(t, d.name)}
 	standbyDB.text("SELECT pg_promote()")
-	p.end().expect(t, 0, "patched: ", "changed=true")
+	p.end().expect(t, 0, "patched: ")
+	watch.says("state=patched every=")
+	if err := watch.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	watch.end().expect(t, 0, "patched: ")
+	if strings.Contains(standbyDB.text(`SELECT string_agg(indexname, ' ') FROM pg_indexes WHERE tablename = 'OpenaiCreds'`), "apiKey") {
+		t.Error("the index is still there")
+	}
 }
 
 func TestPgBouncer(t *testing.T) {

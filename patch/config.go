@@ -156,7 +156,7 @@ func (c *Config) check() (errs []error) {
 		if words := f.Tag.Get("oneof"); words != "" && !slices.Contains(strings.Split(words, ","), v.FieldByIndex(f.Index).String()) {
 			problem := "is not one of " + strings.ReplaceAll(words, ",", ", ")
 			if name == "DATABASE_PROVIDER" {
-				problem += "; an Evolution API on MySQL has no such index to drop, and this program speaks PostgreSQL only"
+				problem += "; this program speaks PostgreSQL only"
 			}
 			errs = append(errs, &ConfigError{name, problem})
 		}

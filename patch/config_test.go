@@ -23,7 +23,7 @@ func TestConfigErrors(t *testing.T) {
 		"a folder":          {[]string{"DATABASE_CONNECTION_URI_FILE=" + os.TempDir()}, []string{"DATABASE_CONNECTION_URI_FILE: cannot be read"}},
 		"an empty file":     {[]string{"DATABASE_CONNECTION_URI_FILE=/dev/null"}, []string{"DATABASE_CONNECTION_URI_FILE: names an empty file"}},
 		"two":               {[]string{"DATABASE_CONNECTION_URI=" + secret + " " + secret}, []string{"DATABASE_CONNECTION_URI: holds white space"}},
-		"mysql":             {[]string{goodURI, "DATABASE_PROVIDER=mysql"}, []string{"DATABASE_PROVIDER: is not one of postgresql, psql_bouncer; an Evolution API on MySQL"}},
+		"mysql":             {[]string{goodURI, "DATABASE_PROVIDER=mysql"}, []string{"DATABASE_PROVIDER: is not one of postgresql, psql_bouncer; this program speaks PostgreSQL only"}},
 		"duration":          {[]string{goodURI, "PATCH_WAIT_TIMEOUT=30"}, []string{"PATCH_WAIT_TIMEOUT: is not a duration; write a number with its unit"}},
 		"negative":          {[]string{goodURI, "PATCH_WAIT_TIMEOUT=-1s"}, []string{"PATCH_WAIT_TIMEOUT: is too short"}},
 		"lock for ever":     {[]string{goodURI, "PATCH_LOCK_TIMEOUT=0"}, []string{"PATCH_LOCK_TIMEOUT: is too short; the least is 1ms"}},
