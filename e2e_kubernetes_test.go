@@ -115,6 +115,7 @@ func (n *node) run(t *testing.T, name string, args ...string) {
 	}
 	cmd := exec.Command(name, args...)
 	cmd.Stdout, cmd.Stderr = log, log
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM} // even where the tests end without cleaning up
 	if err := cmd.Start(); err != nil {
 		t.Fatalf("%v: apt-get install containerd", err)
 	}

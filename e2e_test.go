@@ -101,7 +101,7 @@ func TestE2EImage(t *testing.T) {
 	o := command(t, "docker", "image", "inspect", "-f", `{{.Size}} user {{.Config.User}} version {{index .Config.Labels "org.opencontainers.image.version"}}`, image)
 	o.expect(t, 0, " user 65532:65532 version e2e")
 
-	build := exec.Command("docker", "build", "-q", "--build-arg", "VERSION=e2e", "-o", "-", ".")
+	build := exec.Command("docker", "build", "--build-arg", "VERSION=e2e", "-o", "-", ".")
 	build.Env = append(os.Environ(), "DOCKER_BUILDKIT=1")
 	content, err := build.Output()
 	if err != nil {
