@@ -33,14 +33,14 @@ fuzz: ## the parsers, for longer than the seeds
 
 lint: ## everything that can be said without running it
 	@test -z "$$(go run mvdan.cc/gofumpt@v0.12.0 -l . | tee /dev/stderr)"
-	go vet ./... && go vet -tags e2e ./...
-	go run honnef.co/go/tools/cmd/staticcheck@v0.8.2 ./... && go run honnef.co/go/tools/cmd/staticcheck@v0.8.2 -tags e2e ./...
+	go vet ./... && go vet -tags e2e ./... ./testdata/e2e/evolution && cd testdata/e2e/pod && go vet .
+	go run honnef.co/go/tools/cmd/staticcheck@v0.8.2 ./... && go run honnef.co/go/tools/cmd/staticcheck@v0.8.2 -tags e2e ./... ./testdata/e2e/evolution
 	go run github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
-	shellcheck scripts/*.sh .ci/run .ci/*.sh
+	shellcheck scripts/*.sh .ci/run .ci/*.sh testdata/e2e/*.sh
 	yamllint -s -d '{extends: default, rules: {line-length: disable, document-start: disable, truthy: {check-keys: false}}}' .github compose.example.yml deploy
 
 image: ## the Docker image
 	DOCKER_BUILDKIT=1 docker build --build-arg VERSION=$(VERSION) -t $(IMAGE) .
 
 e2e: ## the image, the compose example and deploy/ on a real Docker engine
-	go test -tags e2e -run '^TestE2E' -timeout 60m -v .
+	go test -count 1 -tags e2e -run '^TestE2E' -timeout 60m -v .

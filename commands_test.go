@@ -58,6 +58,17 @@ func TestReadmeUndo(t *testing.T) {
 	}
 }
 
+// What the notes on upgrades say about removing a guard by hand works as written.
+func TestUndoGuard(t *testing.T) {
+	d := firstBoot(t, "public")
+	before := d.dump()
+	d.patch(guard, allFixes).expect(t, 0, "guarded: ")
+	d.exec(block(t, "docs/upgrades.md", "guard-undo"))
+	if after := d.dump(); after != before {
+		t.Error(firstDifference(before, after))
+	}
+}
+
 // What the README says about a migration that names a dropped index works as written.
 func TestReadmeUpgrades(t *testing.T) {
 	d := evolution(t, "evolution_api")
@@ -72,6 +83,9 @@ func TestReadmeUpgrades(t *testing.T) {
 	}
 	if err := runMigration(d.conn, "20991231000000_no_more_unique", drop); err == nil || blocked() != "1" {
 		t.Fatalf("the migration passes: %v", err)
+	}
+	if found := d.text(strings.TrimSuffix(strings.TrimSpace(strings.Replace(block(t, "README.md", "upgrades-look"), ", logs", "", 1)), ";")); found != "20991231000000_no_more_unique" {
+		t.Errorf("what blocks it is found to be %q", found)
 	}
 	d.exec(block(t, "README.md", "upgrades-index"))
 	d.exec(block(t, "README.md", "upgrades-resolve"))

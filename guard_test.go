@@ -164,7 +164,18 @@ func TestGuardNeedsRights(t *testing.T) {
 	if left := d.leftovers(); left != "" {
 		t.Errorf("left of the guard: %s", left)
 	}
-	execute(t, context.Background(), "DATABASE_CONNECTION_URI="+shared.uri("not_there_yet", ""), guard).expect(t, 0, "pending: ", `database \"not_there_yet\" does not exist`)
+	execute(t, context.Background(), "DATABASE_CONNECTION_URI="+shared.uri("not_there_yet", ""), guard).expect(t, 0, "pending: ", `database \"not_there_yet\" does not exist, so no guard can be armed`, "PATCH_WATCH", "PATCH_ON_MISSING_TABLE=wait")
+}
+
+// There is nothing to back up before there is a table.
+func TestGuardNeedsNoBackup(t *testing.T) {
+	d := firstBoot(t, "public")
+	backup := "PATCH_BACKUP_DIR=" + t.TempDir()
+	d.patch(guard, backup).expect(t, 0, "guarded: ", "changed=true")
+	d.patch("PATCH_ACTION=revert", backup).expect(t, 0, "pending: ", "changed=true")
+	if left := d.leftovers(); left != "" {
+		t.Errorf("left of the guard: %s", left)
+	}
 }
 
 func TestGuardArmedByFiftyAtOnce(t *testing.T) {
@@ -189,6 +200,7 @@ func TestWaitForTheTable(t *testing.T) {
 	d := firstBoot(t, "public")
 	d.patch(wait, "PATCH_WAIT_TIMEOUT=300ms").expect(t, 4, "failed: ", "Evolution creates it on its first start", "set PATCH_ON_MISSING_TABLE=guard")
 	d.patch(wait, "PATCH_ACTION=status").expect(t, 0, "pending: ")
+	d.patch(wait, "PATCH_DRY_RUN=true").expect(t, 0, "pending: ")
 	execute(t, context.Background(), "DATABASE_CONNECTION_URI="+shared.uri("never_there", ""), wait, "PATCH_WAIT_TIMEOUT=300ms").expect(t, 4, `database \"never_there\" does not exist`)
 
 	p := start(t, "DATABASE_CONNECTION_URI="+d.uri(), wait)

@@ -219,6 +219,13 @@ func TestRights(t *testing.T) {
 	}
 	as("helper").expect(t, 0, "patched: ", "changed=true")
 	as("guest").expect(t, 0, "patched: ", "changed=false")
+
+	// What a superuser has put there, the owner can take away.
+	d.patch("PATCH_FIXES=apikey-check").expect(t, 0, "patched: ", "changed=true")
+	execute(t, context.Background(), "DATABASE_CONNECTION_URI="+d.uriAs("evo"), "PATCH_ACTION=revert", "PATCH_FIXES=apikey-check").expect(t, 0, "unpatched: ", "changed=true")
+	if after := d.dump(); after != before {
+		t.Error(firstDifference(before, after))
+	}
 }
 
 func TestExitCodes(t *testing.T) {

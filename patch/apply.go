@@ -30,12 +30,12 @@ func (w *worker) change(ctx context.Context, s State, p Plan) error {
 		w.log.Debug("the table is in use, trying again", "reason", explain(err))
 	})
 	var pgErr *pgconn.PgError
-	if errors.As(err, &pgErr) && pgErr.Code == "23505" {
+	if errors.As(err, &pgErr) && pgErr.Code == "23505" && w.cfg.Action == "revert" {
 		return w.duplicates(ctx, s)
 	}
 	if errors.As(err, &pgErr) && pgErr.Code == "42501" && s.Table == nil {
 		return &MissingError{what: "table " + qualified(w.target.Schema, Table), elsewhere: w.elsewhere(ctx), instead: fmt.Sprintf(
-			"the guard cannot be armed, as role %s may not create event triggers; connect as a superuser, or set PATCH_WATCH or PATCH_ON_MISSING_TABLE=wait in a container that Evolution does not wait for",
+			"and the guard cannot be armed, as role %s may not create event triggers; connect as a superuser, or set PATCH_WATCH or PATCH_ON_MISSING_TABLE=wait in a container that Evolution does not wait for",
 			quote(s.Role))}
 	}
 	if busy(err) {
@@ -108,16 +108,28 @@ func (w *worker) transaction(ctx context.Context, s State, p Plan) (err error) {
 		return fmt.Errorf("verify: the change did not have its effect and was rolled back; left to do: %s (%w)",
 			strings.Join(rest.SQL, "; "), err)
 	}
+	w.result.Changed = true // and if no answer comes, the next look tells whether that is all
 	if _, err := exchange(ctx, w.conn, statement{sql: "COMMIT"}); err != nil {
+		var pgErr *pgconn.PgError
+		w.result.Changed = !errors.As(err, &pgErr)
 		return fmt.Errorf("commit: %w", err)
 	}
 	for _, sql := range p.SQL {
-		w.log.Info("done", "sql", oneLine(sql))
+		w.log.Debug("executed", "sql", oneLine(sql))
+		w.log.Info("done", "sql", shorten(oneLine(sql), 120))
 	}
 	after.Migrations = s.Migrations
-	w.result.Changed, w.result.After = true, after
+	w.result.After = after
 	w.record(after)
 	return nil
+}
+
+// shorten cuts what is longer than a line of a log may be.
+func shorten(s string, most int) string {
+	if runes := []rune(s); len(runes) > most {
+		return string(runes[:most]) + "…"
+	}
+	return s
 }
 
 // rollBack ends the transaction; a connection that cannot even do that is dropped, and the server ends it.

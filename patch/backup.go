@@ -14,8 +14,8 @@ import (
 )
 
 // backUp writes the file that psql restores, once, before the first change. Rows and definitions are of one snapshot.
-func (w *worker) backUp(ctx context.Context, s State, p Plan) error {
-	if w.cfg.BackupDir == "" || w.backup != "" {
+func (w *worker) backUp(ctx context.Context, s State) error {
+	if w.cfg.BackupDir == "" || w.backup != "" || s.Table == nil {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, w.cfg.ConnectTimeout+time.Minute)

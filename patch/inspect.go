@@ -19,6 +19,7 @@ var paddingSQL string
 type State struct {
 	Schema    string     `json:"-"`    // the one that was asked for
 	Role      string     `json:"role"` // who is asking
+	Superuser bool       `json:"superuser"`
 	Standby   bool       `json:"standby"`
 	Migrating bool       `json:"migrating"` // Prisma's migration lock is held by somebody
 	Table     *TableInfo `json:"table"`     // nil if there is none

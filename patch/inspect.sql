@@ -15,7 +15,7 @@ WITH rel AS (
     WHERE k.contype = 'u' AND k.conrelid = (SELECT oid FROM tab) OR k.contype = 'f' AND k.confrelid = (SELECT oid FROM tab)
 )
 SELECT pg_catalog.json_build_object(
-    'role', current_user,
+    'role', current_user, 'superuser', pg_catalog.current_setting('is_superuser') = 'on',
     'standby', pg_catalog.pg_is_in_recovery(),
     'migrating', CASE WHEN EXISTS (SELECT FROM pg_catalog.pg_lock_status() l WHERE l.locktype = 'advisory' AND l.classid = 0 AND l.objid = 72707369 AND l.objsubid = 1 AND l.granted)
         THEN pg_catalog.query_to_xml('SELECT true AS here FROM pg_locks l JOIN pg_database d ON d.oid = l.database AND d.datname = current_database()

@@ -5,8 +5,8 @@
 //
 //	environment → Config → for each Target: connect (wait) → inspect → plan → apply (one transaction, verified) → Result
 //
-// What is known of Evolution stands as data in evolution.go, all DDL is composed in plan.go, and everything that reads
-// the catalog is the one query of inspect.sql.
+// What is known of Evolution stands as data in evolution.go, all DDL is composed from it in plan.go and guard.go, and what
+// the catalog says is read by inspect.sql and, where the keys are concerned, padding.sql.
 package patch
 
 import (

@@ -185,6 +185,9 @@ func (p *Plan) padding(f Fix, w wish, s State) error {
 	}
 	if !works {
 		p.add("CREATE OR REPLACE FUNCTION %s RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$%s$$", function, padBody)
+		if s.Superuser && s.Role != s.Table.Owner { // so that the owner can take it away again
+			p.add("ALTER FUNCTION %s OWNER TO %s", function, quote(s.Table.Owner))
+		}
 		p.add("DROP TRIGGER IF EXISTS %s ON %s", ours, table)
 		p.add("CREATE TRIGGER %s BEFORE INSERT OR UPDATE ON %s FOR EACH ROW EXECUTE FUNCTION %s", ours, table, function)
 	}

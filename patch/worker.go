@@ -35,7 +35,7 @@ func (w *worker) handle(ctx context.Context, limit time.Duration) Result {
 	}
 	var missing *MissingError
 	switch {
-	case errors.As(err, &missing) && (w.cfg.Action == "status" || w.cfg.OnMissingTable == "continue" || w.cfg.OnMissingTable == "guard"):
+	case errors.As(err, &missing) && !w.demands():
 		w.result.notice = missing.Error()
 		w.settle(Pending)
 	case err != nil:
@@ -43,6 +43,17 @@ func (w *worker) handle(ctx context.Context, limit time.Duration) Result {
 		w.result.Err = err
 	}
 	return w.result
+}
+
+// demands says whether it is an error that there is no table.
+func (w *worker) demands() bool {
+	switch w.cfg.OnMissingTable {
+	case "fail":
+		return w.cfg.Action != "status"
+	case "wait":
+		return w.cfg.changes()
+	}
+	return false
 }
 
 // tell logs what a Result comes down to, with warnings of what the fixes asked for cannot do.
@@ -79,7 +90,11 @@ func (w *worker) settle(s Status) {
 func (w *worker) attempt(ctx, waiting context.Context) error {
 	s, err := w.look(waiting)
 	if noDatabase(err) {
-		return w.worthWaiting(&MissingError{what: "database " + quote(w.target.conn.Database)})
+		missing := &MissingError{what: "database " + quote(w.target.conn.Database)}
+		if w.cfg.OnMissingTable == "guard" && w.cfg.changes() {
+			missing.instead = "so no guard can be armed in it; Evolution creates it on its first start: run this once more after that, or set PATCH_WATCH or PATCH_ON_MISSING_TABLE=wait in a container that Evolution does not wait for"
+		}
+		return w.worthWaiting(missing)
 	}
 	if err != nil {
 		return w.mourn(err)
@@ -107,7 +122,7 @@ func (w *worker) attempt(ctx, waiting context.Context) error {
 		return fmt.Errorf("role %s may not change table %s, which belongs to %s: connect as that role or as a superuser",
 			quote(s.Role), qualified(s.Schema, Table), quote(s.Table.Owner))
 	}
-	if err := w.backUp(ctx, s, p); err != nil {
+	if err := w.backUp(ctx, s); err != nil {
 		return w.mourn(err)
 	}
 	return w.mourn(w.change(ctx, s, p))
@@ -262,7 +277,7 @@ func (e *MissingError) Error() string {
 		return fmt.Sprintf("%s does not exist, but the table exists in schema %s: set PATCH_SCHEMAS, or ?schema= in the connection string",
 			e.what, strings.Join(e.elsewhere, ", "))
 	case e.instead != "":
-		return e.what + " does not exist, and " + e.instead
+		return e.what + " does not exist, " + e.instead
 	}
 	return e.what + " does not exist; Evolution creates it on its first start, so run this once more after that"
 }
