@@ -14,6 +14,11 @@ if [ ${#missing[@]} -gt 0 ]; then
         echo "please install: ${missing[*]}   (Debian, Ubuntu: sudo apt-get install ${missing[*]})" >&2
         exit 1
     fi
+    if [ ! -e /usr/sbin/policy-rc.d ]; then # Debian's way to say that what is installed is not to be started
+        trap 'rm -f /usr/sbin/policy-rc.d' EXIT
+        printf '#!/bin/sh\nexit 101\n' >/usr/sbin/policy-rc.d
+        chmod 755 /usr/sbin/policy-rc.d
+    fi
     { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}"; } </dev/null >&2
     bindir=${PG_BINDIR:-$(newest)}
 fi
