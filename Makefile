@@ -1,11 +1,11 @@
 # `make demo` and `make test` do all of their own set-up. `make help` lists the rest.
 .DEFAULT_GOAL := help
-SHELL := /bin/bash
+SHELL := /bin/bash -o pipefail
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 IMAGE ?= evolution-openai-patch
 TEST_PACKAGES = pgbouncer:/usr/sbin/pgbouncer nginx-light:/usr/sbin/nginx haproxy:/usr/sbin/haproxy
 
-.PHONY: help build demo test test-matrix lint image e2e bench fuzz
+.PHONY: help build demo test soak test-matrix lint image e2e bench fuzz
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -18,6 +18,9 @@ demo: build ## the main job on a throw-away PostgreSQL, told as a story
 
 test: ## every test against a real PostgreSQL, which is installed through apt where it is missing
 	@PG_BINDIR=$$(scripts/postgres.sh $(TEST_PACKAGES)) && export PG_BINDIR && $$PG_BINDIR/postgres --version && go test -race -timeout 30m ./...
+
+soak: ## a watch of five minutes, with the memory that it begins and ends with
+	@PG_BINDIR=$$(scripts/postgres.sh) && export PG_BINDIR && WATCH_SOAK=5m go test -count 1 -timeout 10m -v -run '^TestWatchSoak$$' . | grep -vE 'level=INFO'
 
 MAJORS ?= 13 14 15 16 17 18
 test-matrix: ## every database test on each PostgreSQL in MAJORS, from Debian or else from npm

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"strings"
 	"syscall"
 
@@ -49,6 +50,9 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 			log.Error(e.Error())
 		}
 		return err
+	}
+	if cfg.Watch > 0 {
+		debug.SetGCPercent(10) // by default 4 MB of garbage gather before it is collected, more than all that is in use
 	}
 	results := patch.Run(ctx, cfg, log)
 	if err := patch.Report(stdout, results, cfg.LogFormat); err != nil {

@@ -172,7 +172,6 @@ func TestWatchSoak(t *testing.T) {
 		<-time.After(time.Until(created.Add(time.Second)))
 	}
 	t.Logf("in %s the index came back %d times and stayed for %s at the longest (interval %s); resident memory %d kB, then %d kB", length, looks, worst, interval, began, ended)
-	fmt.Printf("watch of %s: index back %d times, longest %s of interval %s; resident memory %d kB, then %d kB\n", length, looks, worst.Round(time.Millisecond), interval, began, ended)
 	if worst > interval+2*time.Second {
 		t.Errorf("it took %s", worst)
 	}
