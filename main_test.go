@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 
@@ -67,23 +66,7 @@ func TestOneJSONLineForPrograms(t *testing.T) {
 }
 
 func TestFiftyAtOnce(t *testing.T) {
-	d := evolution(t, "evolution_api")
-	outcomes := make([]outcome, 50)
-	var group sync.WaitGroup
-	for i := range outcomes {
-		group.Go(func() { outcomes[i] = d.patch() })
-	}
-	group.Wait()
-	changed := 0
-	for _, o := range outcomes {
-		o.expect(t, 0, "patched: ")
-		if strings.Contains(o.stdout, "changed=true") {
-			changed++
-		}
-	}
-	if changed != 1 {
-		t.Errorf("%d of 50 say that they changed something", changed)
-	}
+	evolution(t, "evolution_api").fiftyAtOnce("patched: ")
 }
 
 func TestReleaseIsReadFromTheMigrations(t *testing.T) {

@@ -525,6 +525,24 @@ func (d *database) patch(environ ...string) outcome {
 	return execute(d.t, context.Background(), append([]string{"DATABASE_CONNECTION_URI=" + d.uri()}, environ...)...)
 }
 
+// fiftyAtOnce runs the program fifty times at the same time: all must end well, and one of them must have done the work.
+func (d *database) fiftyAtOnce(says string, environ ...string) {
+	d.t.Helper()
+	outcomes := make(chan outcome)
+	for range 50 {
+		go func() { outcomes <- d.patch(environ...) }()
+	}
+	changed := 0
+	for range 50 {
+		o := <-outcomes
+		o.expect(d.t, 0, says)
+		changed += strings.Count(o.stdout, "changed=true")
+	}
+	if changed != 1 {
+		d.t.Errorf("%d of 50 say that they changed something", changed)
+	}
+}
+
 // expect checks the exit status and what must be found in the output.
 func (o outcome) expect(t *testing.T, code int, words ...string) {
 	t.Helper()
@@ -605,6 +623,15 @@ func (p *process) says(words string) {
 	if err != nil {
 		p.t.Fatal(err)
 	}
+}
+
+// stop sends a signal and waits for the program to end.
+func (p *process) stop(signal syscall.Signal) outcome {
+	p.t.Helper()
+	if err := p.cmd.Process.Signal(signal); err != nil {
+		p.t.Fatal(err)
+	}
+	return p.end()
 }
 
 // end waits for the program to end.

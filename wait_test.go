@@ -206,9 +206,6 @@ func stoppedServer(t *testing.T) *server {
 }
 
 func TestPassingTroubles(t *testing.T) {
-	d := evolution(t, "evolution_api")
-	d.exec(`DROP ROLE IF EXISTS shut_out`)
-	d.exec(fmt.Sprintf(`CREATE ROLE shut_out SUPERUSER LOGIN PASSWORD '%s'`, password))
 	nobody, err := net.Listen("tcp", "localhost:0")
 	if err != nil {
 		t.Fatal(err)
@@ -347,10 +344,7 @@ func TestStandby(t *testing.T) {
 	standbyDB.text("SELECT pg_promote()")
 	p.end().expect(t, 0, "patched: ")
 	watch.says("state=patched every=")
-	if err := watch.cmd.Process.Signal(syscall.SIGTERM); err != nil {
-		t.Fatal(err)
-	}
-	watch.end().expect(t, 0, "patched: ")
+	watch.stop(syscall.SIGTERM).expect(t, 0, "patched: ")
 	if strings.Contains(standbyDB.text(`SELECT string_agg(indexname, ' ') FROM pg_indexes WHERE tablename = 'OpenaiCreds'`), "apiKey") {
 		t.Error("the index is still there")
 	}
@@ -427,10 +421,7 @@ func TestSignals(t *testing.T) {
 			p := start(t, "DATABASE_CONNECTION_URI="+c.uri, "PATCH_CONNECT_TIMEOUT=300ms", "PATCH_LOG_LEVEL=debug")
 			p.says(c.says)
 			sent := time.Now()
-			if err := p.cmd.Process.Signal(c.signal); err != nil {
-				t.Fatal(err)
-			}
-			o := p.end()
+			o := p.stop(c.signal)
 			o.expect(t, 128+int(c.signal), "interrupted by ", "failed: ")
 			if took := time.Since(sent); took > time.Second {
 				t.Errorf("it took %s", took)

@@ -32,7 +32,7 @@ func TestWatch(t *testing.T) {
 	// Not while Prisma's lock is held.
 	prisma := d.another()
 	mustExec(t, prisma, "SELECT pg_advisory_lock(72707369)")
-	d.exec(`CREATE UNIQUE INDEX back ON "OpenaiCreds"(id, "apiKey"); DROP INDEX back; ALTER TABLE "OpenaiCreds" DISABLE TRIGGER evolution_openai_patch`)
+	d.exec(`ALTER TABLE "OpenaiCreds" DISABLE TRIGGER evolution_openai_patch`)
 	p.says("a migration of Evolution's is running")
 	if d.text(`SELECT tgenabled FROM pg_trigger WHERE tgname = 'evolution_openai_patch'`) != "D" {
 		t.Error("it was changed while Prisma's lock was held")
@@ -40,10 +40,7 @@ func TestWatch(t *testing.T) {
 	mustExec(t, prisma, "SELECT pg_advisory_unlock_all()")
 	d.patched(t)
 
-	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
-		t.Fatal(err)
-	}
-	p.end().expect(t, 0, "patched: ", "changed=true")
+	p.stop(syscall.SIGTERM).expect(t, 0, "patched: ", "changed=true")
 }
 
 // patched waits until every fix holds, as a health check would.
@@ -80,10 +77,7 @@ func TestWatchIsCheap(t *testing.T) {
 		t.Errorf("%d connections", n)
 	}
 	lines := strings.Count(p.stderr.String(), "\n")
-	if err := p.cmd.Process.Signal(syscall.SIGINT); err != nil {
-		t.Fatal(err)
-	}
-	p.end().expect(t, 0, "patched: ")
+	p.stop(syscall.SIGINT).expect(t, 0, "patched: ")
 	if lines > 4 {
 		t.Errorf("%d log lines:\n%s", lines, p.stderr.String())
 	}
@@ -114,10 +108,7 @@ func TestWatchSurvivesARestart(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
-		t.Fatal(err)
-	}
-	p.end().expect(t, 0, "patched: ")
+	p.stop(syscall.SIGTERM).expect(t, 0, "patched: ")
 }
 
 func TestWatchEndsForLastingTroubles(t *testing.T) {
@@ -178,10 +169,7 @@ func TestWatchSoak(t *testing.T) {
 	if ended > began+4096 {
 		t.Errorf("memory grew from %d to %d kB", began, ended)
 	}
-	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
-		t.Fatal(err)
-	}
-	p.end().expect(t, 0, "patched: ", "changed=true")
+	p.stop(syscall.SIGTERM).expect(t, 0, "patched: ", "changed=true")
 }
 
 // resident is a process' resident memory in kB.

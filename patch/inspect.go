@@ -59,7 +59,6 @@ type Index struct {
 	Keys        int          `json:"keys"`
 	Unique      bool         `json:"unique"`
 	Primary     bool         `json:"primary"`
-	Valid       bool         `json:"valid"`
 	Special     bool         `json:"special"`     // partial, on an expression, or the replica identity
 	Constraints []Constraint `json:"constraints"` // the unique constraint that it implements, the foreign keys that need it
 }

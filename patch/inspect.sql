@@ -28,7 +28,7 @@ SELECT pg_catalog.json_build_object(
     'indexes', (
         SELECT pg_catalog.json_agg(pg_catalog.json_build_object(
             'oid', indexrelid, 'name', indexrelid::pg_catalog.regclass, 'definition', pg_catalog.pg_get_indexdef(indexrelid), 'key', pg_catalog.pg_get_indexdef(indexrelid, 1, false),
-            'unique', indisunique, 'primary', indisprimary, 'valid', indisvalid, 'keys', indnkeyatts,
+            'unique', indisunique, 'primary', indisprimary, 'keys', indnkeyatts,
             'special', indexprs IS NOT NULL OR indpred IS NOT NULL OR indisreplident,
             'constraints', (SELECT pg_catalog.json_agg(pg_catalog.json_build_object('name', conname, 'type', contype, 'table', conrelid::pg_catalog.regclass, 'definition', pg_catalog.pg_get_constraintdef(oid)))
                             FROM con WHERE conindid = indexrelid)))

@@ -54,7 +54,7 @@ func table(indexes ...Index) State {
 }
 
 func unique(name string) Index {
-	return Index{Name: name, Unique: true, Valid: true, Keys: 1, Key: "apiKey"}
+	return Index{Name: name, Unique: true, Keys: 1, Key: "apiKey"}
 }
 
 // TestPlan holds every state against both goals.
