@@ -31,6 +31,7 @@ type proxy struct {
 	connections atomic.Int32
 	trips       atomic.Int32 // changes of direction from the client to the server
 	cutAfter    int32        // the trip at which the connection is cut; 0: never
+	muteAfter   int32        // the last trip of a connection that is answered; 0: all are
 }
 
 func newProxy(t *testing.T, to string) *proxy {
@@ -86,8 +87,11 @@ func (p *proxy) forward(client net.Conn, to string) {
 		}
 		if terminate := n >= 5 && buffer[0] == 'X'; answered.Swap(false) && !terminate {
 			p.trips.Add(1)
-			if mine.Add(1) == p.cutAfter {
+			switch n := mine.Add(1); {
+			case n == p.cutAfter:
 				return
+			case p.muteAfter > 0 && n > p.muteAfter:
+				continue
 			}
 		}
 		if _, err := server.Write(buffer[:n]); err != nil {
@@ -486,6 +490,28 @@ func TestStaysAwayFromARunningMigration(t *testing.T) {
 	}
 	mustExec(t, prisma, "SELECT pg_advisory_unlock_all()")
 	p.end().expect(t, 0, "patched: ", "changed=true")
+}
+
+// A look that the end of the waiting cuts short says nothing new: what the one before it found is the cause.
+func TestTheLastRealCauseOutlastsTheWait(t *testing.T) {
+	for _, c := range []struct {
+		d     *database
+		trips int32 // three to log in, one to look, one for the schemas where the table might be instead
+		code  int
+		says  string
+	}{
+		{newDatabase(t, "public"), 5, 0, "pending: "},
+		{evolution(t, "public"), 4, 4, "gave up after PATCH_WAIT_TIMEOUT=300ms: a migration of Evolution's is running"},
+	} {
+		mustExec(t, c.d.another(), "SELECT pg_advisory_lock(72707369)")
+		p := newProxy(t, "localhost:"+shared.port)
+		p.muteAfter = c.trips
+		execute(t, context.Background(), "DATABASE_CONNECTION_URI="+uriFor("postgres", p.address(), c.d.name, c.d.schema), "PATCH_WAIT_TIMEOUT=300ms").
+			expect(t, c.code, c.says)
+		if n := p.trips.Load(); n <= c.trips {
+			t.Errorf("%d round trips, so no look was cut short", n)
+		}
+	}
 }
 
 func TestTLS(t *testing.T) {

@@ -113,7 +113,6 @@ func judge(err error) trouble {
 		dns       *net.DNSError
 		untrusted *tls.CertificateVerificationError
 		errno     syscall.Errno
-		network   net.Error
 		op        *net.OpError
 	)
 	switch {
@@ -133,10 +132,16 @@ func judge(err error) trouble {
 		return cheap
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, net.ErrClosed):
 		return cheap
-	case pgconn.Timeout(err), errors.Is(err, context.DeadlineExceeded), errors.As(err, &network) && network.Timeout():
+	case timedOut(err):
 		return dear
 	}
 	return lasting
+}
+
+// timedOut says that there was no answer in the time that there was for it.
+func timedOut(err error) bool {
+	var network net.Error
+	return pgconn.Timeout(err) || errors.Is(err, context.DeadlineExceeded) || errors.As(err, &network) && network.Timeout()
 }
 
 // judgeCode reads the SQLSTATE (PostgreSQL documentation, appendix A).
@@ -199,11 +204,16 @@ func await(ctx context.Context, limit time.Duration, log *slog.Logger, attempt f
 			backoff.WithRandomizationFactor(0.25), backoff.WithMaxInterval(1600*time.Millisecond), backoff.WithMaxElapsedTime(limit)),
 	}
 	started, spoke := time.Now(), time.Time{}
+	var last error
 	err := backoff.RetryNotify(func() error {
 		err := attempt(attemptCtx)
 		if err == nil {
 			return nil
 		}
+		if last != nil && attemptCtx.Err() != nil && timedOut(err) {
+			err = last // this attempt was cut short, so it has found out nothing
+		}
+		last = err
 		if p.trouble = judge(err); p.trouble == lasting {
 			return backoff.Permanent(err)
 		}
@@ -264,7 +274,7 @@ func explain(err error) string {
 		return fmt.Sprintf("the host name %q could not be looked up: %s", dns.Name, dns.Err)
 	case errors.As(err, &untrusted):
 		return "the server's TLS certificate does not verify: " + oneLine(untrusted.Err.Error())
-	case pgconn.Timeout(err), errors.Is(err, context.DeadlineExceeded):
+	case timedOut(err):
 		return "the server does not answer"
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
 		return "the server closed the connection"
