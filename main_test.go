@@ -84,15 +84,29 @@ func TestReleaseIsReadFromTheMigrations(t *testing.T) {
 			}
 		})
 	}
-	t.Run("unreadable", func(t *testing.T) {
+	for name, sql := range map[string]string{
+		"no list":         `DROP TABLE "_prisma_migrations"`,
+		"another's list":  `ALTER TABLE "_prisma_migrations" DROP COLUMN rolled_back_at`,
+		"a view":          `ALTER TABLE "_prisma_migrations" RENAME TO old; CREATE VIEW "_prisma_migrations" AS SELECT * FROM old WHERE 1 / (length(id) - 36) = 0`,
+		"nothing in it":   `DELETE FROM "_prisma_migrations"`,
+		"hostile numbers": `ALTER TABLE "_prisma_migrations" ALTER migration_name TYPE int USING 1`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			d := newDatabase(t, "public")
+			d.migrate("20251122003044")
+			d.exec(sql)
+			o := d.patch()
+			o.expect(t, 0, "patched: ")
+			if strings.Contains(o.stdout, "evolution=2") {
+				t.Error("it knows a release that nothing tells")
+			}
+		})
+	}
+	t.Run("a name of somebody's own", func(t *testing.T) {
 		d := newDatabase(t, "public")
 		d.migrate("20251122003044")
-		d.exec(`DROP TABLE "_prisma_migrations"`)
-		o := d.patch()
-		o.expect(t, 0, "patched: ")
-		if strings.Contains(o.stdout, "evolution=") {
-			t.Error("it knows a release that nothing tells")
-		}
+		d.exec(`INSERT INTO "_prisma_migrations"(id, checksum, migration_name, finished_at) VALUES ('x', '', '~ <j>my own</j>', now())`)
+		d.patch().expect(t, 0, "patched: ", "evolution=2.3.7")
 	})
 }
 

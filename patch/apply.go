@@ -70,7 +70,16 @@ const rowTime = time.Millisecond
 func (w *worker) transaction(ctx context.Context, s State, p Plan) (err error) {
 	ctx, cancel := context.WithTimeout(ctx, w.cfg.ConnectTimeout+2*w.cfg.LockTimeout+time.Duration(p.Rows)*rowTime)
 	defer cancel()
-	look := w.inspect(w.cfg.KeepNames)
+	// The lock does not keep the background still, so it is read again where the plan is made from it.
+	background := w.cfg.KeepNames || s.Table == nil || s.Guard != nil
+	look := w.inspect(background)
+	read := func(documents [][]byte) (State, error) {
+		now, err := readState(s.Schema, documents)
+		if !background {
+			now.Background = s.Background
+		}
+		return now, err
+	}
 	statements := append([]statement{{sql: "BEGIN ISOLATION LEVEL READ COMMITTED"}, w.limits(), lock(s)}, look...)
 	underLock := len(statements)
 	for _, sql := range p.SQL {
@@ -84,7 +93,7 @@ func (w *worker) transaction(ctx context.Context, s State, p Plan) (err error) {
 	}()
 	values, err := exchange(ctx, w.conn, statements...)
 	if len(values) >= underLock { // what went wrong after this may come of a plan that was stale
-		locked, err := readState(s.Schema, values[underLock-len(look):underLock])
+		locked, err := read(values[underLock-len(look) : underLock])
 		if err != nil {
 			return err
 		}
@@ -99,7 +108,7 @@ func (w *worker) transaction(ctx context.Context, s State, p Plan) (err error) {
 	if err != nil {
 		return fmt.Errorf("change: %w", err)
 	}
-	after, err := readState(s.Schema, values[len(values)-len(look):])
+	after, err := read(values[len(values)-len(look):])
 	if err != nil {
 		return err
 	}
@@ -118,7 +127,6 @@ func (w *worker) transaction(ctx context.Context, s State, p Plan) (err error) {
 		w.log.Debug("executed", "sql", oneLine(sql))
 		w.log.Info("done", "sql", shorten(oneLine(sql), 120))
 	}
-	after.Migrations = s.Migrations
 	w.result.After = after
 	w.record(after)
 	return nil

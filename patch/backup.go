@@ -34,7 +34,7 @@ func (w *worker) backUp(ctx context.Context, s State) error {
 		return &notReadyError{why: "the table has vanished"}
 	}
 	var columns []string
-	for _, c := range s.Table.Columns {
+	for _, c := range s.Columns {
 		columns = append(columns, quote(c))
 	}
 	list := strings.Join(columns, ", ")

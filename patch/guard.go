@@ -79,7 +79,7 @@ func (w wish) whenCreated(f Fix) (literals []string) {
 		}
 	}
 	p, _ := plan(then, State{
-		Schema: w.schema, Table: &TableInfo{Kind: "r", Columns: []string{f.Column}},
+		Schema: w.schema, Table: &TableInfo{Kind: "r"}, Background: Background{Columns: []string{f.Column}},
 		Indexes: []Index{{Name: qualified(w.schema, f.Index), Unique: true, Keys: 1, Key: f.Column}},
 	}) // nothing in it can be refused
 	for _, sql := range p.SQL {

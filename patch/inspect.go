@@ -5,33 +5,40 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 )
 
 //go:embed inspect.sql
 var inspectSQL string
 
+//go:embed background.sql
+var backgroundSQL string
+
 //go:embed padding.sql
 var paddingSQL string
 
 // State is what the database says of one schema at one moment.
 type State struct {
-	Schema    string     `json:"-"`    // the one that was asked for
-	Role      string     `json:"role"` // who is asking
-	Superuser bool       `json:"superuser"`
-	Standby   bool       `json:"standby"`
+	Schema    string     `json:"-"`         // the one that was asked for
 	Migrating bool       `json:"migrating"` // Prisma's migration lock is held by somebody
 	Table     *TableInfo `json:"table"`     // nil if there is none
 	Indexes   []Index    `json:"indexes"`   // of the table
 	Named     []Relation `json:"named"`     // whatever bears a name that matters here
-	Guard     *Guard     `json:"guard"`     // nil if none is armed
-	// Migrations is zero if they are unknown or were not asked for.
-	Migrations struct {
+	Background
+	Padding
+}
+
+// Background is what background.sql reads.
+type Background struct {
+	Role       string   `json:"role"` // who is asking
+	Superuser  bool     `json:"superuser"`
+	Standby    bool     `json:"standby"`
+	Columns    []string `json:"columns"` // of the table
+	Guard      *Guard   `json:"guard"`   // nil if none is armed
+	Migrations struct { // zero if they are unknown
 		Last       string `json:"last"`       // the last finished one
 		Unfinished int    `json:"unfinished"` // begun, neither finished nor rolled back
 	} `json:"migrations"`
-	Padding
 }
 
 // Padding is what padding.sql reads; all of it is zero if it was not asked for.
@@ -43,11 +50,10 @@ type Padding struct {
 
 // TableInfo describes the relation that is called OpenaiCreds.
 type TableInfo struct {
-	Kind      string   `json:"kind"` // pg_class.relkind
-	Partition bool     `json:"partition"`
-	Owner     string   `json:"owner"`
-	Mine      bool     `json:"mine"` // the role may alter it
-	Columns   []string `json:"columns"`
+	Kind      string `json:"kind"` // pg_class.relkind
+	Partition bool   `json:"partition"`
+	Owner     string `json:"owner"`
+	Mine      bool   `json:"mine"` // the role may alter it
 }
 
 // Index describes one index of the table.
@@ -119,15 +125,18 @@ type Relation struct {
 	Kind string `json:"kind"` // pg_class.relkind
 }
 
-// inspect are the statements that read the State of a schema: with the migrations or without, with the padding or without.
-func inspect(schema string, migrations, padding bool) []statement {
-	names := []string{Table, "_prisma_migrations"}
+// inspect are the statements that read the State of a schema: with the background or without, with the padding or without.
+func inspect(schema string, background, padding bool) []statement {
+	names := []string{Table}
 	for _, f := range Fixes {
 		if f.Index != "" {
 			names = append(names, f.Index)
 		}
 	}
-	statements := []statement{{inspectSQL, []string{schema, "{" + strings.Join(names, ",") + "}", strconv.FormatBool(migrations), guardName(schema)}}}
+	statements := []statement{{inspectSQL, []string{schema, "{" + strings.Join(names, ",") + "}"}}}
+	if background {
+		statements = append(statements, statement{backgroundSQL, []string{schema, guardName(schema)}})
+	}
 	if padding {
 		statements = append(statements, statement{paddingSQL, []string{schema}})
 	}

@@ -6,7 +6,7 @@
 //	environment → Config → for each Target: connect (wait) → inspect → plan → apply (one transaction, verified) → Result
 //
 // What is known of Evolution stands as data in evolution.go, all DDL is composed from it in plan.go and guard.go, and what
-// the catalog says is read by inspect.sql and, where the keys are concerned, padding.sql.
+// the catalog says is read by inspect.sql, background.sql and, where the keys are concerned, padding.sql.
 package patch
 
 import (

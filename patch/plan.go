@@ -76,7 +76,7 @@ func known(s State) error {
 // that Evolution's is there again.
 func (p *Plan) index(f Fix, w wish, s State) error {
 	table := qualified(s.Schema, Table)
-	if !slices.Contains(s.Table.Columns, f.Column) {
+	if !slices.Contains(s.Columns, f.Column) {
 		return refuse("%s has no column %s", table, quote(f.Column))
 	}
 	var unique []Index

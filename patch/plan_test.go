@@ -43,7 +43,7 @@ func FuzzQuote(f *testing.F) {
 
 // table is a State with Evolution's table and these indexes.
 func table(indexes ...Index) State {
-	s := State{Schema: "s", Table: &TableInfo{Kind: "r", Columns: []string{"id", "apiKey", "name"}}}
+	s := State{Schema: "s", Table: &TableInfo{Kind: "r"}, Background: Background{Columns: []string{"id", "apiKey", "name"}}}
 	for i, x := range indexes {
 		x.OID = strconv.Itoa(i)
 		s.Named = append(s.Named, Relation{OID: x.OID, Name: x.Name, Kind: "i"})

@@ -213,8 +213,8 @@ func (w *worker) look(ctx context.Context) (State, error) {
 }
 
 // inspect are the statements that read what this worker's plan is made from.
-func (w *worker) inspect(migrations bool) []statement {
-	return inspect(w.target.Schema, migrations, w.cfg.pads())
+func (w *worker) inspect(background bool) []statement {
+	return inspect(w.target.Schema, background, w.cfg.pads())
 }
 
 // limits bounds what a transaction of ours can do to others, and makes names mean what they say.
