@@ -79,6 +79,8 @@ func verdict(cfg patch.Config, results []patch.Result) error {
 	for _, r := range results {
 		var stopped interrupted
 		switch {
+		case errors.As(r.Err, &stopped) && cfg.Watch > 0 && cfg.Action == "apply":
+			// A watch that is stopped has done what it was to do.
 		case r.Err != nil && (cfg.OnError == "fail" || errors.As(r.Err, &stopped)):
 			return r.Err
 		case r.Status == patch.Unpatched && cfg.Action == "status":

@@ -492,6 +492,25 @@ func TestStaysAwayFromARunningMigration(t *testing.T) {
 	p.end().expect(t, 0, "patched: ", "changed=true")
 }
 
+// Between two of its first migrations Evolution's table is not yet as it will be: nothing to refuse, but to wait for.
+func TestNothingIsRefusedWhileAMigrationRuns(t *testing.T) {
+	for _, mode := range []string{"continue", "wait"} {
+		t.Run(mode, func(t *testing.T) {
+			d := newDatabase(t, "public")
+			d.migrate("20240718121437") // its table has no column "name"
+			prisma := d.another()
+			mustExec(t, prisma, "SELECT pg_advisory_lock(72707369)")
+			p := start(t, "DATABASE_CONNECTION_URI="+d.uri(), allFixes, "PATCH_ON_MISSING_TABLE="+mode)
+			p.says("a migration of Evolution's is running")
+			if err := deploy(prisma, "20251122003044"); err != nil {
+				t.Fatal(err)
+			}
+			mustExec(t, prisma, "SELECT pg_advisory_unlock_all()")
+			p.end().expect(t, 0, "patched: ", "changed=true")
+		})
+	}
+}
+
 // A look that the end of the waiting cuts short says nothing new: what the one before it found is the cause.
 func TestTheLastRealCauseOutlastsTheWait(t *testing.T) {
 	for _, c := range []struct {

@@ -111,6 +111,21 @@ func TestWatchSurvivesARestart(t *testing.T) {
 	p.stop(syscall.SIGTERM).expect(t, 0, "patched: ")
 }
 
+func TestWatchStoppedWhileItsServerIsAway(t *testing.T) {
+	p := start(t, "DATABASE_CONNECTION_URI="+uriFor("u", "localhost:"+freePort(), "x", ""), "PATCH_WATCH=1s")
+	p.says("waiting for PostgreSQL")
+	p.stop(syscall.SIGTERM).expect(t, 0, "failed: ", `error="interrupted by terminated"`)
+}
+
+func TestWatchStoppedWhileItFails(t *testing.T) {
+	d := evolution(t, "public")
+	p := start(t, "DATABASE_CONNECTION_URI="+d.uri(), "PATCH_WATCH=50ms")
+	p.says("msg=watching")
+	d.exec(`CREATE UNIQUE INDEX again ON "OpenaiCreds"("apiKey") WHERE true AND id <> ''`)
+	p.says("refused, and nothing was changed")
+	p.stop(syscall.SIGTERM).expect(t, 0, "failed: ", "somebody made it on purpose", `(interrupted by terminated)"`)
+}
+
 func TestWatchEndsForLastingTroubles(t *testing.T) {
 	for name, c := range map[string]struct {
 		environ []string

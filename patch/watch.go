@@ -2,11 +2,14 @@ package patch
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"time"
 )
 
 // watch handles the schema again and again until ctx ends, over one connection for as long as that lives. What fails for
-// good at the first look ends it; later it is told, once, and tried again at the next look.
+// good at the first look ends it; later it is told, once, and tried again at the next look. Err of a watch that was
+// stopped while the fixes did not hold wraps context.Cause(ctx).
 func (w *worker) watch(ctx context.Context) Result {
 	defer w.disconnect()
 	last := w.handle(ctx, 0)
@@ -35,6 +38,9 @@ func (w *worker) watch(ctx context.Context) Result {
 		}
 		last, changed = now, changed || now.Changed
 	}
-	last.Changed, last.Err = changed, nil // a watch that is stopped has done what it was to do
+	last.Changed = changed
+	if stopped := context.Cause(ctx); last.Err != nil && !errors.Is(last.Err, stopped) {
+		last.Err = fmt.Errorf("%s (%w)", explain(last.Err), stopped)
+	}
 	return last
 }

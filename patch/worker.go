@@ -116,8 +116,6 @@ func (w *worker) attempt(ctx, waiting context.Context) error {
 		return w.missing(waiting, s)
 	case s.Standby:
 		return &notReadyError{why: "the server is a standby, which takes no changes; waiting for its promotion"}
-	case s.Migrating:
-		return &notReadyError{why: "a migration of Evolution's is running"}
 	case s.Table != nil && !s.Table.Mine:
 		return fmt.Errorf("role %s may not change table %s, which belongs to %s: connect as that role or as a superuser",
 			quote(s.Role), qualified(s.Schema, Table), quote(s.Table.Owner))
@@ -135,6 +133,8 @@ func (w *worker) wait(ctx context.Context, s State) error {
 		return nil
 	case s.Table == nil && s.Migrating:
 		return &notReadyError{"a migration is running that may create the table", w.missing(ctx, s)}
+	case s.Migrating: // what it leaves is what counts, be it more to do or a table that is refused half-way
+		return &notReadyError{why: "a migration of Evolution's is running"}
 	case w.cfg.OnMissingTable != "wait":
 		return nil
 	case s.Table == nil:
