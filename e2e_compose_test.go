@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -59,6 +60,9 @@ func eachCompose(t *testing.T, file string, test func(t *testing.T, s *stack), o
 
 func (s *stack) run(args ...string) outcome {
 	s.t.Helper()
+	if args[0] == "down" {
+		noteLog(s.t, s.compose[0], append(slices.Clone(s.compose[1:]), "logs", "--no-color", image)...)
+	}
 	return command(s.t, s.compose[0], append(slices.Clone(s.compose[1:]), args...)...)
 }
 
@@ -275,12 +279,12 @@ func TestE2EPortainerTemplate(t *testing.T) {
 				}
 			}
 			if e.Name == "DATABASE_CONNECTION_URI" {
-				value = "postgresql://evolution:change-me@postgres:5432/evolution?schema=evolution_api"
+				value = exampleURI
 			}
 			run = append(run, "-e", e.Name+"="+value)
 		}
 		id := docker(t, append(run, template.Image)...)
-		defer docker(t, "rm", "-f", id)
+		defer remove(t, id)
 		says(t, s.container("evolution"), sharing)
 	})
 }
@@ -303,7 +307,7 @@ func TestE2EComposeKeepsEvolutionDown(t *testing.T) {
 	t.Run("wrong password", func(t *testing.T) {
 		eachCompose(t, "compose.example.yml", func(t *testing.T, s *stack) {
 			s.staysDown(1, "password authentication failed")
-		}, `{services: {evolution-openai-patch: {environment: {DATABASE_CONNECTION_URI: "postgresql://evolution:wrong@postgres:5432/evolution?schema=evolution_api"}}}}`)
+		}, `{services: {evolution-openai-patch: {environment: {DATABASE_CONNECTION_URI: "postgresql://evolution:`+url.QueryEscape(password)+`@postgres:5432/evolution?schema=evolution_api"}}}}`)
 	})
 	t.Run("refused", func(t *testing.T) {
 		eachCompose(t, "compose.example.yml", func(t *testing.T, s *stack) {

@@ -243,6 +243,7 @@ func (n *node) become(t *testing.T, pod, patched, evolution string) {
 		}
 		return nil
 	})
+	note(outcome{stdout: n.logs(pod, image)})
 	for _, container := range []string{image, "evolution"} {
 		t.Logf("%s:\n%s", container, n.logs(pod, container))
 	}

@@ -20,15 +20,13 @@ services:
   evolution:
     image: ` + standIn + `
     environment:
-      DATABASE_CONNECTION_URI: ` + swarmURI + `
+      DATABASE_CONNECTION_URI: ` + exampleURI + `
     deploy: {endpoint_mode: dnsrr}
   redis:
     image: ` + standIn + `
     command: [pause]
     deploy: {endpoint_mode: dnsrr}
 `
-
-const swarmURI = "postgresql://evolution:change-me@postgres:5432/evolution?schema=evolution_api"
 
 // Swarm starts everything at once, so either order has to end well.
 func TestE2ESwarm(t *testing.T) {
@@ -46,7 +44,7 @@ func TestE2ESwarm(t *testing.T) {
 			return nil
 		})
 	})
-	secret := write(t, filepath.Join(t.TempDir(), "uri"), swarmURI)
+	secret := write(t, filepath.Join(t.TempDir(), "uri"), exampleURI)
 	docker(t, "secret", "create", "evolution_database_uri", secret)
 	t.Cleanup(func() { docker(t, "secret", "rm", "evolution_database_uri") })
 
@@ -57,7 +55,7 @@ func TestE2ESwarm(t *testing.T) {
 	} {
 		t.Run(order.first+" first", func(t *testing.T) {
 			postgres := docker(t, "run", "-d", "--network", "evolution", "--network-alias", "postgres",
-				"-e", "POSTGRES_USER=evolution", "-e", "POSTGRES_PASSWORD=change-me", "-e", "POSTGRES_DB=evolution", "postgres:17")
+				"-e", "POSTGRES_USER=evolution", "-e", "POSTGRES_PASSWORD="+examplePassword, "-e", "POSTGRES_DB=evolution", "postgres:17")
 			defer docker(t, "rm", "-fv", postgres)
 			overrides := write(t, filepath.Join(t.TempDir(), "overrides.yml"), swarmStandIns)
 			later := write(t, filepath.Join(t.TempDir(), "later.yml"),
@@ -82,6 +80,7 @@ func TestE2ESwarm(t *testing.T) {
 
 // removeStack returns when no container of the stack is left to meddle with the next one's database.
 func removeStack(t *testing.T) {
+	noteLog(t, "docker", "service", "logs", "--raw", "e2e_"+image)
 	docker(t, "stack", "rm", "e2e")
 	eventually(t, func() error {
 		if o := quietly(t, "docker", "ps", "-aq", "--filter", "label=com.docker.stack.namespace=e2e"); o.stdout != "" {

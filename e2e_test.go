@@ -8,6 +8,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -20,6 +21,8 @@ import (
 const (
 	image   = "evolution-openai-patch" // as compose.example.yml and deploy/ name it
 	standIn = "evolution-openai-patch-e2e/evolution"
+
+	exampleURI = "postgresql://evolution:" + examplePassword + "@postgres:5432/evolution?schema=evolution_api"
 )
 
 // quietly runs a program to its end.
@@ -53,6 +56,14 @@ func docker(t *testing.T, args ...string) string {
 		t.FailNow()
 	}
 	return strings.TrimSpace(o.stdout)
+}
+
+// noteLog has a log searched for secrets; it is called before the log is gone.
+func noteLog(t *testing.T, name string, args ...string) {
+	t.Helper()
+	o := quietly(t, name, args...)
+	o.expect(t, 0)
+	note(o)
 }
 
 var images sync.Once
@@ -144,10 +155,16 @@ func says(t *testing.T, container, words string) {
 	})
 }
 
+// remove removes a container of the program's.
+func remove(t *testing.T, container string) {
+	noteLog(t, "docker", "logs", container)
+	docker(t, "rm", "-f", container)
+}
+
 func TestE2EStopWithinASecond(t *testing.T) {
 	needImages(t)
-	id := docker(t, "run", "-d", "-e", "DATABASE_CONNECTION_URI=postgresql://nobody:nothing@127.0.0.1:1/none", image)
-	t.Cleanup(func() { docker(t, "rm", "-f", id) })
+	id := docker(t, "run", "-d", "-e", "DATABASE_CONNECTION_URI=postgresql://nobody:"+url.QueryEscape(password)+"@127.0.0.1:1/none", image)
+	defer remove(t, id)
 	says(t, id, "waiting for PostgreSQL")
 	began := time.Now()
 	docker(t, "stop", "-t", "10", id)

@@ -29,7 +29,10 @@ import (
 // What must never be printed: no test may use another password or key.
 const (
 	password = "Sup3r.s3cret&*("
-	apiKey   = "sk-proj-ThisKeyIsNobodysBusiness0123"
+	apiKey   = keyPrefix + "ThisKeyIsNobodysBusiness0123"
+
+	keyPrefix       = "sk-proj-"  // every key's, also of those that the stand-in for Evolution makes up
+	examplePassword = "change-me" // in compose.example.yml and deploy/
 )
 
 // shared is the server that most tests use, each with a database of its own.
@@ -61,7 +64,7 @@ func TestMain(m *testing.M) {
 		}
 		defer shared.stop()
 		code := m.Run()
-		for _, secret := range []string{password, url.QueryEscape(password), apiKey} {
+		for _, secret := range []string{password, url.QueryEscape(password), keyPrefix, examplePassword} {
 			if strings.Contains(printed.String(), secret) {
 				log.Printf("FAIL: the program printed a secret in one of the tests: %s", around(printed.String(), secret))
 				code = 1
@@ -510,11 +513,16 @@ func execute(t *testing.T, ctx context.Context, environ ...string) outcome {
 	return o
 }
 
-func keep(t *testing.T, o outcome, environ []string) {
-	t.Helper()
+// note adds to what is searched for secrets.
+func note(o outcome) {
 	printed.Lock()
 	defer printed.Unlock()
 	fmt.Fprint(&printed.Buffer, o.stdout, o.stderr)
+}
+
+func keep(t *testing.T, o outcome, environ []string) {
+	t.Helper()
+	note(o)
 	shown := slices.DeleteFunc(slices.Clone(environ), func(v string) bool { return !strings.HasPrefix(v, "PATCH_") })
 	t.Logf("%s → exit %d\n%s%s", strings.Join(shown, " "), o.code, o.stderr, o.stdout)
 }
