@@ -52,7 +52,7 @@ func busy(err error) bool {
 }
 
 // guardLock is the key of the advisory lock under which guards are armed and removed.
-const guardLock = 20240718121437
+const guardLock int64 = 20240718121437
 
 // lock is what keeps others out: Evolution and ourselves, or where there is no table yet only ourselves.
 func lock(s State) statement {
