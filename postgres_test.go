@@ -567,9 +567,7 @@ func (o outcome) expect(t *testing.T, code int, words ...string) {
 // program builds the binary as the image does, once.
 var program = sync.OnceValues(func() (string, error) {
 	path := filepath.Join(shared.dir, "evolution-openai-patch")
-	cmd := exec.Command("go", "build", "-trimpath", "-gcflags=all=-l", "-ldflags=-s -w -X main.version=test", "-o", path, ".")
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-	out, err := cmd.CombinedOutput()
+	out, err := exec.Command("scripts/build.sh", path, "test").CombinedOutput()
 	if err != nil {
 		err = fmt.Errorf("%w\n%s", err, out)
 	}
