@@ -25,7 +25,7 @@ func (w *worker) watch(ctx context.Context) Result {
 		select {
 		case <-ctx.Done():
 			continue
-		case <-time.After(w.cfg.Watch):
+		case <-time.After(w.cfg.Watch - w.cfg.Watch/10): // so that what came back is gone within the interval, the change included
 		}
 		w.losses, w.backup = 0, ""
 		now := w.handle(ctx, 0)
