@@ -89,6 +89,7 @@ func TestReleaseIsReadFromTheMigrations(t *testing.T) {
 		"another's list":  `ALTER TABLE "_prisma_migrations" DROP COLUMN rolled_back_at`,
 		"a view":          `ALTER TABLE "_prisma_migrations" RENAME TO old; CREATE VIEW "_prisma_migrations" AS SELECT * FROM old WHERE 1 / (length(id) - 36) = 0`,
 		"nothing in it":   `DELETE FROM "_prisma_migrations"`,
+		"a baseline":      `UPDATE "_prisma_migrations" SET migration_name = '0_init'`,
 		"hostile numbers": `ALTER TABLE "_prisma_migrations" ALTER migration_name TYPE int USING 1`,
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -223,6 +224,25 @@ func TestRights(t *testing.T) {
 	if after := d.dump(); after != before {
 		t.Error(firstDifference(before, after))
 	}
+}
+
+// A server may be built without libxml; then every function that has to do with XML fails.
+func TestNeedsNoXML(t *testing.T) {
+	d := newDatabase(t, "evolution_api")
+	d.exec(`DO $$ DECLARE f record; BEGIN
+		FOR f IN SELECT oid FROM pg_proc WHERE prorettype = 'xml'::regtype OR 'xml'::regtype = ANY (proargtypes) LOOP
+			EXECUTE format('ALTER FUNCTION %s RENAME TO missing_%s', f.oid::regprocedure, f.oid);
+		END LOOP;
+	END $$`)
+	asked := []string{guard, "PATCH_FIXES=apikey-index,apikey-check,name-index"}
+	d.patch(asked...).expect(t, 0, "guarded: ", "changed=true")
+	d.patch(asked...).expect(t, 0, "guarded: ", "changed=false")
+	d.migrate("20251122003044")
+	d.patch(asked...).expect(t, 0, "patched: ", "changed=false", "evolution=2.3.7")
+	d.exec("SELECT pg_advisory_lock(72707369)")
+	d.patch(append(asked, "PATCH_WAIT_TIMEOUT=200ms")...).expect(t, 4, "failed: ", "a migration of Evolution's is running")
+	d.exec("SELECT pg_advisory_unlock(72707369)")
+	d.patch(append(asked, "PATCH_ACTION=revert")...).expect(t, 0, "unpatched: ", "changed=true")
 }
 
 func TestExitCodes(t *testing.T) {

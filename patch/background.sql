@@ -11,15 +11,13 @@ SELECT pg_catalog.json_build_object(
     'columns', (SELECT columns FROM rel WHERE relname = 'OpenaiCreds'),
     -- A guard has a schema of its own name, which is cheaper to look for.
     'guard', CASE WHEN pg_catalog.to_regnamespace($2) IS NOT NULL THEN
-        pg_catalog.substring(pg_catalog.query_to_xml(
-            'SELECT json_build_object(''signature'', obj_description(oid, ''pg_event_trigger''), ''enabled'', evtenabled IN (''O'', ''A''), ''mine'', pg_has_role(evtowner, ''USAGE'')) AS j
-                FROM pg_event_trigger WHERE evtname = ' || pg_catalog.quote_literal($2),
-            false, false, '')::pg_catalog.text, '<j>(.*)</j>')::pg_catalog.json END,
+        (SELECT word::pg_catalog.json FROM pg_catalog.ts_stat(
+            'SELECT array_to_tsvector(ARRAY[json_build_object(''signature'', left(obj_description(oid, ''pg_event_trigger''), 8), ''enabled'', evtenabled IN (''O'', ''A''),
+                ''mine'', pg_has_role(evtowner, ''USAGE''))::text]) FROM pg_event_trigger WHERE evtname = ' || pg_catalog.quote_literal($2))) END,
     'migrations', (
         SELECT CASE WHEN pg_catalog.has_table_privilege(oid, 'SELECT') AND pg_catalog.has_schema_privilege($1, 'USAGE')
-            THEN pg_catalog.substring(pg_catalog.query_to_xml(
-                'SELECT json_build_object(''last'', max(substring(migration_name::text, ''^[0-9a-zA-Z_]+$'') COLLATE "C") FILTER (WHERE finished_at IS NOT NULL),
-                    ''unfinished'', count(*) FILTER (WHERE finished_at IS NULL)) AS j FROM ' || oid::pg_catalog.regclass || ' WHERE rolled_back_at IS NULL',
-                false, false, '')::pg_catalog.text, '<j>(.*)</j>')::pg_catalog.json END
+            THEN (SELECT word::pg_catalog.json FROM pg_catalog.ts_stat(
+                'SELECT array_to_tsvector(ARRAY[json_build_object(''last'', max(substring(migration_name::text, ''^[0-9]{14}'') COLLATE "C") FILTER (WHERE finished_at IS NOT NULL),
+                    ''unfinished'', count(*) FILTER (WHERE finished_at IS NULL))::text]) FROM ' || oid::pg_catalog.regclass || ' WHERE rolled_back_at IS NULL')) END
         FROM rel WHERE relname = '_prisma_migrations' AND relkind = 'r' AND columns @> '{migration_name,finished_at,rolled_back_at}')
 )::pg_catalog.text

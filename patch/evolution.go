@@ -1,7 +1,5 @@
 package patch
 
-import "strings"
-
 // Table is the table of Evolution API that holds the OpenAI credentials, one row for each instance.
 const Table = "OpenaiCreds"
 
@@ -39,7 +37,7 @@ var releases = []struct{ migration, span string }{
 // firstChecking is the migration from which on the application itself refuses a key that another instance has.
 const firstChecking = "20250613143000"
 
-// release tells which releases of Evolution leave migration as the last one, "" if that is unknown.
+// release tells which releases of Evolution leave the migration of this time stamp as the last one, "" if that is unknown.
 func release(migration string) string {
 	if migration == "" {
 		return ""
@@ -58,6 +56,5 @@ func release(migration string) string {
 
 // beyondKnown says that a migration is younger than the youngest release above.
 func beyondKnown(migration string) bool {
-	youngest := releases[len(releases)-1].migration
-	return migration > youngest && !strings.HasPrefix(migration, youngest)
+	return migration > releases[len(releases)-1].migration
 }

@@ -36,7 +36,7 @@ type Background struct {
 	Columns    []string `json:"columns"` // of the table
 	Guard      *Guard   `json:"guard"`   // nil if none is armed
 	Migrations struct { // zero if they are unknown
-		Last       string `json:"last"`       // the last finished one
+		Last       string `json:"last"`       // time stamp of the last finished one
 		Unfinished int    `json:"unfinished"` // begun, neither finished nor rolled back
 	} `json:"migrations"`
 }

@@ -13,12 +13,11 @@ SELECT pg_catalog.json_build_object(
         WHERE f.proname = 'evolution_openai_patch' AND f.pronargs = 0 AND f.pronamespace = c.relnamespace),
     'keys', (
         SELECT CASE WHEN pg_catalog.has_table_privilege(c.oid, 'SELECT') AND pg_catalog.has_schema_privilege($1, 'USAGE')
-            THEN pg_catalog.substring(pg_catalog.query_to_xml(pg_catalog.format(
-                'SELECT json_build_object(''bare'', count(*) FILTER (WHERE k <> p AND length(p) <= %2$s), ''spaced'', count(*) FILTER (WHERE k LIKE ''%% ''),
-                    ''full'', count(*) FILTER (WHERE k <> p AND length(p) > %2$s), ''limit'', %2$s) AS j
+            THEN (SELECT word::pg_catalog.json FROM pg_catalog.ts_stat(pg_catalog.format(
+                'SELECT array_to_tsvector(ARRAY[json_build_object(''bare'', count(*) FILTER (WHERE k <> p AND length(p) <= %2$s), ''spaced'', count(*) FILTER (WHERE k LIKE ''%% ''),
+                    ''full'', count(*) FILTER (WHERE k <> p AND length(p) > %2$s), ''limit'', %2$s)::text])
                  FROM (SELECT "apiKey"::text COLLATE "C" AS k, rtrim("apiKey", '' '') || '' '' COLLATE "C" AS p FROM %1$s) AS keys',
-                c.oid::pg_catalog.regclass, CASE WHEN a.atttypmod > 4 THEN a.atttypmod - 4 ELSE 1000000000 END),
-                false, false, '')::pg_catalog.text, '<j>(.*)</j>')::pg_catalog.json END
+                c.oid::pg_catalog.regclass, CASE WHEN a.atttypmod > 4 THEN a.atttypmod - 4 ELSE 1000000000 END))) END
         FROM pg_catalog.pg_attribute a
         WHERE a.attrelid = c.oid AND a.attname = 'apiKey' AND a.atttypid IN ('pg_catalog.text'::pg_catalog.regtype, 'pg_catalog.varchar'::pg_catalog.regtype))
 )::pg_catalog.text
