@@ -236,13 +236,44 @@ func TestEveryStoredKeyEndsInOneSpace(t *testing.T) {
 	d.patch("PATCH_FIXES=apikey-check").expect(t, 0, "changed=false")
 }
 
-// What has come undone is put right again: a trigger dropped, disabled or another's, keys that slipped past it.
+// What is not exactly as the program creates it is somebody else's: it is named, and neither replaced nor dropped.
+func TestForeignPaddingIsRefused(t *testing.T) {
+	for name, c := range map[string]struct{ sql, says string }{
+		"other body":       {`CREATE OR REPLACE FUNCTION evolution_openai_patch() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'`, "function"},
+		"definer":          {`ALTER FUNCTION evolution_openai_patch() SECURITY DEFINER`, "function"},
+		"no settings":      {`ALTER FUNCTION evolution_openai_patch() RESET ALL`, "function"},
+		"immutable":        {`ALTER FUNCTION evolution_openai_patch() IMMUTABLE`, "function"},
+		"another's":        {`CREATE ROLE %[1]s_other; ALTER FUNCTION evolution_openai_patch() OWNER TO %[1]s_other`, "function"},
+		"with columns":     {`DROP TRIGGER evolution_openai_patch ON "OpenaiCreds"; CREATE TRIGGER evolution_openai_patch BEFORE INSERT OR UPDATE OF "apiKey" ON "OpenaiCreds" FOR EACH ROW EXECUTE FUNCTION evolution_openai_patch()`, "trigger"},
+		"with a condition": {`DROP TRIGGER evolution_openai_patch ON "OpenaiCreds"; CREATE TRIGGER evolution_openai_patch BEFORE INSERT OR UPDATE ON "OpenaiCreds" FOR EACH ROW WHEN (NEW.name = 'x') EXECUTE FUNCTION evolution_openai_patch()`, "trigger"},
+		"insert only":      {`DROP TRIGGER evolution_openai_patch ON "OpenaiCreds"; CREATE TRIGGER evolution_openai_patch BEFORE INSERT ON "OpenaiCreds" FOR EACH ROW EXECUTE FUNCTION evolution_openai_patch()`, "trigger"},
+		"another function": {`CREATE FUNCTION nothing() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'; DROP TRIGGER evolution_openai_patch ON "OpenaiCreds"; CREATE TRIGGER evolution_openai_patch BEFORE INSERT OR UPDATE ON "OpenaiCreds" FOR EACH ROW EXECUTE FUNCTION nothing()`, "trigger"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			d := evolution(t, "evolution_api")
+			d.register("2.3", "i1", "one", apiKey)
+			d.patch(allFixes).expect(t, 0, "patched: ", "changed=true")
+			sql := c.sql
+			if strings.Contains(sql, "%[1]s") {
+				sql = fmt.Sprintf(sql, d.name)
+			}
+			d.exec(sql)
+			before := d.dump()
+			for _, action := range []string{"status", "apply", "revert"} {
+				d.patch(allFixes, "PATCH_ACTION="+action).expect(t, 3, "failed: ", "changed=false", "refused, and nothing was changed: "+c.says)
+			}
+			if after := d.dump(); after != before {
+				t.Error(firstDifference(before, after))
+			}
+		})
+	}
+}
+
+// What has come undone is put right again: a trigger dropped or disabled, keys that slipped past it.
 func TestRepairs(t *testing.T) {
 	for name, sql := range map[string]string{
 		"trigger dropped":  `DROP TRIGGER evolution_openai_patch ON "OpenaiCreds"`,
 		"trigger disabled": `ALTER TABLE "OpenaiCreds" DISABLE TRIGGER evolution_openai_patch`,
-		"other function":   `CREATE OR REPLACE FUNCTION evolution_openai_patch() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'`,
-		"with columns":     `DROP TRIGGER evolution_openai_patch ON "OpenaiCreds"; CREATE TRIGGER evolution_openai_patch BEFORE INSERT OR UPDATE OF "apiKey" ON "OpenaiCreds" FOR EACH ROW EXECUTE FUNCTION evolution_openai_patch()`,
 		"index is back":    `CREATE UNIQUE INDEX "OpenaiCreds_name_key2" ON "OpenaiCreds"(name)`,
 		"key slipped past": `ALTER TABLE "OpenaiCreds" DISABLE TRIGGER USER; INSERT INTO "OpenaiCreds"(id, "apiKey", "updatedAt", "instanceId") VALUES ('slip', 'slipped', now(), 'i3'); ALTER TABLE "OpenaiCreds" ENABLE TRIGGER USER`,
 	} {

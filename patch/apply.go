@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -29,98 +28,107 @@ func (w *worker) change(ctx context.Context, s State, p Plan) error {
 	}, backoff.WithContext(retry, ctx), func(err error, _ time.Duration) {
 		w.log.Debug("the table is in use, trying again", "reason", explain(err))
 	})
-	var pgErr *pgconn.PgError
-	if errors.As(err, &pgErr) && pgErr.Code == "23505" && w.cfg.Action == "revert" {
+	code := sqlState(err)
+	switch {
+	case code == "23505" && w.cfg.Action == "revert":
 		return w.duplicates(ctx, s)
-	}
-	if errors.As(err, &pgErr) && pgErr.Code == "42501" && s.Table == nil {
-		return &MissingError{what: "table " + qualified(w.target.Schema, Table), elsewhere: w.elsewhere(ctx), instead: fmt.Sprintf(
-			"and the guard cannot be armed, as role %s may not create event triggers; connect as a superuser, or set PATCH_WATCH or PATCH_ON_MISSING_TABLE=wait in a container that Evolution does not wait for",
-			quote(s.Role))}
-	}
-	if busy(err) {
+	case s.Table == nil && w.cfg.OnMissingTable == "guard" && (code == "42501" || code == "42P06" || code == "42710" || code == "42723"):
+		why := explain(err)
+		if code == "42501" {
+			why = fmt.Sprintf("role %s may not create event triggers; connect as a superuser", quote(s.Role))
+		}
+		return w.unguarded(why)
+	case busy(err) && s.Table == nil:
+		return fmt.Errorf("lock: another session kept the event trigger of schema %s locked for PATCH_LOCK_RETRY=%s: %s", quote(s.Schema), w.cfg.LockRetry, explain(err))
+	case busy(err):
 		return fmt.Errorf("lock: %s stayed in use for PATCH_LOCK_RETRY=%s: %s; look for long transactions in pg_stat_activity",
 			qualified(s.Schema, Table), w.cfg.LockRetry, explain(err))
 	}
 	return err
 }
 
+// unguarded is the error of a schema without the table, in which no guard can be armed either.
+func (w *worker) unguarded(why string) error {
+	return &MissingError{what: "table " + qualified(w.target.Schema, Table), instead: "and the guard cannot be armed: " + why +
+		"; or set PATCH_WATCH or PATCH_ON_MISSING_TABLE=wait in a container that Evolution does not wait for"}
+}
+
+// sqlState is the SQLSTATE of an error, "" if it is not the server's.
+func sqlState(err error) string {
+	var pgErr *pgconn.PgError
+	if errors.As(err, &pgErr) {
+		return pgErr.Code
+	}
+	return ""
+}
+
 // busy says that somebody else held a lock: lock_not_available or deadlock_detected.
 func busy(err error) bool {
-	var pgErr *pgconn.PgError
-	return errors.As(err, &pgErr) && (pgErr.Code == "55P03" || pgErr.Code == "40P01")
+	code := sqlState(err)
+	return code == "55P03" || code == "40P01"
 }
 
 // guardLock is the key of the advisory lock under which guards are armed and removed.
 const guardLock int64 = 20240718121437
 
-// lock is what keeps others out: Evolution and ourselves, or where there is no table yet only ourselves.
-func lock(s State) statement {
-	if s.Table == nil {
-		return statement{sql: fmt.Sprintf("SELECT pg_catalog.pg_advisory_xact_lock(%d)", guardLock)}
+// lock adds what keeps others out: Evolution and ourselves, or where there is no table yet only ourselves. To pin the schema
+// is to hold the row of its name, without which its owner could give the name to another schema between two statements.
+func (b *batch) lock(s State, pin bool) {
+	if s.Table == nil || s.Guarded {
+		b.exec(fmt.Sprintf("SELECT pg_catalog.pg_advisory_xact_lock(%d)", guardLock))
 	}
-	return statement{sql: "LOCK TABLE " + qualified(s.Schema, Table) + " IN ACCESS EXCLUSIVE MODE"}
+	if pin {
+		b.exec("SELECT 1 FROM pg_catalog.pg_namespace WHERE nspname = " + literal(s.Schema) + " FOR SHARE")
+	}
+	if s.Table != nil {
+		b.exec("LOCK TABLE " + qualified(s.Schema, Table) + " IN ACCESS EXCLUSIVE MODE")
+	}
 }
 
 // rowTime is what a changed row may take at most before the server counts as silent: some ten times what it does take.
 const rowTime = time.Millisecond
 
-// transaction executes the plan and commits if it was still right under the lock and has led to where nothing is left
-// to plan. The first round trip does it all and reads the State before and after; the second ends it.
+// transaction executes the plan and commits if it has led to where nothing is left to plan. The first round trip does it all,
+// and nothing of it where the catalog has changed since the plan was made; the second ends it.
 func (w *worker) transaction(ctx context.Context, s State, p Plan) (err error) {
-	ctx, cancel := context.WithTimeout(ctx, w.cfg.ConnectTimeout+2*w.cfg.LockTimeout+time.Duration(p.Rows)*rowTime)
-	defer cancel()
-	// The lock does not keep the background still, so it is read again where the plan is made from it.
-	background := w.cfg.KeepNames || s.Table == nil || s.Guard != nil
-	look := w.inspect(background)
-	read := func(documents [][]byte) (State, error) {
-		now, err := readState(s.Schema, documents)
-		if !background {
-			now.Background = s.Background
-		}
-		return now, err
-	}
-	statements := append([]statement{{sql: "BEGIN ISOLATION LEVEL READ COMMITTED"}, w.limits(), lock(s)}, look...)
-	underLock := len(statements)
+	patience := w.cfg.ConnectTimeout + 2*w.cfg.LockTimeout + time.Duration(p.Rows)*rowTime
+	b := w.begin("ISOLATION LEVEL READ COMMITTED READ WRITE")
+	b.lock(s, p.Pin)
+	b.unchanged(s)
 	for _, sql := range p.SQL {
-		statements = append(statements, statement{sql: sql})
+		b.exec(sql)
 	}
-	statements = append(statements, look...)
+	questions := b.inspect(s.Schema, w.cfg.pads(), s.Guarded || s.Table == nil)
+	after := State{Schema: s.Schema, Migrations: s.Migrations}
+	if s.Table != nil && w.cfg.pads() {
+		after.Keys = b.keys(s)
+	}
 	defer func() {
 		if err != nil {
 			w.rollBack()
 		}
 	}()
-	values, err := exchange(ctx, w.conn, statements...)
-	if len(values) >= underLock { // what went wrong after this may come of a plan that was stale
-		locked, err := read(values[underLock-len(look) : underLock])
-		if err != nil {
-			return err
-		}
-		again, err := plan(w.cfg.wish(w.target.Schema), locked)
-		if err != nil {
-			return err
-		}
-		if locked.Migrating || (locked.Table == nil) != (s.Table == nil) || !slices.Equal(again.SQL, p.SQL) {
+	if err := w.session.send(ctx, b, patience); err != nil {
+		if sqlState(err) == staleCode {
 			return &notReadyError{why: "the schema was changed by somebody else at the same moment"}
 		}
-	}
-	if err != nil {
 		return fmt.Errorf("change: %w", err)
 	}
-	after, err := read(values[len(values)-len(look):])
-	if err != nil {
+	if err := after.read(questions); err != nil {
 		return err
 	}
 	rest, err := plan(w.cfg.wish(w.target.Schema), after)
-	if err != nil || len(rest.SQL) > 0 {
-		return fmt.Errorf("verify: the change did not have its effect and was rolled back; left to do: %s (%w)",
-			strings.Join(rest.SQL, "; "), err)
+	if err != nil {
+		return fmt.Errorf("verify: %w", err)
+	}
+	if len(rest.SQL) > 0 {
+		return fmt.Errorf("verify: the change did not have its effect and was rolled back; left to do: %s%s", strings.Join(rest.SQL, "; "), after.suspects())
 	}
 	w.result.Changed = true // and if no answer comes, the next look tells whether that is all
-	if _, err := exchange(ctx, w.conn, statement{sql: "COMMIT"}); err != nil {
-		var pgErr *pgconn.PgError
-		w.result.Changed = !errors.As(err, &pgErr)
+	commit := &batch{}
+	commit.exec("COMMIT")
+	if err := w.session.send(ctx, commit, w.cfg.ConnectTimeout); err != nil {
+		w.result.Changed = sqlState(err) == ""
 		return fmt.Errorf("commit: %w", err)
 	}
 	for _, sql := range p.SQL {
@@ -130,6 +138,57 @@ func (w *worker) transaction(ctx context.Context, s State, p Plan) (err error) {
 	w.result.After = after
 	w.record(after)
 	return nil
+}
+
+// suspects names what somebody put on the table that may have undone a change, for a message.
+func (s State) suspects() string {
+	var found []string
+	for _, t := range s.Triggers {
+		if t.Name != objectName && t.fires() {
+			found = append(found, "trigger "+quote(t.Name))
+		}
+	}
+	for _, r := range s.Rules {
+		found = append(found, "rule "+quote(r))
+	}
+	if len(found) == 0 {
+		return ""
+	}
+	return "; what may have undone it: " + strings.Join(found, ", ")
+}
+
+// clearGuard drops what is left of a guard of this program's that has fired or was removed: its function and its schema. A
+// session that creates an index may have read the event trigger before that went, and is about to call the function. All
+// such sessions have a transaction ID; so while any session of the database has one, a later run is left to do it.
+func (w *worker) clearGuard(ctx context.Context) {
+	g, schema := w.result.After.Guard, w.target.Schema
+	if !w.cfg.changes() || g == nil || g.Trigger != nil || !g.Mine || g.foreign(schema) != "" || w.result.After.Standby {
+		return
+	}
+	name := quote(guardName(schema))
+	b := w.begin("ISOLATION LEVEL READ COMMITTED READ WRITE")
+	b.lock(State{}, false)
+	for _, q := range w.result.After.asked {
+		if strings.Contains(q.sql, "pg_event_trigger") {
+			b.unchanged(State{asked: []question{q}})
+		}
+	}
+	b.exec(`SELECT 1 / CASE WHEN EXISTS (SELECT FROM pg_catalog.pg_stat_activity a JOIN pg_catalog.pg_database d ON d.oid = a.datid
+		WHERE d.datname = pg_catalog.current_database() AND a.pid <> pg_catalog.pg_backend_pid() AND a.backend_xid IS NOT NULL) THEN 0 ELSE 1 END`)
+	for _, f := range g.Functions {
+		b.exec(fmt.Sprintf("DROP FUNCTION %s.%s()", name, quote(f.Name)))
+	}
+	if len(g.Others) > 0 {
+		b.exec(fmt.Sprintf("DROP TABLE %s.%s", name, formerTable))
+	}
+	b.exec("DROP SCHEMA " + name)
+	b.exec("COMMIT")
+	if err := w.session.send(ctx, b, w.cfg.ConnectTimeout+2*w.cfg.LockTimeout); err != nil {
+		w.log.Debug("what is left of the guard is left to a later run", "reason", explain(err))
+		w.rollBack()
+		return
+	}
+	w.log.Info("removed what was left of the guard", "schema_removed", guardName(schema))
 }
 
 // shorten cuts what is longer than a line of a log may be.
@@ -142,9 +201,10 @@ func shorten(s string, most int) string {
 
 // rollBack ends the transaction; a connection that cannot even do that is dropped, and the server ends it.
 func (w *worker) rollBack() {
-	ctx, cancel := context.WithTimeout(context.Background(), 200*time.Millisecond)
-	defer cancel()
-	if _, err := exchange(ctx, w.conn, statement{sql: "ROLLBACK"}); err != nil {
-		_ = w.conn.Close(ctx)
+	if w.session == nil || w.session.broken {
+		return
 	}
+	b := &batch{}
+	b.exec("ROLLBACK")
+	_ = w.session.send(context.Background(), b, 200*time.Millisecond)
 }

@@ -268,6 +268,12 @@ func (c *Config) pads() bool {
 	return slices.ContainsFunc(c.Want, func(f Fix) bool { return f.Pad })
 }
 
+// guarded says whether the guard does all that was asked for.
+func (c *Config) guarded(g *Guard) bool {
+	work := g.armed()
+	return work != nil && !slices.ContainsFunc(c.Want, func(f Fix) bool { return !slices.Contains(work.Fixes, f.Name) })
+}
+
 // changes says whether the database may be changed at all.
 func (c *Config) changes() bool { return c.Action != "status" && !c.DryRun }
 

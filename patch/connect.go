@@ -16,12 +16,6 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// statement is one statement with its parameters, as text.
-type statement struct {
-	sql  string
-	args []string
-}
-
 // connect makes one attempt to log in. The caller bounds it with ctx.
 func connect(ctx context.Context, t Target) (*pgconn.PgConn, error) {
 	conn, err := pgconn.ConnectConfig(ctx, t.conn)
@@ -55,45 +49,6 @@ func (t Target) askForTLS(ctx context.Context, _ *pgconn.Config, conn net.Conn) 
 	default:
 		return conn, errors.New("whatever listens there does not speak PostgreSQL's protocol")
 	}
-}
-
-// exchange sends all the statements at once and so costs one round trip. It returns the first column of the first row of
-// each. At the first error the server skips the rest.
-func exchange(ctx context.Context, conn *pgconn.PgConn, statements ...statement) ([][]byte, error) {
-	p := conn.StartPipeline(ctx)
-	for _, s := range statements {
-		args := make([][]byte, len(s.args))
-		for i, a := range s.args {
-			args[i] = []byte(a)
-		}
-		p.SendQueryParams(s.sql, args, nil, nil, nil)
-	}
-	err := p.Sync()
-	var values [][]byte
-	for err == nil && len(values) < len(statements) {
-		var results any
-		if results, err = p.GetResults(); err == nil {
-			value := results.(*pgconn.ResultReader).Read()
-			err = value.Err
-			values = append(values, firstValue(value.Rows))
-		}
-	}
-	return values, errors.Join(err, closeQuietly(p, err))
-}
-
-// closeQuietly ends the pipeline; after an error its own complaint would only repeat it.
-func closeQuietly(p *pgconn.Pipeline, err error) error {
-	if closing := p.Close(); err == nil {
-		return closing
-	}
-	return nil
-}
-
-func firstValue(rows [][][]byte) []byte {
-	if len(rows) == 0 || len(rows[0]) == 0 {
-		return nil
-	}
-	return rows[0][0]
 }
 
 // trouble says whether waiting helps against an error, and how much a further attempt costs the server.

@@ -1,46 +1,86 @@
 package patch
 
 import (
+	"cmp"
 	"context"
-	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 )
 
-// duplicates refuses to put a unique index back over rows that share a value, and lists them. A key is masked to its last
-// four characters; a credential is told by id, name and instance.
+// credential is a row of Evolution's table, as far as it is told to people; nil is NULL.
+type credential struct{ id, name, key, instance *string }
+
+// duplicates refuses to put a unique index back over rows that share a value, and lists them.
 func (w *worker) duplicates(ctx context.Context, s State) error {
-	ctx, cancel := context.WithTimeout(ctx, w.cfg.ConnectTimeout)
-	defer cancel()
-	var statements []statement
-	for _, f := range w.cfg.Want {
-		if f.Index == "" {
-			continue
+	var credentials []credential
+	columns := []string{"id", "name", "apiKey", "instanceId"}
+	if s.Table.copies(columns...) {
+		b := w.begin("READ ONLY")
+		b.copyOut(copySQL(s.Schema, Table, columns...), func(row []byte) error {
+			v := values(row)
+			credentials = append(credentials, credential{v[0], v[1], v[2], v[3]})
+			return nil
+		})
+		b.exec("COMMIT")
+		if err := w.session.send(ctx, b, w.cfg.ConnectTimeout); err != nil {
+			w.rollBack()
+			return fmt.Errorf("duplicates: %w", err)
 		}
-		shown := "value"
-		if f.Column == "apiKey" {
-			shown = "CASE WHEN length(value) > 12 THEN '…' || right(value, 4) ELSE '…' END"
-		}
-		statements = append(statements, statement{sql: fmt.Sprintf(`SELECT pg_catalog.json_agg(line)::text FROM (
-			SELECT %s || ' in ' || pg_catalog.string_agg(pg_catalog.format('%%s (name %%s, instance %%s)', c ->> 'id', c ->> 'name', c ->> 'instanceId'), ', ' ORDER BY c ->> 'id') AS line
-			FROM (SELECT pg_catalog.rtrim(%s, ' ') AS value, pg_catalog.to_jsonb(t) AS c FROM %s AS t) AS rows
-			WHERE value IS NOT NULL GROUP BY value HAVING pg_catalog.count(*) > 1 ORDER BY value LIMIT 100) AS groups`,
-			shown, quote(f.Column), qualified(s.Schema, Table))})
-	}
-	values, err := exchange(ctx, w.conn, statements...)
-	if err != nil {
-		return fmt.Errorf("duplicates: %w", err)
 	}
 	var groups []string
-	for _, v := range values {
-		var lines []string
-		if v != nil {
-			if err := json.Unmarshal(v, &lines); err != nil {
-				return fmt.Errorf("duplicates: %w", err)
-			}
+	for _, f := range w.cfg.Want {
+		switch f.Column {
+		case "apiKey":
+			groups = append(groups, shared(credentials, func(c credential) *string { return c.key }, maskKey)...)
+		case "name":
+			groups = append(groups, shared(credentials, func(c credential) *string { return c.name }, strings.Clone)...)
 		}
-		groups = append(groups, lines...)
+	}
+	slices.Sort(groups)
+	groups = slices.Compact(groups)
+	if len(groups) > 100 {
+		groups = append(groups[:100], fmt.Sprintf("and %d groups more", len(groups)-100))
 	}
 	return refuse("the unique index cannot come back while credentials share a value; delete or change all but one of each group: %s",
 		strings.Join(groups, "; "))
+}
+
+// shared describes the groups of credentials that share a value, which show makes fit to be printed.
+func shared(credentials []credential, value func(credential) *string, show func(string) string) (groups []string) {
+	by := map[string][]credential{}
+	for _, c := range credentials {
+		if v := value(c); v != nil {
+			without := strings.TrimRight(*v, " ") // the padding is gone by then
+			by[without] = append(by[without], c)
+		}
+	}
+	for v, group := range by {
+		if len(group) < 2 {
+			continue
+		}
+		slices.SortFunc(group, func(a, b credential) int { return cmp.Compare(text(a.id), text(b.id)) })
+		var members []string
+		for _, c := range group {
+			members = append(members, fmt.Sprintf("%s (name %s, instance %s)", text(c.id), text(c.name), text(c.instance)))
+		}
+		groups = append(groups, show(v)+" in "+strings.Join(members, ", "))
+	}
+	return groups
+}
+
+// text is a value for people.
+func text(value *string) string {
+	if value == nil {
+		return ""
+	}
+	return *value
+}
+
+// maskKey leaves of a key what tells it from others: the last four characters, if that is not too much of it.
+func maskKey(key string) string {
+	if runes := []rune(key); len(runes) > 12 {
+		return "…" + string(runes[len(runes)-4:])
+	}
+	return "…"
 }

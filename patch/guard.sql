@@ -1,44 +1,21 @@
-/* Body of the event trigger's function. It runs inside Evolution's own migration, as the role that armed the guard, right
-   after CREATE INDEX: so it fails nothing, and takes itself away when its last index has come. Its search_path begins with
-   its own schema, which has the event trigger's name. */
-DECLARE
-    guard pg_catalog.text := pg_catalog.current_schema();
-    task pg_catalog.record;
-    command pg_catalog.text;
-    target pg_catalog.oid;
-BEGIN
-    FOR task IN
-        SELECT todo.*, o.relowner
-        FROM pg_catalog.pg_event_trigger_ddl_commands() c
-            JOIN pg_catalog.pg_index i ON i.indexrelid = c.objid AND i.indisunique
-            JOIN pg_catalog.pg_class x ON x.oid = i.indexrelid
-            JOIN pg_catalog.pg_class o ON o.oid = i.indrelid AND o.relname = 'OpenaiCreds'
-            JOIN pg_catalog.pg_namespace n ON n.oid = o.relnamespace
-            JOIN todo ON todo.schema = n.nspname AND todo.index = x.relname
-    LOOP
-        BEGIN
-            FOREACH command IN ARRAY task.commands LOOP
-                EXECUTE command;
-            END LOOP;
-            target := pg_catalog.to_regprocedure(pg_catalog.format('%I.evolution_openai_patch()', task.schema));
-            IF target IS NOT NULL THEN /* not to be this role's, of which Evolution's may not be a member */
-                EXECUTE pg_catalog.format('ALTER FUNCTION %s OWNER TO %I', target::pg_catalog.regprocedure, pg_catalog.pg_get_userbyid(task.relowner));
-            END IF;
-        EXCEPTION WHEN OTHERS THEN
-            RAISE WARNING 'evolution-openai-patch: % stays as it is (%): run evolution-openai-patch once more after this migration', task.index, SQLERRM;
-        END;
-        DELETE FROM todo WHERE todo.schema = task.schema AND todo.index = task.index;
-    END LOOP;
-    IF NOT EXISTS (SELECT FROM todo) THEN
-        BEGIN
-            EXECUTE pg_catalog.format('DROP EVENT TRIGGER %I', guard);
-            EXECUTE pg_catalog.format('DROP FUNCTION %I.guard()', guard);
-            EXECUTE pg_catalog.format('DROP TABLE %I.todo', guard);
-            EXECUTE pg_catalog.format('DROP SCHEMA %I', guard);
-        EXCEPTION WHEN OTHERS THEN
-            RAISE WARNING 'evolution-openai-patch: the guard % could not take itself away (%): run evolution-openai-patch once more', guard, SQLERRM;
-        END;
-    END IF;
-EXCEPTION WHEN OTHERS THEN
-    RAISE WARNING 'evolution-openai-patch: the guard failed (%): run evolution-openai-patch once more after this migration', SQLERRM;
-END
+-- What there is of a schema's guard: one row, one JSON document. :'guard', the name of its event trigger and of the schema that
+-- holds its function, is psql's notation for a quoted value.
+SELECT pg_catalog.json_build_object('guard', pg_catalog.json_build_object(
+    'owner', pg_catalog.pg_get_userbyid(n.nspowner),
+    'mine', pg_catalog.pg_has_role(n.nspowner, 'USAGE'),
+    -- What another role made could be changed by it at any time.
+    'trusted', pg_catalog.pg_get_userbyid(n.nspowner) = current_user OR (SELECT r.rolsuper FROM pg_catalog.pg_roles r WHERE r.oid = n.nspowner),
+    'functions', (
+        SELECT pg_catalog.json_agg(pg_catalog.json_build_object('oid', f.oid, 'name', f.proname, 'body', f.prosrc, 'settings', f.proconfig,
+            'exact', (pg_catalog.pg_get_userbyid(f.proowner) = current_user OR o.rolsuper) AND f.prokind = 'f' AND f.prosecdef AND f.pronargs = 0 AND f.prorettype = 'pg_catalog.event_trigger'::pg_catalog.regtype
+                AND l.lanname = 'plpgsql') ORDER BY f.oid)
+        FROM pg_catalog.pg_proc f JOIN pg_catalog.pg_language l ON l.oid = f.prolang JOIN pg_catalog.pg_roles o ON o.oid = f.proowner WHERE f.pronamespace = n.oid),
+    'others', (
+        SELECT pg_catalog.json_agg(pg_catalog.pg_describe_object(d.classid, d.objid, d.objsubid) ORDER BY d.classid, d.objid)
+        FROM pg_catalog.pg_depend d
+        WHERE d.refclassid = 'pg_catalog.pg_namespace'::pg_catalog.regclass AND d.refobjid = n.oid AND d.classid <> 'pg_catalog.pg_proc'::pg_catalog.regclass),
+    'trigger', (
+        SELECT pg_catalog.json_build_object('function', e.evtfoid, 'enabled', e.evtenabled IN ('O', 'A'), 'mine', pg_catalog.pg_has_role(e.evtowner, 'USAGE'))
+        FROM pg_catalog.pg_event_trigger e WHERE e.evtname = :'guard')
+))::pg_catalog.text
+FROM pg_catalog.pg_namespace n WHERE n.nspname = :'guard'

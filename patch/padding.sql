@@ -1,26 +1,31 @@
--- What the plan needs to know for the padding: one row, one JSON document, null without the table. $1: the schema.
+-- What the catalog says of the padding, and of whatever would run in an UPDATE of the table: one row, one JSON document,
+-- no row without the table. :'schema' is psql's notation for a quoted value.
 SELECT pg_catalog.json_build_object(
-    -- 23: BEFORE INSERT OR UPDATE, FOR EACH ROW
-    'trigger', (
-        SELECT pg_catalog.json_build_object(
-            'definition', pg_catalog.pg_get_triggerdef(t.oid), 'body', f.prosrc, 'settings', f.proconfig,
-            'works', t.tgtype = 23 AND t.tgenabled IN ('O', 'A') AND t.tgattr = '' AND t.tgqual IS NULL AND NOT f.prosecdef
-                AND f.proname = 'evolution_openai_patch' AND f.pronamespace = c.relnamespace)
-        FROM pg_catalog.pg_trigger t JOIN pg_catalog.pg_proc f ON f.oid = t.tgfoid
-        WHERE t.tgrelid = c.oid AND t.tgname = 'evolution_openai_patch'),
+    'triggers', (
+        SELECT pg_catalog.json_agg(pg_catalog.json_build_object(
+            'name', t.tgname, 'definition', pg_catalog.pg_get_triggerdef(t.oid), 'function', t.tgfoid, 'type', t.tgtype, 'enabled', t.tgenabled,
+            'plain', t.tgattr = '' AND t.tgqual IS NULL AND t.tgnargs = 0 AND t.tgconstraint = 0 AND t.tgoldtable IS NULL AND t.tgnewtable IS NULL) ORDER BY t.tgname)
+        FROM pg_catalog.pg_trigger t WHERE t.tgrelid = c.oid AND NOT t.tgisinternal),
     'function', (
-        SELECT f.oid::pg_catalog.regprocedure FROM pg_catalog.pg_proc f
+        SELECT pg_catalog.json_build_object(
+            'oid', f.oid, 'owner', pg_catalog.pg_get_userbyid(f.proowner), 'body', f.prosrc, 'settings', f.proconfig,
+            'plain', f.prokind = 'f' AND l.lanname = 'plpgsql' AND NOT f.prosecdef AND NOT f.proretset AND f.provolatile = 'v' AND f.prorettype = 'pg_catalog.trigger'::pg_catalog.regtype,
+            -- Whoever owns it can replace it, and so has to be somebody who can do as the owner of the table does.
+            'trusted', pg_catalog.pg_has_role(f.proowner, c.relowner, 'MEMBER'),
+            'users', (SELECT pg_catalog.json_agg(pg_catalog.format('trigger %I on table %s', t.tgname, t.tgrelid::pg_catalog.regclass) ORDER BY t.oid)
+                      FROM pg_catalog.pg_trigger t WHERE t.tgfoid = f.oid AND (t.tgrelid <> c.oid OR t.tgname <> 'evolution_openai_patch')))
+        FROM pg_catalog.pg_proc f JOIN pg_catalog.pg_language l ON l.oid = f.prolang
         WHERE f.proname = 'evolution_openai_patch' AND f.pronargs = 0 AND f.pronamespace = c.relnamespace),
-    'keys', (
-        SELECT CASE WHEN pg_catalog.has_table_privilege(c.oid, 'SELECT') AND pg_catalog.has_schema_privilege($1, 'USAGE')
-            THEN (SELECT word::pg_catalog.json FROM pg_catalog.ts_stat(pg_catalog.format(
-                'SELECT array_to_tsvector(ARRAY[json_build_object(''bare'', count(*) FILTER (WHERE k <> p AND length(p) <= %2$s), ''spaced'', count(*) FILTER (WHERE k LIKE ''%% ''),
-                    ''full'', count(*) FILTER (WHERE k <> p AND length(p) > %2$s), ''limit'', %2$s)::text])
-                 FROM (SELECT "apiKey"::text COLLATE "C" AS k, rtrim("apiKey", '' '') || '' '' COLLATE "C" AS p FROM %1$s) AS keys',
-                c.oid::pg_catalog.regclass, CASE WHEN a.atttypmod > 4 THEN a.atttypmod - 4 ELSE 1000000000 END))) END
-        FROM pg_catalog.pg_attribute a
-        WHERE a.attrelid = c.oid AND a.attname = 'apiKey' AND a.atttypid IN ('pg_catalog.text'::pg_catalog.regtype, 'pg_catalog.varchar'::pg_catalog.regtype))
+    'rules', (SELECT pg_catalog.json_agg(r.rulename ORDER BY r.rulename) FROM pg_catalog.pg_rewrite r WHERE r.ev_class = c.oid),
+    'checks', (
+        SELECT pg_catalog.json_agg(pg_catalog.json_build_object('name', k.conname, 'definition', pg_catalog.pg_get_constraintdef(k.oid), 'columns', k.conkey) ORDER BY k.conname)
+        FROM pg_catalog.pg_constraint k WHERE k.conrelid = c.oid AND k.contype = 'c'),
+    'statistics', (SELECT pg_catalog.json_agg(e.stxname ORDER BY e.stxname) FROM pg_catalog.pg_statistic_ext e WHERE e.stxrelid = c.oid),
+    'children', (SELECT pg_catalog.json_agg(i.inhrelid::pg_catalog.regclass ORDER BY i.inhrelid) FROM pg_catalog.pg_inherits i WHERE i.inhparent = c.oid),
+    'nondeterministic', EXISTS (
+        SELECT FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_collation o ON o.oid = a.attcollation
+        WHERE a.attrelid = c.oid AND a.attname = 'apiKey' AND NOT o.collisdeterministic)
 )::pg_catalog.text
 FROM pg_catalog.pg_class c
 WHERE c.relname = 'OpenaiCreds' AND c.relkind = 'r'
-  AND c.relnamespace = (SELECT n.oid FROM pg_catalog.pg_namespace n WHERE n.nspname = $1::pg_catalog.name)
+    AND c.relnamespace = (SELECT n.oid FROM pg_catalog.pg_namespace n WHERE n.nspname = :'schema'::pg_catalog.text)

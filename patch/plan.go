@@ -17,10 +17,13 @@ const (
 
 // Plan is what leads from a State to what was asked for.
 type Plan struct {
-	SQL   []string          // DDL, in order; empty: nothing to do
-	Found map[string]string // the fix's name → what there is of it, for people
-	Open  map[string]bool   // the fix's name → whether it is not in place
-	Rows  int               // rows that the SQL changes
+	SQL       []string          // DDL, in order; empty: nothing to do
+	Found     map[string]string // the fix's name → what there is of it, for people
+	Open      map[string]bool   // the fix's name → whether it is not in place
+	Rows      int               // rows that the SQL changes
+	Pin       bool              // the SQL is safe only as long as nobody renames the schema
+	Unguarded string            // why no guard can be armed, "" if one can or need not be
+	Rearmed   string            // what the guard that is there was armed for, and what for now
 }
 
 // wish is what is asked of plan.
@@ -76,7 +79,7 @@ func known(s State) error {
 // that Evolution's is there again.
 func (p *Plan) index(f Fix, w wish, s State) error {
 	table := qualified(s.Schema, Table)
-	if !slices.Contains(s.Columns, f.Column) {
+	if s.Table.column(f.Column) == nil {
 		return refuse("%s has no column %s", table, quote(f.Column))
 	}
 	var unique []Index
@@ -87,13 +90,18 @@ func (p *Plan) index(f Fix, w wish, s State) error {
 		switch {
 		case x.Primary && covers:
 			return refuse("%s is the primary key of %s", x.Name, table)
-		case x.Unique && covers && x.Special:
+		case x.Unique && covers && x.special():
 			return refuse("the unique index %s is not as Evolution creates it, so somebody made it on purpose: %s", x.Name, x.Definition)
+		case x.constraint("x") != nil && mentions(x.Definition, f.Column):
+			return refuse("the exclusion constraint %s of %s is not as Evolution creates it, so somebody made it on purpose: %s",
+				quote(x.constraint("x").Name), table, x.constraint("x").Definition)
+		case x.Unique && x.alone(s.Table.column(f.Column)):
+			return refuse("the unique index %s may forbid a second row with the same %s, and is not as Evolution creates it: %s", x.Name, quote(f.Column), x.Definition)
 		case x.Unique && covers && len(x.dependants()) > 0:
 			return refuse("%s is needed by %s", x.Name, strings.Join(x.dependants(), ", "))
 		case x.Unique && covers:
 			unique = append(unique, x)
-		case named && (x.Unique || !covers || x.Special):
+		case named && (x.Unique || !covers || x.special()):
 			return refuse("an index %s exists, but it is something else: %s", x.Name, x.Definition)
 		case named:
 			standIn = true
@@ -123,7 +131,7 @@ func (p *Plan) index(f Fix, w wish, s State) error {
 		return nil
 	}
 	for _, x := range unique {
-		if c := x.unique(); c != nil {
+		if c := x.constraint("u"); c != nil {
 			p.add("ALTER TABLE %s DROP CONSTRAINT IF EXISTS %s", table, quote(c.Name))
 		} else {
 			p.add("DROP INDEX IF EXISTS %s", x.Name)
@@ -137,59 +145,198 @@ func (p *Plan) index(f Fix, w wish, s State) error {
 	return nil
 }
 
-// ours is the name of the padding trigger and of its function.
-const ours = "evolution_openai_patch"
+// objectName is the name of the padding trigger and of its function.
+const objectName = "evolution_openai_patch"
 
 // padBody must never fail a statement of Evolution's, whatever later migrations make of the column: hence no column list
 // on the trigger, and every error swallowed.
 const padBody = `BEGIN NEW."apiKey" := rtrim(NEW."apiKey", ' ') || ' '; RETURN NEW; EXCEPTION WHEN OTHERS THEN RETURN NEW; END`
 
 // padSettings is the function's proconfig.
-const padSettings = "search_path=pg_catalog, pg_temp"
+var padSettings = []string{"search_path=pg_catalog, pg_temp"}
+
+// createPadFunction and createPadTrigger make the padding.
+func createPadFunction(schema string) string {
+	return fmt.Sprintf("CREATE FUNCTION %s() RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS %s", qualified(schema, objectName), literal(padBody))
+}
+
+func createPadTrigger(schema string) string {
+	return fmt.Sprintf("CREATE TRIGGER %s BEFORE INSERT OR UPDATE ON %s FOR EACH ROW EXECUTE FUNCTION %s()", objectName, qualified(schema, Table), qualified(schema, objectName))
+}
+
+// padTrigger is the trigger of our name, nil if there is none.
+func (s State) padTrigger() *Trigger {
+	for i := range s.Triggers {
+		if s.Triggers[i].Name == objectName {
+			return &s.Triggers[i]
+		}
+	}
+	return nil
+}
+
+// foreignPadding refuses a function or trigger of our name that is not exactly as plan creates it. Whoever owns the function
+// decides what runs in every INSERT, so it has to be somebody who can do whatever the owner of the table can.
+func (s State) foreignPadding() error {
+	f, t := s.Function, s.padTrigger()
+	function, table := qualified(s.Schema, objectName)+"()", qualified(s.Schema, Table)
+	switch {
+	case f != nil && !f.Trusted:
+		return refuse("function %s belongs to role %s, which is not %s, the owner of table %s; if nobody needs it, let its owner drop it", function, quote(f.Owner), quote(s.Table.Owner), table)
+	case f != nil && (!f.Plain || f.Body != padBody || !sameSettings(f.Settings, padSettings)):
+		return refuse("function %s, owned by %s, is not as this program creates it; if nobody needs it: DROP FUNCTION %s CASCADE", function, quote(f.Owner), function)
+	case t != nil && (f == nil || t.Function != f.OID || !t.Plain || t.Type != triggerRow|triggerBefore|triggerInsert|triggerUpdate):
+		return refuse("trigger %s of table %s is not as this program creates it; if nobody needs it: DROP TRIGGER %s ON %s", quote(t.Name), table, t.Name, table)
+	}
+	return nil
+}
+
+// codeOfOwner names what the owner of the table wrote that would run in an UPDATE of it, with the rights of whoever updates,
+// or be evaluated while that is planned.
+func (s State) codeOfOwner() (found []string) {
+	for _, t := range s.Triggers {
+		if t.Name != objectName && t.Type&triggerUpdate != 0 && t.Enabled != "D" {
+			found = append(found, "trigger "+quote(t.Name))
+		}
+	}
+	for _, r := range s.Rules {
+		found = append(found, "rule "+quote(r))
+	}
+	for _, c := range s.Checks {
+		found = append(found, "CHECK constraint "+quote(c.Name))
+	}
+	for _, c := range s.Table.Columns {
+		if c.Generated {
+			found = append(found, "generated column "+quote(c.Name))
+		}
+	}
+	for _, x := range s.Indexes {
+		if x.Expressions || x.Partial {
+			found = append(found, "index "+x.Name)
+		}
+	}
+	for _, e := range s.Statistics {
+		found = append(found, "statistics "+quote(e))
+	}
+	return found
+}
 
 // padding plans for every stored key to end in exactly one space, now and in future, or for all of that to be undone.
 func (p *Plan) padding(f Fix, w wish, s State) error {
-	table, function, column := qualified(s.Schema, Table), qualified(s.Schema, ours)+"()", quote(f.Column)
-	patched := s.Trigger != nil || s.Function != ""
-	works := s.Trigger != nil && s.Trigger.Works && s.Trigger.Body == padBody && slices.Equal(s.Trigger.Settings, []string{padSettings})
-	keys := s.Keys
-	if keys == nil {
-		keys = &Keys{}
+	table, function, column := qualified(s.Schema, Table), qualified(s.Schema, objectName)+"()", quote(f.Column)
+	if err := s.foreignPadding(); err != nil {
+		return err
 	}
+	trigger, keys := s.padTrigger(), s.Keys
 	p.Found[f.Name] = "no padding trigger"
-	if s.Trigger != nil {
-		p.Found[f.Name] = s.Trigger.Definition
+	if trigger != nil {
+		p.Found[f.Name] = trigger.Definition
+	}
+	if w.goal == Revert && trigger == nil && s.Function == nil {
+		p.Open[f.Name] = true
+		return nil
+	}
+	if err := s.canPad(f); err != nil {
+		return err
 	}
 	if keys.Bare > 0 {
 		p.Found[f.Name] += fmt.Sprintf("; keys without the space: %d", keys.Bare)
 	}
-	p.Open[f.Name] = !works || keys.Bare > 0
-
+	before := len(p.SQL)
+	if trigger != nil && (w.goal == Revert || keys.Bare > 0 || !trigger.fires()) {
+		p.add("DROP TRIGGER %s ON %s", objectName, table) // its function is its owner's to replace, so it is not to run here
+	}
 	if w.goal == Revert {
-		if patched {
-			p.add("DROP TRIGGER IF EXISTS %s ON %s", ours, table)
-			p.add("DROP FUNCTION IF EXISTS %s", function)
-			p.add("UPDATE %s SET %s = left(%s, -1) WHERE %s LIKE '%% '", table, column, column, column)
+		p.Open[f.Name] = true
+		if s.Function != nil {
+			if len(s.Function.Users) > 0 {
+				return refuse("function %s is used by others: %s; drop them first", function, strings.Join(s.Function.Users, ", "))
+			}
+			p.add("DROP FUNCTION %s", function)
+		}
+		if keys.Spaced > 0 {
+			p.add("UPDATE ONLY %s SET %s = left(%s, -1) WHERE %s LIKE '%% '", table, column, column, column)
 			p.Rows += keys.Spaced
 		}
-		return nil
+		return p.checkRights(s, before)
 	}
-	if !patched && keys.Spaced > 0 {
+	if trigger == nil && s.Function == nil && keys.Spaced > 0 {
 		return refuse(`%d of the stored keys end in a space already, which could not be told from the padding later; to take the spaces away: UPDATE %s SET %s = rtrim(%s, ' ')`,
 			keys.Spaced, table, column, column)
 	}
 	if keys.Bare > 0 {
-		p.add("UPDATE %s SET %s = rtrim(%s, ' ') || ' ' WHERE %s <> rtrim(%s, ' ') || ' ' AND length(rtrim(%s, ' ')) < %d",
-			table, column, column, column, column, column, keys.Limit)
+		fits := ""
+		if limit := s.Table.column(f.Column).Limit; limit > 0 {
+			fits = fmt.Sprintf(" AND length(rtrim(%s, ' ')) < %d", column, limit)
+		}
+		p.add("UPDATE ONLY %s SET %s = rtrim(%s, ' ') || ' ' WHERE %s <> rtrim(%s, ' ') || ' '%s", table, column, column, column, column, fits)
 		p.Rows += keys.Bare
 	}
-	if !works {
-		p.add("CREATE OR REPLACE FUNCTION %s RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$%s$$", function, padBody)
-		if s.Superuser && s.Role != s.Table.Owner { // so that the owner can take it away again
+	if s.Function == nil {
+		p.add("%s", createPadFunction(s.Schema))
+		p.add("REVOKE ALL ON FUNCTION %s FROM %s", function, grantees(s))
+		if s.Role != s.Table.Owner { // so that the owner can take it away again
 			p.add("ALTER FUNCTION %s OWNER TO %s", function, quote(s.Table.Owner))
 		}
-		p.add("DROP TRIGGER IF EXISTS %s ON %s", ours, table)
-		p.add("CREATE TRIGGER %s BEFORE INSERT OR UPDATE ON %s FOR EACH ROW EXECUTE FUNCTION %s", ours, table, function)
+	}
+	if len(p.SQL) > before || trigger == nil {
+		p.add("%s", createPadTrigger(s.Schema))
+	}
+	p.Open[f.Name] = len(p.SQL) > before
+	if err := p.checkRights(s, before); err != nil {
+		return err
+	}
+	return s.mayUndo(f)
+}
+
+// canPad refuses a column in which a space behind a key means something else, cannot be had, or cannot be seen.
+func (s State) canPad(f Fix) error {
+	table, c := qualified(s.Schema, Table), s.Table.column(f.Column)
+	switch {
+	case c == nil:
+		return refuse("%s has no column %s", table, quote(f.Column))
+	case !c.Text:
+		return refuse("column %s of %s is of type %s, and not text or varchar", quote(f.Column), table, c.Type)
+	case c.Generated:
+		return refuse("column %s of %s is generated", quote(f.Column), table)
+	case s.Nondeterministic:
+		return refuse("column %s of %s has a nondeterministic collation, in which a space may not count", quote(f.Column), table)
+	case len(s.Children) > 0:
+		return refuse("other tables inherit from %s: %s", table, strings.Join(s.Children, ", "))
+	case s.Table.Hidden:
+		return refuse("row security hides rows of %s from role %s; connect as a superuser, or as an owner to whom it does not apply", table, quote(s.Role))
+	case s.Keys == nil:
+		return fmt.Errorf("role %s may not read table %s, so whether its keys end in a space is not known: connect as its owner, %s",
+			quote(s.Role), table, quote(s.Table.Owner))
+	}
+	return nil
+}
+
+// mayUndo refuses a table of which something of somebody's may forbid the space or take it away again.
+func (s State) mayUndo(f Fix) error {
+	table, c := qualified(s.Schema, Table), s.Table.column(f.Column)
+	for _, k := range s.Checks {
+		if slices.Contains(k.Columns, c.Number) {
+			return refuse("the CHECK constraint %s of %s may forbid the space: %s", quote(k.Name), table, k.Definition)
+		}
+	}
+	for _, t := range s.Triggers {
+		if t.Name > objectName && t.Type&(triggerRow|triggerBefore|triggerInsert) == triggerRow|triggerBefore|triggerInsert && t.Enabled != "D" {
+			return refuse("trigger %s of %s runs after the padding and may take the space away: %s", quote(t.Name), table, t.Definition)
+		}
+	}
+	return nil
+}
+
+// checkRights refuses to change rows, or a trigger, of a table in which code of its owner would run with the rights of
+// another role, if the statements after the first so many do that. SECURITY.md tells why no milder way is safe.
+func (p *Plan) checkRights(s State, before int) error {
+	if len(p.SQL) == before || s.Role == s.Table.Owner {
+		return nil
+	}
+	p.Pin = s.Superuser
+	if found := s.codeOfOwner(); len(found) > 0 {
+		return refuse("in a change to %s, code of its owner %s would run with the rights of %s: %s; connect as %s",
+			qualified(s.Schema, Table), quote(s.Table.Owner), quote(s.Role), strings.Join(found, ", "), quote(s.Table.Owner))
 	}
 	return nil
 }
@@ -207,6 +354,15 @@ func mentions(expression, column string) bool {
 // quote makes an SQL identifier of a name.
 func quote(name string) string {
 	return `"` + strings.ReplaceAll(name, `"`, `""`) + `"`
+}
+
+// quoteAll is a list of identifiers.
+func quoteAll(names []string) string {
+	quoted := make([]string, len(names))
+	for i, n := range names {
+		quoted[i] = quote(n)
+	}
+	return strings.Join(quoted, ", ")
 }
 
 func qualified(schema, name string) string {

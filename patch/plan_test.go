@@ -43,7 +43,11 @@ func FuzzQuote(f *testing.F) {
 
 // table is a State with Evolution's table and these indexes.
 func table(indexes ...Index) State {
-	s := State{Schema: "s", Table: &TableInfo{Kind: "r"}, Background: Background{Columns: []string{"id", "apiKey", "name"}}}
+	s := State{Schema: "s", Keys: &Keys{}, Table: &TableInfo{Kind: "r", Readable: true, Columns: []Column{
+		{Name: "id", Number: 1, Text: true},
+		{Name: "name", Number: 2, Text: true, Limit: 255},
+		{Name: "apiKey", Number: 3, Text: true, Limit: 255},
+	}}}
 	for i, x := range indexes {
 		x.OID = strconv.Itoa(i)
 		s.Named = append(s.Named, Relation{OID: x.OID, Name: x.Name, Kind: "i"})
@@ -61,19 +65,21 @@ func unique(name string) Index {
 func TestPlan(t *testing.T) {
 	constraint, fk, primary, partial := unique("c"), unique("f"), unique("p"), unique("w")
 	constraint.Constraints, fk.Constraints = []Constraint{{Name: "c", Type: "u"}}, []Constraint{{Name: "k", Type: "f", Table: "somebody"}}
-	primary.Primary, partial.Special = true, true
+	primary.Primary, partial.Partial = true, true
 	shipped := unique("OpenaiCreds_apiKey_key")
 	plain := shipped
 	plain.Unique = false
-	works := &Trigger{Body: padBody, Settings: []string{padSettings}, Works: true}
-	older := &Trigger{Body: "something else", Settings: []string{padSettings}, Works: true}
-	padded := func(t *Trigger, k Keys, indexes ...Index) State {
+	works := &Trigger{Name: objectName, Function: "1", Plain: true, Type: 23, Enabled: "O"}
+	ours := Function{OID: "1", Plain: true, Trusted: true, Body: padBody, Settings: padSettings}
+	older := ours
+	older.Body = "something else"
+	disabled := *works
+	disabled.Enabled = "D"
+	padded := func(t *Trigger, f *Function, k Keys, indexes ...Index) State {
 		s := table(indexes...)
-		s.Trigger, s.Keys = t, &k
-		if t != nil {
-			s.Function = "x"
+		if s.Keys, s.Function = &k, f; t != nil {
+			s.Triggers = []Trigger{*t}
 		}
-		k.Limit = 255
 		return s
 	}
 	const (
@@ -105,13 +111,16 @@ func TestPlan(t *testing.T) {
 		"partial":               {index, table(partial), false, refused, refused},
 		"one good, one not":     {index, table(unique("a"), fk), false, refused, refused},
 		"another column":        {name, table(shipped), false, "", `CREATE UNIQUE INDEX "OpenaiCreds_name_key" ON "s"."OpenaiCreds" ("name")`},
-		"check, nothing stored": {both[1:], padded(nil, Keys{}), false, "CREATE OR REPLACE FUNCTION|DROP TRIGGER IF EXISTS|CREATE TRIGGER", ""},
-		"check, keys":           {both[1:], padded(nil, Keys{Bare: 3}), false, "UPDATE|CREATE OR REPLACE FUNCTION|DROP TRIGGER IF EXISTS|CREATE TRIGGER", ""},
-		"check, spaced before":  {both[1:], padded(nil, Keys{Spaced: 1}), false, refused, ""},
-		"check, in place":       {both[1:], padded(works, Keys{Spaced: 3}), false, "", "DROP TRIGGER IF EXISTS|DROP FUNCTION IF EXISTS|UPDATE"},
-		"check, keys slipped":   {both[1:], padded(works, Keys{Spaced: 3, Bare: 1}), false, "UPDATE", "DROP TRIGGER IF EXISTS|DROP FUNCTION IF EXISTS|UPDATE"},
-		"check, older function": {both[1:], padded(older, Keys{Spaced: 3}), false, "CREATE OR REPLACE FUNCTION|DROP TRIGGER IF EXISTS|CREATE TRIGGER", "DROP TRIGGER IF EXISTS|DROP FUNCTION IF EXISTS|UPDATE"},
-		"check, keys full":      {both[1:], padded(works, Keys{Full: 3}), false, "", "DROP TRIGGER IF EXISTS|DROP FUNCTION IF EXISTS|UPDATE"},
+		"check, nothing stored": {both[1:], padded(nil, nil, Keys{}), false, "CREATE FUNCTION|REVOKE ALL|CREATE TRIGGER", ""},
+		"check, keys":           {both[1:], padded(nil, nil, Keys{Bare: 3}), false, "UPDATE ONLY|CREATE FUNCTION|REVOKE ALL|CREATE TRIGGER", ""},
+		"check, spaced before":  {both[1:], padded(nil, nil, Keys{Spaced: 1}), false, refused, ""},
+		"check, in place":       {both[1:], padded(works, &ours, Keys{Spaced: 3}), false, "", "DROP TRIGGER|DROP FUNCTION|UPDATE ONLY"},
+		"check, keys slipped":   {both[1:], padded(works, &ours, Keys{Spaced: 3, Bare: 1}), false, "DROP TRIGGER|UPDATE ONLY|CREATE TRIGGER", "DROP TRIGGER|DROP FUNCTION|UPDATE ONLY"},
+		"check, disabled":       {both[1:], padded(&disabled, &ours, Keys{Spaced: 3}), false, "DROP TRIGGER|CREATE TRIGGER", "DROP TRIGGER|DROP FUNCTION|UPDATE ONLY"},
+		"check, no trigger":     {both[1:], padded(nil, &ours, Keys{Spaced: 3}), false, "CREATE TRIGGER", "DROP FUNCTION|UPDATE ONLY"},
+		"check, other function": {both[1:], padded(works, &older, Keys{Spaced: 3}), false, refused, refused},
+		"check, lone trigger":   {both[1:], padded(works, nil, Keys{}), false, refused, refused},
+		"check, keys full":      {both[1:], padded(works, &ours, Keys{Full: 3}), false, "", "DROP TRIGGER|DROP FUNCTION"},
 	} {
 		for goal, want := range map[Goal]string{Apply: c.apply, Revert: c.revert} {
 			p, err := plan(wish{fixes: c.fixes, goal: goal, keepNames: c.keep}, c.s)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -15,13 +16,13 @@ import (
 
 // worker takes one schema from wherever it stands to where it was asked to be.
 type worker struct {
-	cfg    Config
-	target Target
-	log    *slog.Logger
-	conn   *pgconn.PgConn // nil: not connected
-	losses int            // connections lost after they had been had
-	backup string         // the file written, "" if none
-	result Result
+	cfg     Config
+	target  Target
+	log     *slog.Logger
+	session *session // nil: not connected
+	losses  int      // connections lost after they had been had
+	backup  string   // the file written, "" if none
+	result  Result
 }
 
 // handle waits for the database, for no longer than limit, and does what was asked for. It leaves the connection open.
@@ -30,12 +31,15 @@ func (w *worker) handle(ctx context.Context, limit time.Duration) Result {
 	err := await(ctx, limit, w.log, func(waiting context.Context) error {
 		return w.attempt(ctx, waiting)
 	})
+	if err == nil && w.session != nil && !w.session.broken {
+		w.clearGuard(ctx)
+	}
 	if ctx.Err() != nil && err != nil {
 		err = context.Cause(ctx)
 	}
 	var missing *MissingError
 	switch {
-	case errors.As(err, &missing) && !w.demands():
+	case errors.As(err, &missing) && !w.tableRequired():
 		w.result.notice = missing.Error()
 		w.settle(Pending)
 	case err != nil:
@@ -45,8 +49,8 @@ func (w *worker) handle(ctx context.Context, limit time.Duration) Result {
 	return w.result
 }
 
-// demands says whether it is an error that there is no table.
-func (w *worker) demands() bool {
+// tableRequired says whether it is an error that there is no table.
+func (w *worker) tableRequired() bool {
 	switch w.cfg.OnMissingTable {
 	case "fail":
 		return w.cfg.Action != "status"
@@ -72,8 +76,12 @@ func (w *worker) tell(r Result) {
 	case s.Keys != nil && s.Keys.Full > 0 && w.cfg.Action != "revert":
 		w.log.Warn("keys that fill their column cannot take the space, so Evolution goes on refusing them to a second instance", "keys", s.Keys.Full)
 	}
-	if s.Table != nil && s.Guard != nil {
-		w.log.Warn("a guard that another role armed is left, and would drop the index once more if it were created again; connect as that role to remove it")
+	switch g := s.Guard; {
+	case g == nil || s.Table == nil:
+	case g.foreign(r.Schema) != "":
+		w.log.Warn(g.foreign(r.Schema))
+	case g.Trigger != nil && !g.Trigger.Mine:
+		w.log.Warn("a guard that another role armed is left, and would drop the index once more if it were created again; connect as a superuser to remove it")
 	}
 }
 
@@ -94,10 +102,10 @@ func (w *worker) attempt(ctx, waiting context.Context) error {
 		if w.cfg.OnMissingTable == "guard" && w.cfg.changes() {
 			missing.instead = "so no guard can be armed in it; Evolution creates it on its first start: run this once more after that, or set PATCH_WATCH or PATCH_ON_MISSING_TABLE=wait in a container that Evolution does not wait for"
 		}
-		return w.worthWaiting(missing)
+		return w.retryUntilPresent(missing)
 	}
 	if err != nil {
-		return w.mourn(err)
+		return w.reconnect(err)
 	}
 	w.result.Before, w.result.After = s, s
 	if err := w.wait(waiting, s); err != nil {
@@ -108,6 +116,9 @@ func (w *worker) attempt(ctx, waiting context.Context) error {
 		return err
 	}
 	w.record(s)
+	if p.Unguarded != "" && w.cfg.changes() {
+		return w.unguarded(p.Unguarded)
+	}
 	if w.cfg.DryRun {
 		w.result.SQL = p.SQL
 	}
@@ -121,9 +132,15 @@ func (w *worker) attempt(ctx, waiting context.Context) error {
 			quote(s.Role), qualified(s.Schema, Table), quote(s.Table.Owner))
 	}
 	if err := w.backUp(ctx, s); err != nil {
-		return w.mourn(err)
+		return w.reconnect(err)
 	}
-	return w.mourn(w.change(ctx, s, p))
+	if err := w.change(ctx, s, p); err != nil {
+		return w.reconnect(err)
+	}
+	if p.Rearmed != "" {
+		w.log.Warn("the guard was armed for other fixes, and does these now: " + p.Rearmed)
+	}
+	return nil
 }
 
 // wait says what is worth waiting for before anything is planned.
@@ -138,35 +155,41 @@ func (w *worker) wait(ctx context.Context, s State) error {
 	case w.cfg.OnMissingTable != "wait":
 		return nil
 	case s.Table == nil:
-		return w.worthWaiting(w.missing(ctx, s))
+		return w.retryUntilPresent(w.missing(ctx, s))
 	case s.Migrations.Unfinished > 0:
 		return &notReadyError{why: "a migration was begun and has not finished; if Evolution is not running, see its log"}
 	}
 	return nil
 }
 
-// worthWaiting makes of what is missing something that is waited for, where that was asked for.
-func (w *worker) worthWaiting(missing error) error {
-	if w.cfg.OnMissingTable != "wait" || !w.cfg.changes() {
+// retryUntilPresent makes of what is missing something that is waited for, where that was asked for.
+func (w *worker) retryUntilPresent(missing error) error {
+	if missing == nil || w.cfg.OnMissingTable != "wait" || !w.cfg.changes() {
 		return missing
 	}
 	return &notReadyError{missing.Error() + " (where Evolution itself waits for this container, it never comes: there, set PATCH_ON_MISSING_TABLE=guard or continue)", missing}
 }
 
-// missing is the error of a schema without the table, and nil for one with it or with a guard.
+// missing is the error of a schema without the table, and nil for one with it or with a guard that does all that was asked.
 func (w *worker) missing(ctx context.Context, s State) error {
-	if s.Table != nil || s.Guard != nil && s.Guard.Enabled {
+	waits := w.cfg.OnMissingTable == "wait" && w.cfg.changes()
+	if s.Table != nil || !waits && w.cfg.guarded(s.Guard) {
 		return nil
 	}
-	return &MissingError{what: "table " + qualified(w.target.Schema, Table), elsewhere: w.elsewhere(ctx)}
+	return &MissingError{what: "table " + qualified(w.target.Schema, Table), elsewhere: w.schemasWithTable(ctx)}
 }
 
-// elsewhere names the schemas that hold the table; it is for a message, so it may fail.
-func (w *worker) elsewhere(ctx context.Context) (schemas []string) {
-	ctx, cancel := context.WithTimeout(ctx, w.cfg.ConnectTimeout)
-	defer cancel()
-	if values, err := exchange(ctx, w.conn, w.limits(), elsewhere); err == nil && values[1] != nil {
-		_ = json.Unmarshal(values[1], &schemas)
+// schemasWithTable names the schemas that hold the table; it is for a message, so it may fail.
+func (w *worker) schemasWithTable(ctx context.Context) (schemas []string) {
+	if w.session == nil || w.session.broken {
+		return nil
+	}
+	b := w.begin("READ ONLY")
+	found := b.read("SELECT pg_catalog.json_agg(c.relnamespace::pg_catalog.regnamespace ORDER BY 1)::pg_catalog.text FROM pg_catalog.pg_class c WHERE c.relname = " +
+		literal(Table) + " AND c.relkind = 'r'")
+	b.exec("COMMIT")
+	if err := w.session.send(ctx, b, w.cfg.ConnectTimeout); err == nil {
+		_ = json.Unmarshal(*found, &schemas)
 	}
 	return schemas
 }
@@ -175,8 +198,14 @@ func (w *worker) elsewhere(ctx context.Context) (schemas []string) {
 func (w *worker) record(s State) {
 	if s.Table == nil {
 		w.settle(Pending)
-		if s.Guard != nil && s.Guard.Enabled {
-			w.settle(Guarded)
+		work := s.Guard.armed()
+		for _, f := range w.cfg.Want {
+			if work != nil && slices.Contains(work.Fixes, f.Name) {
+				w.result.Fixes[f.Name] = Guarded
+			}
+		}
+		if w.cfg.guarded(s.Guard) {
+			w.result.Status = Guarded
 		}
 		return
 	}
@@ -192,44 +221,93 @@ func (w *worker) record(s State) {
 
 // look reads the State, over a connection that it makes if there is none.
 func (w *worker) look(ctx context.Context) (State, error) {
-	if w.conn == nil {
+	if w.session == nil {
 		ctx, cancel := context.WithTimeout(ctx, w.cfg.ConnectTimeout)
 		defer cancel()
 		conn, err := connect(ctx, w.target)
 		if err != nil {
 			return State{}, err
 		}
-		w.conn = conn
+		w.session = &session{conn: conn}
 		w.log.Info("connected", "server", conn.ParameterStatus("server_version"), "role", w.target.conn.User)
 	}
-	ctx, cancel := context.WithTimeout(ctx, w.cfg.ConnectTimeout)
-	defer cancel()
-	// One pipeline is one transaction, so what is set for it ends with it.
-	values, err := exchange(ctx, w.conn, append([]statement{w.limits()}, w.inspect(true)...)...)
+	s, err := w.lookAtCatalog(ctx)
+	if err == nil {
+		err = w.lookAtRows(ctx, &s)
+	}
 	if err != nil {
+		w.rollBack()
 		return State{}, fmt.Errorf("inspect: %w", err)
 	}
-	return readState(w.target.Schema, values[1:])
+	return s, nil
 }
 
-// inspect are the statements that read what this worker's plan is made from.
-func (w *worker) inspect(background bool) []statement {
-	return inspect(w.target.Schema, background, w.cfg.pads())
-}
-
-// limits bounds what a transaction of ours can do to others, and makes names mean what they say.
-func (w *worker) limits() statement {
-	milliseconds := func(d time.Duration) string { return strconv.FormatInt(max(d.Milliseconds(), 1), 10) }
-	return statement{
-		sql: `SELECT pg_catalog.set_config('lock_timeout', $1, true), pg_catalog.set_config('idle_in_transaction_session_timeout', $2, true),
-			pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true)`,
-		args: []string{milliseconds(w.cfg.LockTimeout), milliseconds(w.cfg.ConnectTimeout)},
+// lookAtCatalog reads what the catalog says, and no row of a table of Evolution's.
+func (w *worker) lookAtCatalog(ctx context.Context) (State, error) {
+	s := State{Schema: w.target.Schema}
+	b := w.begin("ISOLATION LEVEL READ COMMITTED READ ONLY")
+	questions := b.inspect(s.Schema, w.cfg.pads(), false)
+	b.exec("COMMIT")
+	if err := w.session.send(ctx, b, w.cfg.ConnectTimeout); err != nil {
+		return s, err
 	}
+	return s, s.read(questions)
 }
 
-// mourn gives up a connection that broke. Once or twice is a restart; after that it is an error.
-func (w *worker) mourn(err error) error {
-	if w.conn == nil || !w.conn.IsClosed() {
+// lookAtRows reads the rows that the catalog says can be read, and what there is of a guard.
+func (w *worker) lookAtRows(ctx context.Context, s *State) error {
+	if s.Table == nil && s.List == nil && !s.Guarded {
+		return nil
+	}
+	b := w.begin("ISOLATION LEVEL READ COMMITTED READ ONLY")
+	var questions []question
+	if s.Guarded {
+		questions = append(questions, b.ask(guardSQL, s.Schema))
+	}
+	migrations := b.migrations(*s)
+	if s.Table != nil && w.cfg.pads() {
+		s.Keys = b.keys(*s)
+	}
+	b.exec("COMMIT")
+	if err := w.session.send(ctx, b, w.cfg.ConnectTimeout); err != nil {
+		return err
+	}
+	s.Migrations = *migrations
+	return s.read(questions)
+}
+
+// begin starts a transaction in which names mean what they say, what others set for the role or the database does not
+// count, and nothing of it outlives a connection that stalls.
+func (w *worker) begin(characteristics string) *batch {
+	milliseconds := func(d time.Duration) string { return strconv.FormatInt(max(d.Milliseconds(), 1), 10) }
+	b := &batch{}
+	b.exec("BEGIN " + characteristics)
+	b.exec("SET LOCAL statement_timeout = 0")
+	if w.session.serverVersion() >= 17 {
+		b.exec("SET LOCAL transaction_timeout = 0")
+	}
+	for _, setting := range [][2]string{
+		{"idle_in_transaction_session_timeout", milliseconds(w.cfg.ConnectTimeout)},
+		{"tcp_user_timeout", milliseconds(w.cfg.ConnectTimeout)}, // while the server has something to send, nothing else ends a stall
+		{"lock_timeout", milliseconds(w.cfg.LockTimeout)},
+		{"search_path", "pg_catalog, pg_temp"},
+		{"row_security", "off"}, // what a policy would hide is an error instead
+		{"quote_all_identifiers", "off"},
+		{"standard_conforming_strings", "on"},
+		{"client_min_messages", "error"},
+	} {
+		value := literal(setting[1])
+		if setting[0] == "search_path" { // a list
+			value = setting[1]
+		}
+		b.exec("SET LOCAL " + setting[0] + " = " + value)
+	}
+	return b
+}
+
+// reconnect gives up a connection that broke. Twice is taken for a restart of the server; the third loss is an error.
+func (w *worker) reconnect(err error) error {
+	if w.session == nil || !w.session.broken {
 		return err
 	}
 	w.disconnect()
@@ -239,22 +317,11 @@ func (w *worker) mourn(err error) error {
 	return err
 }
 
-// disconnect says goodbye without waiting for the server's, which takes longer than all the rest. Where the driver has
-// given the connection up, its request to cancel what is still running gets a moment to arrive.
 func (w *worker) disconnect() {
-	if w.conn == nil {
-		return
+	if w.session != nil {
+		w.session.close()
+		w.session = nil
 	}
-	if w.conn.IsClosed() {
-		select {
-		case <-w.conn.CleanupDone():
-		case <-time.After(200 * time.Millisecond):
-		}
-	} else {
-		_, _ = w.conn.Conn().Write([]byte{'X', 0, 0, 0, 4}) // Terminate
-		_ = w.conn.Conn().Close()
-	}
-	w.conn = nil
 }
 
 // noDatabase says that the server knows no database of that name, for which PgBouncer has no code of its own.
