@@ -45,6 +45,7 @@ type Padding struct {
 	Function         *Function `json:"function"` // of our name, nil if there is none
 	Rules            []string  `json:"rules"`
 	Checks           []Check   `json:"checks"`
+	ForeignKeys      []string  `json:"foreign_keys"` // that the column of the keys is part of
 	Statistics       []string  `json:"statistics"`
 	Children         []string  `json:"children"` // tables that inherit
 	Nondeterministic bool      `json:"nondeterministic"`

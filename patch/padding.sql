@@ -20,6 +20,11 @@ SELECT pg_catalog.json_build_object(
     'checks', (
         SELECT pg_catalog.json_agg(pg_catalog.json_build_object('name', k.conname, 'definition', pg_catalog.pg_get_constraintdef(k.oid), 'columns', k.conkey) ORDER BY k.conname)
         FROM pg_catalog.pg_constraint k WHERE k.conrelid = c.oid AND k.contype = 'c'),
+    -- An update that cascades queues triggers of the other table, which fire with the rights of whoever updates.
+    'foreign_keys', (
+        SELECT pg_catalog.json_agg(pg_catalog.format('%I of table %s', k.conname, k.conrelid::pg_catalog.regclass) ORDER BY k.oid)
+        FROM pg_catalog.pg_constraint k JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attname = 'apiKey'
+        WHERE k.contype = 'f' AND (k.confrelid = c.oid AND a.attnum = ANY (k.confkey) OR k.conrelid = c.oid AND a.attnum = ANY (k.conkey))),
     'statistics', (SELECT pg_catalog.json_agg(e.stxname ORDER BY e.stxname) FROM pg_catalog.pg_statistic_ext e WHERE e.stxrelid = c.oid),
     'children', (SELECT pg_catalog.json_agg(i.inhrelid::pg_catalog.regclass ORDER BY i.inhrelid) FROM pg_catalog.pg_inherits i WHERE i.inhparent = c.oid),
     'nondeterministic', EXISTS (
