@@ -202,18 +202,61 @@ func firstDifference(a, b string) string {
 	return "+" + strings.Join(bs[len(as):], "\n+")
 }
 
-// Keys that end in spaces before the patch could not be told from padded ones by revert.
-func TestKeysThatEndInSpacesAreRefused(t *testing.T) {
-	for _, key := range []string{"sk-one ", "sk-two  ", "   "} {
-		d := evolution(t, "evolution_api")
-		d.exec(`INSERT INTO "OpenaiCreds"(id, "apiKey", "updatedAt", "instanceId") VALUES ('c', $1, now(), 'i1'), ('d', 'sk-plain', now(), 'i1')`, key)
-		before := d.dump()
-		d.patch("PATCH_FIXES=apikey-check").expect(t, 3, "1 of the stored keys end in a space already", `rtrim(`)
-		if d.dump() != before {
-			t.Error("it changed something")
+// Keys that end in spaces before the patch are patched too, and revert gives each back as it was, from a dump as well.
+func TestKeysThatEndInSpacesComeBack(t *testing.T) {
+	d := evolution(t, "evolution_api")
+	for id, key := range map[string]string{"plain": "sk-plain", "one": "sk-one ", "two": "sk-two  ", "same": "sk-plain   ", "blank": "   ", `odd'"\n`: "sk-odd\t ", "full": strings.Repeat("f", 250) + "     "} {
+		d.exec(`INSERT INTO "OpenaiCreds"(id, "apiKey", "updatedAt", "instanceId") VALUES ($1, $2, now(), 'i1')`, id, key)
+	}
+	before := sorted(d.dump())
+	for _, fixes := range []string{"auto", "apikey-check", "apikey-index,apikey-check,name-index"} {
+		d.patch("PATCH_FIXES="+fixes).expect(t, 0, "patched: ", "changed=true")
+		if got := d.text(`SELECT count(*) FROM "OpenaiCreds" WHERE "apiKey" = rtrim("apiKey") || ' '`); got != "7" {
+			t.Errorf("%s of 7 keys end in one space", got)
 		}
-		d.exec(`UPDATE "evolution_api"."OpenaiCreds" SET "apiKey" = rtrim("apiKey", ' ')`)
-		d.patch("PATCH_FIXES=apikey-check").expect(t, 0, "patched: ", "PATCH_FIXES is completed", "added=[apikey-index]")
+		d.exec(`ALTER TABLE "OpenaiCreds" DISABLE TRIGGER USER`)
+		d.patch("PATCH_FIXES="+fixes).expect(t, 0, "patched: ", "changed=true")
+		d.patch("PATCH_FIXES="+fixes).expect(t, 0, "patched: ", "changed=false")
+		d.patch("PATCH_FIXES="+fixes, "PATCH_ACTION=revert").expect(t, 0, "unpatched: ", "changed=true")
+		if after := sorted(d.dump()); after != before {
+			t.Error(firstDifference(before, after))
+		}
+	}
+}
+
+// The default does what one key in several instances needs, and takes back whatever is there.
+func TestAuto(t *testing.T) {
+	for last, fixes := range map[string]string{"20250116001415": "apikey-index=patched evolution", "20250613143000": "apikey-index=patched apikey-check=patched evolution"} {
+		d := newDatabase(t, "public")
+		d.migrate(last)
+		d.exec(`INSERT INTO "Instance"(id, name) VALUES ('i1', 'one'), ('i2', 'two')`)
+		release := "2.2"
+		if last >= "20250613143000" {
+			release = "2.3"
+		}
+		d.register(release, "i1", "one", apiKey)
+		before := sorted(d.dump())
+		d.patch("PATCH_ACTION=status").expect(t, 5, "unpatched: ")
+		d.patch().expect(t, 0, "patched: ", "changed=true", fixes, "Error creating openai creds", "PATCH_FIXES=auto,name-index")
+		d.patch("PATCH_ACTION=status").expect(t, 0, "patched: ", fixes)
+		if d.register(release, "i2", "two", apiKey) != 201 {
+			t.Error("the second instance is refused")
+		}
+		d.exec(`DELETE FROM "OpenaiCreds" WHERE "instanceId" = 'i2'`)
+		d.patch("PATCH_FIXES=auto,name-index").expect(t, 0, "patched: ", "changed=true", "name-index=patched")
+		d.patch("PATCH_ACTION=status").expect(t, 0, "patched: ", "name-index=patched")
+		d.patch("PATCH_ACTION=revert").expect(t, 0, "unpatched: ", "changed=true", "name-index=unpatched")
+		if after := sorted(d.dump()); after != before {
+			t.Error(firstDifference(before, after))
+		}
+	}
+	d := firstBoot(t, "public")
+	d.patch(guard).expect(t, 0, "guarded: ", "apikey-index=guarded apikey-check=guarded")
+	d.migrate("20251122003044")
+	d.patch().expect(t, 0, "patched: ", "changed=false", "apikey-check=patched")
+	d.patch(indexOnly).expect(t, 0, "patched: ", "changed=false")
+	if o := d.patch(indexOnly, "PATCH_ACTION=status"); strings.Contains(o.stderr, "not enough") {
+		t.Error("a warning although the trigger is there")
 	}
 }
 

@@ -62,7 +62,7 @@ func (d *database) patched(t *testing.T) {
 func TestWatchIsCheap(t *testing.T) {
 	d := evolution(t, "public")
 	proxy := newProxy(t, "localhost:"+shared.port)
-	p := start(t, "DATABASE_CONNECTION_URI="+uriFor("postgres", proxy.address(), d.name, d.schema), "PATCH_WATCH=10ms")
+	p := start(t, "DATABASE_CONNECTION_URI="+uriFor("postgres", proxy.address(), d.name, d.schema), "PATCH_WATCH=10ms", indexOnly)
 	p.says("msg=watching")
 	before := proxy.trips.Load()
 	if err := until(20*time.Second, func() error {

@@ -2,6 +2,7 @@ package patch
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -41,10 +42,34 @@ func (w *worker) change(ctx context.Context, s State, p Plan) error {
 	case busy(err) && s.Table == nil:
 		return fmt.Errorf("lock: another session kept the event trigger of schema %s locked for PATCH_LOCK_RETRY=%s: %s", quote(s.Schema), w.cfg.LockRetry, explain(err))
 	case busy(err):
-		return fmt.Errorf("lock: %s stayed in use for PATCH_LOCK_RETRY=%s: %s; look for long transactions in pg_stat_activity",
-			qualified(s.Schema, Table), w.cfg.LockRetry, explain(err))
+		return fmt.Errorf("lock: %s stayed in use for PATCH_LOCK_RETRY=%s: %s; PATCH_LOCK_TIMEOUT=%s must exceed the longest transaction on the table%s",
+			qualified(s.Schema, Table), w.cfg.LockRetry, explain(err), w.cfg.LockTimeout, w.holders(ctx, s))
 	}
 	return err
+}
+
+// holders names the sessions that hold a lock on the table, for a message, so it may fail.
+func (w *worker) holders(ctx context.Context, s State) string {
+	if w.session == nil || w.session.broken {
+		return ""
+	}
+	b := w.begin("READ ONLY")
+	document := b.read(`SELECT pg_catalog.json_agg(DISTINCT pg_catalog.json_build_object('pid', a.pid, 'application', a.application_name, 'user', a.usename, 'since', a.xact_start::pg_catalog.text)::pg_catalog.jsonb)::pg_catalog.text
+		FROM pg_catalog.pg_locks l JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid
+		WHERE l.granted AND l.relation = '` + s.Table.OID + `'::pg_catalog.oid AND l.pid <> pg_catalog.pg_backend_pid()`)
+	b.exec("COMMIT")
+	var holders []struct {
+		PID                      int
+		Application, User, Since string
+	}
+	if err := w.session.send(ctx, b, w.cfg.ConnectTimeout); err != nil || json.Unmarshal(*document, &holders) != nil || len(holders) == 0 {
+		return ""
+	}
+	var names []string
+	for _, h := range holders[:min(len(holders), 5)] {
+		names = append(names, fmt.Sprintf("pid %d (application_name %q, user %q, transaction since %s)", h.PID, h.Application, h.User, h.Since))
+	}
+	return "; held by " + strings.Join(names, ", ")
 }
 
 // unguarded is the error of a schema without the table, in which no guard can be armed either.
@@ -72,16 +97,20 @@ func busy(err error) bool {
 const guardLock int64 = 20240718121437
 
 // lock adds what keeps others out: Evolution and ourselves, or where there is no table yet only ourselves. To pin the schema
-// is to hold the row of its name, without which its owner could give the name to another schema between two statements.
+// is to hold the row of its name, without which its owner could give the name to another schema between two statements. The
+// table is locked first, so that nobody waits for the row meanwhile, and again, as the name may have been another's before.
 func (b *batch) lock(s State, pin bool) {
 	if s.Table == nil || s.Guarded {
 		b.exec(fmt.Sprintf("SELECT pg_catalog.pg_advisory_xact_lock(%d)", guardLock))
 	}
+	if s.Table == nil {
+		return
+	}
+	table := "LOCK TABLE ONLY " + qualified(s.Schema, Table) + " IN ACCESS EXCLUSIVE MODE"
+	b.exec(table)
 	if pin {
 		b.exec("SELECT 1 FROM pg_catalog.pg_namespace WHERE nspname = " + literal(s.Schema) + " FOR SHARE")
-	}
-	if s.Table != nil {
-		b.exec("LOCK TABLE " + qualified(s.Schema, Table) + " IN ACCESS EXCLUSIVE MODE")
+		b.exec(table)
 	}
 }
 
@@ -95,12 +124,13 @@ func (w *worker) transaction(ctx context.Context, s State, p Plan) (err error) {
 	b := w.begin("ISOLATION LEVEL READ COMMITTED READ WRITE")
 	b.lock(s, p.Pin)
 	b.unchanged(s)
+	b.exec("SET CONSTRAINTS ALL IMMEDIATE") // so that what is verified is what is committed
 	for _, sql := range p.SQL {
 		b.exec(sql)
 	}
-	questions := b.inspect(s.Schema, w.cfg.pads(), s.Guarded || s.Table == nil)
+	questions := b.inspect(s.Schema, s.Guarded || s.Table == nil)
 	after := State{Schema: s.Schema, Migrations: s.Migrations}
-	if s.Table != nil && w.cfg.pads() {
+	if s.Keys != nil {
 		after.Keys = b.keys(s)
 	}
 	defer func() {
@@ -117,20 +147,23 @@ func (w *worker) transaction(ctx context.Context, s State, p Plan) (err error) {
 	if err := after.read(questions); err != nil {
 		return err
 	}
-	rest, err := plan(w.cfg.wish(w.target.Schema), after)
+	rest, err := plan(w.cfg.wish(after), after)
 	if err != nil {
 		return fmt.Errorf("verify: %w", err)
 	}
 	if len(rest.SQL) > 0 {
 		return fmt.Errorf("verify: the change did not have its effect and was rolled back; left to do: %s%s", strings.Join(rest.SQL, "; "), after.suspects())
 	}
-	w.result.Changed = true // and if no answer comes, the next look tells whether that is all
 	commit := &batch{}
 	commit.exec("COMMIT")
 	if err := w.session.send(ctx, commit, w.cfg.ConnectTimeout); err != nil {
-		w.result.Changed = sqlState(err) == ""
+		if sqlState(err) == "" {
+			w.result.Unknown = true
+			return fmt.Errorf("commit: no answer came, so whether the change was made is not known; a run with PATCH_ACTION=status tells: %w", err)
+		}
 		return fmt.Errorf("commit: %w", err)
 	}
+	w.result.Changed, w.result.Unknown = true, false
 	for _, sql := range p.SQL {
 		w.log.Debug("executed", "sql", oneLine(sql))
 		w.log.Info("done", "sql", shorten(oneLine(sql), 120))

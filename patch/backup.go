@@ -112,7 +112,7 @@ func (w *worker) backupHead(s State, columns []string) string {
 		}
 		l.add("DROP INDEX IF EXISTS %s;", x.Name)
 	}
-	for _, f := range w.cfg.Want {
+	for _, f := range w.fixes {
 		if f.Index != "" {
 			l.add("DROP INDEX IF EXISTS %s;", qualified(s.Schema, f.Index))
 		}
@@ -150,7 +150,7 @@ func (w *worker) backupTail(s State, columns []string) string {
 // concerned are the indexes that a plan for the fixes asked for may touch.
 func (w *worker) concerned(s State) (indexes []Index) {
 	for _, x := range s.Indexes {
-		for _, f := range w.cfg.Want {
+		for _, f := range w.fixes {
 			if f.Index != "" && !x.Primary && (s.named(x, f.Index) || x.Unique && x.Keys == 1 && mentions(x.Key, f.Column)) {
 				indexes = append(indexes, x)
 			}

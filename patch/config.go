@@ -31,7 +31,7 @@ type Config struct {
 	DatabaseURL    Secret        `env:"DATABASE_URL"`
 	Provider       string        `env:"DATABASE_PROVIDER" envDefault:"postgresql" oneof:"postgresql,psql_bouncer"`
 	Action         string        `env:"PATCH_ACTION" envDefault:"apply" oneof:"apply,status,revert"`
-	Fixes          []string      `env:"PATCH_FIXES" envDefault:"apikey-index"`
+	Fixes          []string      `env:"PATCH_FIXES" envDefault:"auto"`
 	OnMissingTable string        `env:"PATCH_ON_MISSING_TABLE" envDefault:"continue" oneof:"continue,wait,guard,fail"`
 	Schemas        string        `env:"PATCH_SCHEMAS"`
 	Watch          time.Duration `env:"PATCH_WATCH" envDefault:"0" least:"0s"`
@@ -47,6 +47,7 @@ type Config struct {
 	LogLevel       string        `env:"PATCH_LOG_LEVEL" envDefault:"info" oneof:"debug,info,warn,error"`
 
 	Targets   []Target `env:"-"` // what the above comes down to
+	Auto      bool     `env:"-"` // besides Want, whatever the database needs
 	Want      []Fix    `env:"-"`
 	Completed []string `env:"-"` // names of fixes that were not asked for, but are needed
 }
@@ -178,8 +179,12 @@ func (c *Config) readFixes() error {
 	}
 	for _, name := range c.Fixes {
 		name = strings.TrimSpace(name)
+		if name == "auto" {
+			c.Auto = true
+			continue
+		}
 		if !slices.Contains(names, name) {
-			return &ConfigError{"PATCH_FIXES", "names a fix that this version does not have; it has " + strings.Join(names, ", ")}
+			return &ConfigError{"PATCH_FIXES", "names a fix that this version does not have; it has auto, " + strings.Join(names, ", ")}
 		}
 		asked = append(asked, name)
 	}
@@ -254,9 +259,30 @@ func (c *Config) addTarget(variable string, s settings, schema string) error {
 	return nil
 }
 
+// fixes are the fixes for what was found: those that were named and, with auto, those that one key in several instances
+// needs there. What is there of this program's counts too: the padding always, an index that is gone where nothing is dropped.
+func (c *Config) fixes(s State) []Fix {
+	if !c.Auto {
+		return c.Want
+	}
+	var found []Fix
+	for _, f := range Fixes {
+		named := slices.ContainsFunc(c.Want, func(w Fix) bool { return w.Name == f.Name })
+		needed := f.From != "" && (s.Table == nil || !f.Pad || s.Migrations.Last >= f.From) && (c.Action != "revert" || !f.Pad)
+		there := f.Pad && (s.Function != nil || s.padTrigger() != nil) || !f.Pad && c.Action != "apply" && s.lacks(f)
+		if named || needed || there {
+			found = append(found, f)
+		}
+	}
+	if c.Action == "revert" {
+		slices.Reverse(found)
+	}
+	return found
+}
+
 // wish is what the plan is to fulfil.
-func (c *Config) wish(schema string) wish {
-	w := wish{schema: schema, fixes: c.Want, keepNames: c.KeepNames, guarded: c.OnMissingTable == "guard"}
+func (c *Config) wish(s State) wish {
+	w := wish{schema: s.Schema, fixes: c.fixes(s), keepNames: c.KeepNames, guarded: c.OnMissingTable == "guard"}
 	if c.Action == "revert" {
 		w.goal = Revert
 	}
@@ -264,14 +290,14 @@ func (c *Config) wish(schema string) wish {
 }
 
 // pads says whether the keys themselves are concerned.
-func (c *Config) pads() bool {
-	return slices.ContainsFunc(c.Want, func(f Fix) bool { return f.Pad })
+func pads(fixes []Fix) bool {
+	return slices.ContainsFunc(fixes, func(f Fix) bool { return f.Pad })
 }
 
 // guarded says whether the guard does all that was asked for.
-func (c *Config) guarded(g *Guard) bool {
-	work := g.armed()
-	return work != nil && !slices.ContainsFunc(c.Want, func(f Fix) bool { return !slices.Contains(work.Fixes, f.Name) })
+func (c *Config) guarded(s State) bool {
+	work := s.Guard.armed()
+	return work != nil && !slices.ContainsFunc(c.fixes(s), func(f Fix) bool { return !slices.Contains(work.Fixes, f.Name) })
 }
 
 // changes says whether the database may be changed at all.

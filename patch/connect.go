@@ -102,7 +102,7 @@ func timedOut(err error) bool {
 // judgeCode reads the SQLSTATE (PostgreSQL documentation, appendix A).
 func judgeCode(err *pgconn.PgError) trouble {
 	switch {
-	case err.Code == "57P03", err.Code == "57P01", err.Code == "57P02": // starting up or recovering, shut down, crashed
+	case err.Code == "57P03", err.Code == "57P01", err.Code == "57P02", err.Code == "57P05": // starting up or recovering, shut down, crashed, idle for too long
 		return cheap
 	case err.Code == "55P03", err.Code == "40P01": // somebody's lock, while only looking
 		return dear
@@ -142,8 +142,9 @@ func (e *WaitError) Error() string {
 
 func (e *WaitError) Unwrap() error { return e.Cause }
 
-// await calls attempt until it succeeds, fails for a lasting reason, or the time is up; 0 is for ever.
-func await(ctx context.Context, limit time.Duration, log *slog.Logger, attempt func(context.Context) error) error {
+// await calls attempt until it succeeds, fails for a lasting reason, or the time is up; 0 is for ever. Between two attempts it
+// waits for no longer than slowest, 0 being no further limit.
+func await(ctx context.Context, limit, slowest time.Duration, log *slog.Logger, attempt func(context.Context) error) error {
 	var deadline time.Time
 	attemptCtx := ctx
 	if limit > 0 {
@@ -152,11 +153,14 @@ func await(ctx context.Context, limit time.Duration, log *slog.Logger, attempt f
 		attemptCtx, cancel = context.WithDeadline(ctx, deadline)
 		defer cancel()
 	}
+	if slowest == 0 || slowest > slowestPace {
+		slowest = slowestPace
+	}
 	p := &pace{
 		cheap: backoff.NewExponentialBackOff(backoff.WithInitialInterval(25*time.Millisecond), backoff.WithMultiplier(1.5),
 			backoff.WithRandomizationFactor(0), backoff.WithMaxInterval(100*time.Millisecond), backoff.WithMaxElapsedTime(limit)),
-		dear: backoff.NewExponentialBackOff(backoff.WithInitialInterval(100*time.Millisecond), backoff.WithMultiplier(1.6),
-			backoff.WithRandomizationFactor(0.25), backoff.WithMaxInterval(1600*time.Millisecond), backoff.WithMaxElapsedTime(limit)),
+		dear: backoff.NewExponentialBackOff(backoff.WithInitialInterval(min(100*time.Millisecond, slowest*4/5)), backoff.WithMultiplier(1.6),
+			backoff.WithRandomizationFactor(0.25), backoff.WithMaxInterval(slowest*4/5), backoff.WithMaxElapsedTime(limit)),
 	}
 	started, spoke := time.Now(), time.Time{}
 	var last error
@@ -187,6 +191,9 @@ func await(ctx context.Context, limit time.Duration, log *slog.Logger, attempt f
 	}
 	return err
 }
+
+// slowestPace is the longest pause between two attempts.
+const slowestPace = 2 * time.Second
 
 // pace is the backoff that fits the last trouble: within 100 ms while nobody answers, up to 2 s where asking costs.
 type pace struct {

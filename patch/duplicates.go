@@ -29,7 +29,7 @@ func (w *worker) duplicates(ctx context.Context, s State) error {
 		}
 	}
 	var groups []string
-	for _, f := range w.cfg.Want {
+	for _, f := range w.fixes {
 		switch f.Column {
 		case "apiKey":
 			groups = append(groups, shared(credentials, func(c credential) *string { return c.key }, maskKey)...)
@@ -42,8 +42,10 @@ func (w *worker) duplicates(ctx context.Context, s State) error {
 	if len(groups) > 100 {
 		groups = append(groups[:100], fmt.Sprintf("and %d groups more", len(groups)-100))
 	}
-	return refuse("the unique index cannot come back while credentials share a value; delete or change all but one of each group: %s",
-		strings.Join(groups, "; "))
+	table := qualified(s.Schema, Table)
+	return refuse("the unique index cannot come back while credentials share a value; of each group leave one as it is, and change the others, whose instances then need a key of their own: "+
+		`UPDATE %s SET "apiKey" = rtrim("apiKey") || '-' || id, name = name || '-' || id WHERE id IN ('…'); (deleting them in Evolution fails or takes their bots along). The groups: %s`,
+		table, strings.Join(groups, "; "))
 }
 
 // shared describes the groups of credentials that share a value, which show makes fit to be printed.

@@ -13,14 +13,18 @@ type Fix struct {
 	Column string
 	Index  string // the unique index that Evolution's migrations create on Column, which is dropped; "" for none
 	Pad    bool   // every value of Column is stored with one space behind it
+	Hint   string // what to tell somebody who has not asked for it, "" for nothing
 	Needs  string // the fix without which this one is of no use
+	Since  string // time stamp of the migration that creates Column
+	From   string // time stamp of the migration from which on one key in several instances needs this fix; "": it never does
 }
 
 // Fixes is the catalogue of what the program can take out of the way. A further fix is a further row.
 var Fixes = []Fix{
-	{Name: "apikey-index", Column: "apiKey", Index: "OpenaiCreds_apiKey_key"},
-	{Name: "apikey-check", Column: "apiKey", Pad: true, Needs: "apikey-index"},
-	{Name: "name-index", Column: "name", Index: "OpenaiCreds_name_key"},
+	{Name: "apikey-index", Column: "apiKey", Index: "OpenaiCreds_apiKey_key", Since: "20240718121437", From: "20240718121437"},
+	{Name: "apikey-check", Column: "apiKey", Pad: true, Needs: "apikey-index", Since: "20240718121437", From: firstChecking},
+	{Name: "name-index", Column: "name", Index: "OpenaiCreds_name_key", Since: "20240722173259",
+		Hint: `a credential's name must still differ from those in all other instances, or Evolution answers HTTP 500 "Error creating openai creds"; to lift that too, set PATCH_FIXES=auto,name-index`},
 }
 
 // releases maps the last migration of a release, by its time stamp, to the releases that end with it. Read from

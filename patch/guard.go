@@ -151,6 +151,9 @@ func (p *Plan) guard(w wish, s State) {
 	name := quote(guardName(w.schema))
 	drop := "DROP EVENT TRIGGER " + name
 	if s.Table != nil || w.goal == Revert {
+		if w.goal == Apply && slices.ContainsFunc(w.fixes, s.notYet) {
+			return // Evolution's first migrations were interrupted, and it has work to do yet
+		}
 		if s.Guard != nil && s.Guard.Trigger != nil && s.Guard.Trigger.Mine && s.Guard.foreign(w.schema) == "" {
 			p.add("%s", drop)
 		}

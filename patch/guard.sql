@@ -1,5 +1,5 @@
--- What there is of a schema's guard: one row, one JSON document. :'guard', the name of its event trigger and of the schema that
--- holds its function, is psql's notation for a quoted value.
+-- What there is of a schema's guard: one row, one JSON document, no row without one. Colon and quotes stand for the quoted
+-- name of its event trigger, which is that of the schema that holds its function, as in psql.
 SELECT pg_catalog.json_build_object('guard', pg_catalog.json_build_object(
     'owner', pg_catalog.pg_get_userbyid(n.nspowner),
     'mine', pg_catalog.pg_has_role(n.nspowner, 'USAGE'),

@@ -39,7 +39,7 @@ type State struct {
 	asked []question // what all this was read from, to be compared under the lock
 }
 
-// Padding is what padding.sql reads; all of it is zero if it was not asked for.
+// Padding is what padding.sql reads; all of it is zero without the table.
 type Padding struct {
 	Triggers         []Trigger `json:"triggers"`
 	Function         *Function `json:"function"` // of our name, nil if there is none
@@ -48,6 +48,7 @@ type Padding struct {
 	ForeignKeys      []string  `json:"foreign_keys"` // that the column of the keys is part of
 	Statistics       []string  `json:"statistics"`
 	Children         []string  `json:"children"` // tables that inherit
+	Replica          []string  `json:"replica"`  // for whom no ordinary trigger fires
 	Nondeterministic bool      `json:"nondeterministic"`
 }
 
@@ -191,8 +192,9 @@ type Function struct {
 	Body     string   `json:"body"`
 	Settings []string `json:"settings"` // pg_proc.proconfig
 	Plain    bool     `json:"plain"`    // of the kind that plan creates
-	Trusted  bool     `json:"trusted"`  // its owner can do whatever the table's owner can
-	Users    []string `json:"users"`    // triggers of others that call it
+	Comment  string   `json:"comment"`
+	Trusted  bool     `json:"trusted"` // its owner can do whatever the table's owner can
+	Users    []string `json:"users"`   // triggers of others that call it
 }
 
 // Keys counts the stored keys.
@@ -200,6 +202,8 @@ type Keys struct {
 	Bare   int // could end in exactly one space, and do not
 	Spaced int // end in a space, or in several
 	Full   int // are so long that no space fits behind them
+
+	Spaces map[string]int // by the credential's id: the spaces behind its key, if that is to be kept
 }
 
 // Migrations is what Prisma's list says; it is zero if that cannot be read.
@@ -239,12 +243,9 @@ func forSchema(file, schema string) string {
 		":'names'", literal("{"+strings.Join(names, ",")+"}")).Replace(file)
 }
 
-// inspect adds the questions that describe the table, and those about the padding and the guard where they are wanted.
-func (b *batch) inspect(schema string, padding, guard bool) []question {
-	questions := []question{b.ask(inspectSQL, schema)}
-	if padding {
-		questions = append(questions, b.ask(paddingSQL, schema))
-	}
+// inspect adds the questions that describe the table and the padding, and those about the guard where they are wanted.
+func (b *batch) inspect(schema string, guard bool) []question {
+	questions := []question{b.ask(inspectSQL, schema), b.ask(paddingSQL, schema)}
 	if guard {
 		questions = append(questions, b.ask(guardSQL, schema))
 	}

@@ -1,7 +1,6 @@
 -- What the catalog says of one schema: one row, one JSON document. No row of anybody's table is read here, and nothing that
--- the owner of the schema wrote is evaluated. :'schema', :'guard' (the name of its guard) and :'names' (the table,
--- the indexes of the catalogue, Prisma's list)
--- are psql's notation for a quoted value.
+-- the owner of the schema wrote is evaluated. Colon and quotes stand for a quoted value, as in psql: the schema, the name of
+-- its guard, and the names of the table, of the indexes of the catalogue and of Prisma's list.
 -- Few tables, few functions, few operators: in a fresh session, looking them up takes longer than all the rest.
 WITH rel AS (
     SELECT c.oid, c.relname, c.relkind, c.relowner, c.relispartition, pg_catalog.row_security_active(c.oid) AS hidden,

@@ -1,5 +1,5 @@
 -- What the catalog says of the padding, and of whatever would run in an UPDATE of the table: one row, one JSON document,
--- no row without the table. :'schema' is psql's notation for a quoted value.
+-- no row without the table. Colon and quotes stand for the quoted name of the schema, as in psql.
 SELECT pg_catalog.json_build_object(
     'triggers', (
         SELECT pg_catalog.json_agg(pg_catalog.json_build_object(
@@ -8,7 +8,7 @@ SELECT pg_catalog.json_build_object(
         FROM pg_catalog.pg_trigger t WHERE t.tgrelid = c.oid AND NOT t.tgisinternal),
     'function', (
         SELECT pg_catalog.json_build_object(
-            'oid', f.oid, 'owner', pg_catalog.pg_get_userbyid(f.proowner), 'body', f.prosrc, 'settings', f.proconfig,
+            'oid', f.oid, 'owner', pg_catalog.pg_get_userbyid(f.proowner), 'body', f.prosrc, 'settings', f.proconfig, 'comment', pg_catalog.obj_description(f.oid, 'pg_proc'),
             'plain', f.prokind = 'f' AND l.lanname = 'plpgsql' AND NOT f.prosecdef AND NOT f.proretset AND f.provolatile = 'v' AND f.prorettype = 'pg_catalog.trigger'::pg_catalog.regtype,
             -- Whoever owns it can replace it, and so has to be somebody who can do as the owner of the table does.
             'trusted', pg_catalog.pg_has_role(f.proowner, c.relowner, 'MEMBER'),
@@ -27,6 +27,11 @@ SELECT pg_catalog.json_build_object(
         WHERE k.contype = 'f' AND (k.confrelid = c.oid AND a.attnum = ANY (k.confkey) OR k.conrelid = c.oid AND a.attnum = ANY (k.conkey))),
     'statistics', (SELECT pg_catalog.json_agg(e.stxname ORDER BY e.stxname) FROM pg_catalog.pg_statistic_ext e WHERE e.stxrelid = c.oid),
     'children', (SELECT pg_catalog.json_agg(i.inhrelid::pg_catalog.regclass ORDER BY i.inhrelid) FROM pg_catalog.pg_inherits i WHERE i.inhparent = c.oid),
+    -- Where this is replica, no ordinary trigger fires.
+    'replica', (
+        SELECT pg_catalog.json_agg(DISTINCT CASE WHEN r.setrole = 0 THEN 'the database' ELSE pg_catalog.format('role %I', pg_catalog.pg_get_userbyid(r.setrole)) END)
+        FROM pg_catalog.pg_db_role_setting r
+        WHERE 'session_replication_role=replica' = ANY (r.setconfig) AND (r.setdatabase = 0 OR r.setdatabase = (SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database()))),
     'nondeterministic', EXISTS (
         SELECT FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_collation o ON o.oid = a.attcollation
         WHERE a.attrelid = c.oid AND a.attname = 'apiKey' AND NOT o.collisdeterministic)

@@ -55,6 +55,7 @@ type Result struct {
 	Schema  string
 	Status  Status
 	Changed bool
+	Unknown bool              // whether it changed is not known: the answer to COMMIT never came
 	Fixes   map[string]Status // by the fix's name
 	Found   map[string]string // what there is of each fix, by its name
 	Before  State             // what was found; the zero State if nothing could be read

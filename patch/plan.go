@@ -1,7 +1,9 @@
 package patch
 
 import (
+	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 )
@@ -75,10 +77,26 @@ func known(s State) error {
 	return nil
 }
 
+// lacks says that nothing unique is left on the column of a fix.
+func (s State) lacks(f Fix) bool {
+	return s.Table != nil && s.Table.column(f.Column) != nil && !slices.ContainsFunc(s.Indexes, func(x Index) bool {
+		return x.Unique && x.Keys == 1 && mentions(x.Key, f.Column)
+	})
+}
+
+// notYet says that Evolution's migrations have not come to the column of a fix.
+func (s State) notYet(f Fix) bool {
+	return s.Table != nil && s.Table.column(f.Column) == nil && s.Migrations.Last != "" && s.Migrations.Last < f.Since
+}
+
 // index plans for the unique indexes and unique constraints whose only key column is f.Column: that there is none, or
 // that Evolution's is there again.
 func (p *Plan) index(f Fix, w wish, s State) error {
 	table := qualified(s.Schema, Table)
+	if s.notYet(f) {
+		p.Found[f.Name] = "no column " + quote(f.Column) + " yet"
+		return nil
+	}
 	if s.Table.column(f.Column) == nil {
 		return refuse("%s has no column %s", table, quote(f.Column))
 	}
@@ -259,12 +277,11 @@ func (p *Plan) padding(f Fix, w wish, s State) error {
 		if keys.Spaced > 0 {
 			p.add("UPDATE ONLY %s SET %s = left(%s, -1) WHERE %s LIKE '%% '", table, column, column, column)
 			p.Rows += keys.Spaced
+			if kept := s.Function.spaces(); len(kept) > 0 {
+				p.add("UPDATE ONLY %s AS t SET %s = rtrim(t.%s, ' ') || repeat(' ', kept.spaces) FROM (VALUES %s) AS kept(id, spaces) WHERE t.id = kept.id", table, column, column, spaceList(kept))
+			}
 		}
 		return p.checkRights(s, before)
-	}
-	if trigger == nil && s.Function == nil && keys.Spaced > 0 {
-		return refuse(`%d of the stored keys end in a space already, which could not be told from the padding later; to take the spaces away: UPDATE %s SET %s = rtrim(%s, ' ')`,
-			keys.Spaced, table, column, column)
 	}
 	if keys.Bare > 0 {
 		fits := ""
@@ -277,6 +294,10 @@ func (p *Plan) padding(f Fix, w wish, s State) error {
 	if s.Function == nil {
 		p.add("%s", createPadFunction(s.Schema))
 		p.add("REVOKE ALL ON FUNCTION %s FROM %s", function, grantees(s))
+		if len(keys.Spaces) > 0 { // a dump carries it
+			note, _ := json.Marshal(keptSpaces{keys.Spaces}) // of strings and numbers
+			p.add("COMMENT ON FUNCTION %s IS %s", function, literal(string(note)))
+		}
 		if s.Role != s.Table.Owner { // so that the owner can take it away again
 			p.add("ALTER FUNCTION %s OWNER TO %s", function, quote(s.Table.Owner))
 		}
@@ -289,6 +310,31 @@ func (p *Plan) padding(f Fix, w wish, s State) error {
 		return err
 	}
 	return s.mayUndo(f)
+}
+
+// keptSpaces is the comment on the padding function: how many spaces the keys ended in that ended in some before the
+// padding, by the credential's id, so that a revert gives each back as it was.
+type keptSpaces struct {
+	Spaces map[string]int `json:"spaces"`
+}
+
+// spaces reads the comment; nil if it is not ours.
+func (f *Function) spaces() map[string]int {
+	var kept keptSpaces
+	if f == nil || json.Unmarshal([]byte(f.Comment), &kept) != nil {
+		return nil
+	}
+	maps.DeleteFunc(kept.Spaces, func(_ string, n int) bool { return n < 1 || n > 1<<20 })
+	return kept.Spaces
+}
+
+// spaceList is such a map as the rows of VALUES.
+func spaceList(spaces map[string]int) string {
+	var rows []string
+	for _, id := range slices.Sorted(maps.Keys(spaces)) {
+		rows = append(rows, fmt.Sprintf("(%s, %d)", literal(id), spaces[id]))
+	}
+	return strings.Join(rows, ", ")
 }
 
 // canPad refuses a column in which a space behind a key means something else, cannot be had, or cannot be seen.
@@ -304,7 +350,7 @@ func (s State) canPad(f Fix) error {
 	case s.Nondeterministic:
 		return refuse("column %s of %s has a nondeterministic collation, in which a space may not count", quote(f.Column), table)
 	case len(s.Children) > 0:
-		return refuse("other tables inherit from %s: %s", table, strings.Join(s.Children, ", "))
+		return refuse("other tables inherit from %s, which belongs to %s: %s", table, quote(s.Table.Owner), strings.Join(s.Children, ", "))
 	case s.Table.Hidden:
 		return refuse("row security hides rows of %s from role %s; connect as a superuser, or as an owner to whom it does not apply", table, quote(s.Role))
 	case s.Keys == nil:
@@ -322,6 +368,9 @@ func (s State) mayUndo(f Fix) error {
 		if slices.Contains(k.Columns, c.Number) && s.Keys.Bare+s.Keys.Spaced == 0 {
 			return refuse("the CHECK constraint %s of %s may forbid the space: %s", quote(k.Name), table, k.Definition)
 		}
+	}
+	if len(s.Replica) > 0 {
+		return refuse("session_replication_role is replica for %s, so no trigger would pad the keys stored from there: ALTER … RESET session_replication_role", strings.Join(s.Replica, ", "))
 	}
 	for _, t := range s.Triggers {
 		if t.Name > objectName && t.Type&(triggerRow|triggerBefore|triggerInsert) == triggerRow|triggerBefore|triggerInsert && t.Enabled != "D" {

@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strconv"
 	"strings"
+	"unicode"
 )
 
 // line is a Result as programs read it.
@@ -13,7 +15,7 @@ type line struct {
 	Target    string            `json:"target"`
 	Schema    string            `json:"schema"`
 	State     Status            `json:"state"`
-	Changed   bool              `json:"changed"`
+	Changed   *bool             `json:"changed"` // null where it is not known
 	Fixes     map[string]Status `json:"fixes"`
 	Evolution string            `json:"evolution"` // release range, "" if unknown
 	Error     string            `json:"error"`     // "" if none
@@ -26,8 +28,11 @@ func Report(w io.Writer, results []Result, format string) error {
 	var b strings.Builder
 	for _, r := range results {
 		l := line{
-			Target: r.Target, Schema: r.Schema, State: r.Status, Changed: r.Changed, Fixes: r.Fixes,
+			Target: r.Target, Schema: r.Schema, State: r.Status, Changed: &r.Changed, Fixes: r.Fixes,
 			Evolution: release(r.After.Migrations.Last), Found: r.Found, SQL: r.SQL,
+		}
+		if r.Unknown {
+			l.Changed = nil
 		}
 		if r.Err != nil {
 			l.Error = explain(r.Err)
@@ -49,7 +54,11 @@ func Report(w io.Writer, results []Result, format string) error {
 
 // text writes the line for people; what it would execute stands last and unquoted, to be copied.
 func (l line) text(b *strings.Builder) {
-	fmt.Fprintf(b, "%s: %s schema=%s changed=%t", l.State, word(l.Target), word(l.Schema), l.Changed)
+	changed := "unknown"
+	if l.Changed != nil {
+		changed = strconv.FormatBool(*l.Changed)
+	}
+	fmt.Fprintf(b, "%s: %s schema=%s changed=%s", l.State, word(l.Target), word(l.Schema), changed)
 	for _, f := range Fixes {
 		if s, asked := l.Fixes[f.Name]; asked {
 			fmt.Fprintf(b, " %s=%s", f.Name, s)
@@ -68,7 +77,7 @@ func (l line) text(b *strings.Builder) {
 
 // word quotes what could be taken for more than one word.
 func word(s string) string {
-	if s == "" || slices.ContainsFunc([]rune(s), func(r rune) bool { return r <= ' ' || r == '"' || r == '=' || r == 0x7f }) {
+	if s == "" || slices.ContainsFunc([]rune(s), func(r rune) bool { return r == '"' || r == '=' || r == ' ' || !unicode.IsPrint(r) }) {
 		return fmt.Sprintf("%q", s)
 	}
 	return s

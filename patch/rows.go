@@ -33,15 +33,24 @@ func values(row []byte) []*string {
 	return found
 }
 
-// keys adds the count of the stored keys to the batch, nil where they cannot be read.
+// keys adds the count of the stored keys to the batch, nil where they cannot be read. Before the padding is there, it
+// notes the spaces that keys end in already.
 func (b *batch) keys(s State) *Keys {
-	if !s.Table.copies("apiKey") {
+	if !s.Table.copies("id", "apiKey") {
 		return nil
 	}
 	k, limit := new(Keys), s.Table.column("apiKey").Limit
-	b.copyOut(copySQL(s.Schema, Table, "apiKey"), func(row []byte) error {
-		if key := values(row)[0]; key != nil {
-			k.count(*key, limit)
+	if s.Function == nil && s.padTrigger() == nil {
+		k.Spaces = map[string]int{}
+	}
+	b.copyOut(copySQL(s.Schema, Table, "id", "apiKey"), func(row []byte) error {
+		v := values(row)
+		if v[0] == nil || v[1] == nil {
+			return nil
+		}
+		k.count(*v[1], limit)
+		if spaces := len(*v[1]) - len(strings.TrimRight(*v[1], " ")); spaces > 0 && k.Spaces != nil {
+			k.Spaces[*v[0]] = spaces
 		}
 		return nil
 	})

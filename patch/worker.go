@@ -21,6 +21,7 @@ type worker struct {
 	log     *slog.Logger
 	session *session // nil: not connected
 	losses  int      // connections lost after they had been had
+	fixes   []Fix    // those for what was found
 	backup  string   // the file written, "" if none
 	result  Result
 }
@@ -28,7 +29,8 @@ type worker struct {
 // handle waits for the database, for no longer than limit, and does what was asked for. It leaves the connection open.
 func (w *worker) handle(ctx context.Context, limit time.Duration) Result {
 	w.result = Result{Target: w.target.String(), Schema: w.target.Schema, Fixes: map[string]Status{}}
-	err := await(ctx, limit, w.log, func(waiting context.Context) error {
+	w.fixes = w.cfg.fixes(State{Schema: w.target.Schema})
+	err := await(ctx, limit, w.cfg.Watch, w.log, func(waiting context.Context) error {
 		return w.attempt(ctx, waiting)
 	})
 	if err == nil && w.session != nil && !w.session.broken {
@@ -70,11 +72,19 @@ func (w *worker) tell(r Result) {
 	case r.notice != "":
 		w.log.Warn(r.notice)
 		return
-	case s.Migrations.Last >= firstChecking && !w.cfg.pads():
-		w.log.Warn("dropping the index is not enough here: from Evolution 2.3.0 on the application itself refuses a key that another instance has; set PATCH_FIXES=apikey-index,apikey-check",
+	case s.Migrations.Last >= firstChecking && !pads(w.fixes) && s.Function == nil:
+		w.log.Warn("dropping the index is not enough here: from Evolution 2.3.0 on the application itself refuses a key that another instance has; set PATCH_FIXES=auto or apikey-index,apikey-check",
 			"evolution", release(s.Migrations.Last))
+	case w.cfg.Auto && s.Table != nil && s.Migrations.Last == "" && !pads(w.fixes) && w.cfg.Action != "revert":
+		w.log.Warn("the release of Evolution cannot be read from its table _prisma_migrations, so only the index is dropped; for Evolution 2.3.0 or later set PATCH_FIXES=apikey-index,apikey-check")
 	case s.Keys != nil && s.Keys.Full > 0 && w.cfg.Action != "revert":
 		w.log.Warn("keys that fill their column cannot take the space, so Evolution goes on refusing them to a second instance", "keys", s.Keys.Full)
+	}
+	for _, f := range Fixes {
+		asked := slices.ContainsFunc(w.fixes, func(other Fix) bool { return other.Name == f.Name })
+		if f.Hint != "" && r.Changed && r.Status == Patched && !asked && !s.lacks(f) {
+			w.log.Info(f.Hint)
+		}
 	}
 	switch g := s.Guard; {
 	case g == nil || s.Table == nil:
@@ -88,7 +98,7 @@ func (w *worker) tell(r Result) {
 // settle gives the schema and all the fixes asked for the same status.
 func (w *worker) settle(s Status) {
 	w.result.Status = s
-	for _, f := range w.cfg.Want {
+	for _, f := range w.fixes {
 		w.result.Fixes[f.Name] = s
 	}
 }
@@ -108,10 +118,11 @@ func (w *worker) attempt(ctx, waiting context.Context) error {
 		return w.reconnect(err)
 	}
 	w.result.Before, w.result.After = s, s
+	w.fixes, w.result.Fixes = w.cfg.fixes(s), map[string]Status{}
 	if err := w.wait(waiting, s); err != nil {
 		return err
 	}
-	p, err := plan(w.cfg.wish(w.target.Schema), s)
+	p, err := plan(w.cfg.wish(s), s)
 	if err != nil {
 		return err
 	}
@@ -173,7 +184,7 @@ func (w *worker) retryUntilPresent(missing error) error {
 // missing is the error of a schema without the table, and nil for one with it or with a guard that does all that was asked.
 func (w *worker) missing(ctx context.Context, s State) error {
 	waits := w.cfg.OnMissingTable == "wait" && w.cfg.changes()
-	if s.Table != nil || !waits && w.cfg.guarded(s.Guard) {
+	if s.Table != nil || !waits && w.cfg.guarded(s) {
 		return nil
 	}
 	return &MissingError{what: "table " + qualified(w.target.Schema, Table), elsewhere: w.schemasWithTable(ctx)}
@@ -199,21 +210,27 @@ func (w *worker) record(s State) {
 	if s.Table == nil {
 		w.settle(Pending)
 		work := s.Guard.armed()
-		for _, f := range w.cfg.Want {
+		for _, f := range w.fixes {
 			if work != nil && slices.Contains(work.Fixes, f.Name) {
 				w.result.Fixes[f.Name] = Guarded
 			}
 		}
-		if w.cfg.guarded(s.Guard) {
+		if w.cfg.guarded(s) {
 			w.result.Status = Guarded
 		}
 		return
 	}
-	p, _ := plan(wish{fixes: w.cfg.Want, keepNames: w.cfg.KeepNames}, s) // what is refused was refused before
+	p, _ := plan(wish{schema: s.Schema, fixes: w.fixes, keepNames: w.cfg.KeepNames}, s) // what is refused was refused before
 	w.settle(Patched)
-	for _, f := range w.cfg.Want {
+	for _, f := range w.fixes {
 		if p.Open[f.Name] {
 			w.result.Status, w.result.Fixes[f.Name] = Unpatched, Unpatched
+		}
+		if s.notYet(f) {
+			w.result.Fixes[f.Name] = Pending
+			if w.result.Status == Patched {
+				w.result.Status = Pending
+			}
 		}
 	}
 	w.result.Found = p.Found
@@ -246,7 +263,7 @@ func (w *worker) look(ctx context.Context) (State, error) {
 func (w *worker) lookAtCatalog(ctx context.Context) (State, error) {
 	s := State{Schema: w.target.Schema}
 	b := w.begin("ISOLATION LEVEL READ COMMITTED READ ONLY")
-	questions := b.inspect(s.Schema, w.cfg.pads(), false)
+	questions := b.inspect(s.Schema, false)
 	b.exec("COMMIT")
 	if err := w.session.send(ctx, b, w.cfg.ConnectTimeout); err != nil {
 		return s, err
@@ -265,7 +282,7 @@ func (w *worker) lookAtRows(ctx context.Context, s *State) error {
 		questions = append(questions, b.ask(guardSQL, s.Schema))
 	}
 	migrations := b.migrations(*s)
-	if s.Table != nil && w.cfg.pads() {
+	if s.Table != nil && (w.cfg.Auto || pads(w.cfg.Want)) {
 		s.Keys = b.keys(*s)
 	}
 	b.exec("COMMIT")
