@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 )
 
@@ -9,16 +10,14 @@ import (
 const ownType = `CREATE TYPE evil.zz_trap AS (a text);
 	CREATE FUNCTION evil.totext(evil.zz_trap) RETURNS text LANGUAGE plpgsql AS 'BEGIN PERFORM evil.strike(); RETURN ($1).a; END';
 	CREATE FUNCTION evil.fromtext(text) RETURNS evil.zz_trap LANGUAGE plpgsql AS 'BEGIN PERFORM evil.strike(); RETURN ROW($1)::evil.zz_trap; END';
-	CREATE FUNCTION evil.tojson(evil.zz_trap) RETURNS json LANGUAGE plpgsql AS 'BEGIN PERFORM evil.strike(); RETURN ''{}''::json; END';
 	CREATE CAST (evil.zz_trap AS text) WITH FUNCTION evil.totext(evil.zz_trap) AS IMPLICIT;
-	CREATE CAST (text AS evil.zz_trap) WITH FUNCTION evil.fromtext(text) AS ASSIGNMENT;
-	CREATE CAST (evil.zz_trap AS json) WITH FUNCTION evil.tojson(evil.zz_trap);`
+	CREATE CAST (text AS evil.zz_trap) WITH FUNCTION evil.fromtext(text) AS ASSIGNMENT;`
 
 type trap struct {
 	name, sql string
 	setting   string // of the database, without which it does not snap
 	from      string // the major of PostgreSQL that has it first, "" for every one
-	lasting   bool   // the padding may be refused to the owner too
+	lasting   bool   // it may be in the owner's way as well
 }
 
 // evo's traps for whoever reads or changes rows of its table. All that can be named is called zz_trap.
@@ -28,7 +27,7 @@ var traps = []trap{
 	{name: "trigger on the column", sql: `CREATE TRIGGER zz_trap BEFORE UPDATE OF "apiKey" ON "OpenaiCreds" FOR EACH ROW EXECUTE FUNCTION evil.spring()`},
 	{name: "trigger's condition", sql: `CREATE TRIGGER zz_trap BEFORE UPDATE ON "OpenaiCreds" FOR EACH ROW WHEN (evil.bait(NEW."apiKey") IS NULL) EXECUTE FUNCTION suppress_redundant_updates_trigger()`},
 	{name: "trigger of the statement", sql: `CREATE TRIGGER zz_trap BEFORE UPDATE ON "OpenaiCreds" FOR EACH STATEMENT EXECUTE FUNCTION evil.spring()`},
-	{name: "trigger at commit", sql: `CREATE CONSTRAINT TRIGGER zz_trap AFTER UPDATE ON "OpenaiCreds" DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION evil.spring()`},
+	{name: "trigger at commit", sql: `CREATE CONSTRAINT TRIGGER zz_trap AFTER UPDATE ON "OpenaiCreds" DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION evil.spring()`, lasting: true},
 	{name: "trigger always", sql: `CREATE TRIGGER zz_trap BEFORE UPDATE ON "OpenaiCreds" FOR EACH ROW EXECUTE FUNCTION evil.spring(); ALTER TABLE "OpenaiCreds" ENABLE ALWAYS TRIGGER zz_trap`},
 	{name: "rule", sql: `CREATE TABLE sink (a text); CREATE RULE zz_trap AS ON UPDATE TO "OpenaiCreds" DO ALSO INSERT INTO sink SELECT evil.bait(NEW."apiKey")`},
 	{name: "CHECK", sql: `ALTER TABLE "OpenaiCreds" ADD CONSTRAINT zz_trap CHECK (evil.bait("apiKey") IS NOT NULL)`, lasting: true},
@@ -43,6 +42,11 @@ var traps = []trap{
 		INSERT INTO zz_trap(id, name, "apiKey", "updatedAt", "instanceId") VALUES ('kid', 'kid', 'sk-kid', now(), 'i1')`, lasting: true},
 	{name: "child's index", sql: `CREATE TABLE zz_trap () INHERITS ("OpenaiCreds"); CREATE INDEX zz_trap_index ON zz_trap ((evil.bait('x')))`, lasting: true},
 	{name: "grandchild's CHECK", sql: `CREATE TABLE zz_trap () INHERITS ("OpenaiCreds"); CREATE TABLE zz_trap_kid (CHECK (evil.bait('x') = 'x')) INHERITS (zz_trap)`, lasting: true},
+	{name: "foreign key with a cast", sql: ownType + `CREATE TABLE leader (k text PRIMARY KEY); INSERT INTO leader VALUES ('x'); ALTER TABLE "OpenaiCreds" ADD COLUMN follows evil.zz_trap;
+		UPDATE "OpenaiCreds" SET follows = ROW('x')::evil.zz_trap; ALTER TABLE "OpenaiCreds" ADD CONSTRAINT zz_trap FOREIGN KEY (follows) REFERENCES leader(k)`},
+	{name: "index on ranges", sql: `CREATE FUNCTION evil.distance(float8, float8) RETURNS float8 LANGUAGE plpgsql IMMUTABLE AS 'BEGIN PERFORM evil.strike(); RETURN $1 - $2; END';
+		CREATE TYPE evil.zz_range AS RANGE (SUBTYPE = float8, SUBTYPE_DIFF = evil.distance); ALTER TABLE "OpenaiCreds" ADD COLUMN span evil.zz_range; UPDATE "OpenaiCreds" SET span = '[2,3]';
+		CREATE INDEX zz_trap ON "OpenaiCreds" USING gist (span); INSERT INTO "OpenaiCreds"(id, "updatedAt", "instanceId", span) SELECT 'span' || i, now(), 'i1', evil.zz_range(i, i + 1) FROM generate_series(1, 400) AS i`},
 	{name: "foreign key that cascades", sql: `ALTER TABLE "OpenaiCreds" ADD CONSTRAINT zz_trap_key UNIQUE ("apiKey", id);
 		CREATE TABLE follower (k varchar(255), id text, CONSTRAINT zz_trap FOREIGN KEY (k, id) REFERENCES "OpenaiCreds"("apiKey", id) ON UPDATE CASCADE);
 		INSERT INTO follower SELECT "apiKey", id FROM "OpenaiCreds"; CREATE TRIGGER follow AFTER UPDATE ON follower FOR EACH ROW EXECUTE FUNCTION evil.spring()`},
@@ -63,11 +67,13 @@ func TestAttackTraps(t *testing.T) {
 			s.run("postgres", allFixes, "PATCH_DRY_RUN=true").among(t, 0, 3)
 			s.run("postgres", allFixes, "PATCH_ACTION=revert").among(t, 0, 3)
 			s.unchanged(before, "looking")
-			s.run("postgres", allFixes).expect(t, 3, "zz_trap", s.evo)
+			s.run("postgres", allFixes).expect(t, 3, trap.says(s)...)
 			s.unchanged(before, "apply")
+			s.run("postgres", "PATCH_FIXES=apikey-index", "PATCH_KEEP_INDEX_NAMES=true").expect(t, 0, "patched: ")
+			s.run("postgres", "PATCH_FIXES=apikey-index", "PATCH_ACTION=revert").expect(t, 0, "unpatched: ")
 			s.run("postgres", "PATCH_FIXES=apikey-index").expect(t, 0, "patched: ")
 			if o := s.run(s.evo, allFixes); trap.lasting {
-				o.among(t, 0, 3)
+				o.among(t, 0, 1, 3)
 			} else {
 				o.expect(t, 0, "patched: ", "changed=true")
 			}
@@ -88,17 +94,25 @@ func TestAttackTrapsAfterThePatch(t *testing.T) {
 			before := s.catalog()
 			s.run("postgres", allFixes, "PATCH_ACTION=status").among(t, 3, 5)
 			s.run("postgres", allFixes, "PATCH_ACTION=revert", "PATCH_DRY_RUN=true").among(t, 0, 3)
-			s.run("postgres", allFixes).expect(t, 3, "zz_trap", s.evo)
+			s.run("postgres", allFixes).expect(t, 3, trap.says(s)...)
 			s.unchanged(before, "apply")
-			s.run("postgres", allFixes, "PATCH_ACTION=revert").expect(t, 3, "zz_trap", s.evo)
+			s.run("postgres", allFixes, "PATCH_ACTION=revert").expect(t, 3, trap.says(s)...)
 			s.unchanged(before, "revert")
 			if o := s.run(s.evo, allFixes, "PATCH_ACTION=revert"); trap.lasting {
-				o.among(t, 0, 3)
+				o.among(t, 0, 1, 3)
 			} else {
 				o.expect(t, 0, "unpatched: ", "changed=true")
 			}
 		})
 	}
+}
+
+// says is what a refusal has to name: the trap, and the owner as the way out, if it is one.
+func (c trap) says(s *siege) []string {
+	if c.lasting {
+		return []string{"zz_trap"}
+	}
+	return []string{"zz_trap", s.evo}
 }
 
 // lay lays a trap, and says whether this PostgreSQL has the like.
@@ -146,6 +160,23 @@ func TestAttackOnAReader(t *testing.T) {
 		s.run(mon, fixes, "PATCH_ACTION=status").among(t, 0, 3, 5)
 		s.run(mon, fixes, "PATCH_DRY_RUN=true").among(t, 0, 1, 3)
 		s.run(mon, fixes).among(t, 1, 3)
+	}
+}
+
+// The policies come while the reader waits for the table.
+func TestAttackOnAReaderWhoWaits(t *testing.T) {
+	for _, table := range []string{"OpenaiCreds", "_prisma_migrations"} {
+		t.Run(table, func(t *testing.T) {
+			s := besieged(t)
+			mon := s.name + "_mon"
+			s.exec(fmt.Sprintf(`CREATE ROLE %s LOGIN PASSWORD '%s'`, mon, password))
+			mustExec(t, s.asEvo, fmt.Sprintf(`GRANT USAGE ON SCHEMA evolution_api TO %[1]s; GRANT SELECT ON ALL TABLES IN SCHEMA evolution_api TO %[1]s`, mon))
+			mustExec(t, s.asEvo, fmt.Sprintf(`BEGIN; LOCK TABLE %q IN ACCESS EXCLUSIVE MODE`, table))
+			r := s.begin(mon, allFixes, "PATCH_ACTION=status")
+			r.waitsFor(s.asEvo)
+			mustExec(t, s.asEvo, fmt.Sprintf(`ALTER TABLE %[1]q ENABLE ROW LEVEL SECURITY; CREATE POLICY zz_trap ON %[1]q USING (evil.bait(id) IS NOT NULL); COMMIT`, table))
+			r.end("the policy came while it waited").among(t, 0, 1, 3, 4, 5)
+		})
 	}
 }
 
@@ -236,15 +267,21 @@ func TestAttackOurOwnTriggerTurned(t *testing.T) {
 
 // revert reads and changes rows whose columns evo has given types of its own since.
 func TestAttackTypesOnRevert(t *testing.T) {
-	duplicate := `; INSERT INTO "OpenaiCreds"(id, name, "apiKey", "updatedAt", "instanceId") SELECT 'again', name, "apiKey", now(), 'i2' FROM "OpenaiCreds" WHERE id = 'c1'`
+	const (
+		sameKey  = `; INSERT INTO "OpenaiCreds"(id, "apiKey", "updatedAt", "instanceId") SELECT 'again', "apiKey", now(), 'i2' FROM "OpenaiCreds" WHERE id = 'c1'`
+		sameName = `; INSERT INTO "OpenaiCreds"(id, name, "updatedAt", "instanceId") SELECT 'again', name, now(), 'i2' FROM "OpenaiCreds" WHERE id = 'c1'`
+	)
+	own := func(column string) string {
+		return fmt.Sprintf(`ALTER TABLE "OpenaiCreds" ALTER COLUMN %[1]s TYPE evil.zz_trap USING ROW(%[1]s)::evil.zz_trap`, column)
+	}
 	for name, c := range map[string]struct{ fixes, sql string }{
-		"list of keys, another column": {"apikey-index", ownType + `ALTER TABLE "OpenaiCreds" ADD COLUMN another evil.zz_trap DEFAULT ROW('x')::evil.zz_trap` + duplicate},
-		"list of names":                {"name-index", ownType + `ALTER TABLE "OpenaiCreds" ALTER COLUMN name TYPE evil.zz_trap USING ROW(name)::evil.zz_trap` + duplicate},
-		"list of keys":                 {"apikey-index", ownType + `ALTER TABLE "OpenaiCreds" ALTER COLUMN "apiKey" TYPE evil.zz_trap USING ROW("apiKey")::evil.zz_trap` + duplicate},
-		"list of keys, a column's name": {"apikey-index", ownType + `ALTER TABLE "OpenaiCreds" DROP CONSTRAINT "OpenaiCreds_instanceId_fkey",
-			ALTER COLUMN "instanceId" TYPE evil.zz_trap USING ROW("instanceId")::evil.zz_trap; INSERT INTO "OpenaiCreds"(id, "apiKey", "updatedAt", "instanceId") SELECT 'again', "apiKey", now(), "instanceId" FROM "OpenaiCreds" WHERE id = 'c1'`},
-		"padding": {"apikey-check", ownType + `ALTER TABLE "OpenaiCreds" ALTER COLUMN "apiKey" TYPE evil.zz_trap USING ROW("apiKey")::evil.zz_trap`},
-		"domain":  {"apikey-check", `CREATE DOMAIN evil.zz_trap AS varchar(255) CHECK (evil.bait(VALUE) IS NOT NULL); ALTER TABLE "OpenaiCreds" ALTER COLUMN "apiKey" TYPE evil.zz_trap`},
+		"list of keys, with another column": {"apikey-index", `CREATE TYPE evil.zz_trap AS ENUM ('x');
+			CREATE FUNCTION evil.tojson(evil.zz_trap) RETURNS json LANGUAGE plpgsql AS 'BEGIN PERFORM evil.strike(); RETURN ''{}''::json; END'; CREATE CAST (evil.zz_trap AS json) WITH FUNCTION evil.tojson(evil.zz_trap);
+			ALTER TABLE "OpenaiCreds" ADD COLUMN another evil.zz_trap DEFAULT 'x'` + sameKey},
+		"list of keys":  {"apikey-index", ownType + own(`"apiKey"`) + sameKey},
+		"list of names": {"name-index", ownType + own("name") + sameName},
+		"padding":       {"apikey-check", ownType + own(`"apiKey"`)},
+		"domain":        {"apikey-check", `CREATE DOMAIN evil.zz_trap AS varchar(255) CHECK (evil.bait(VALUE) IS NOT NULL); ALTER TABLE "OpenaiCreds" ALTER COLUMN "apiKey" TYPE evil.zz_trap`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := besieged(t)
@@ -261,9 +298,21 @@ func TestAttackTypesOnRevert(t *testing.T) {
 
 // The database's search_path names a schema of evo's before pg_catalog, or public, in which mallory may create operators.
 func TestAttackSearchPath(t *testing.T) {
-	for name, c := range map[string]struct{ attacker, path string }{
-		"before pg_catalog": {"evo", `evil, pg_catalog`},
-		"public":            {"mallory", `public`},
+	const body = ` LANGUAGE plpgsql AS 'BEGIN PERFORM evil.strike(); RETURN $1; END'; `
+	const hides = ` LANGUAGE plpgsql AS 'BEGIN PERFORM evil.strike(); RETURN true; END'; `
+	const members = `CREATE FUNCTION SCHEMA.member(jsonb, jsonb) RETURNS text` + body + `CREATE OPERATOR SCHEMA.->> (LEFTARG = jsonb, RIGHTARG = jsonb, FUNCTION = SCHEMA.member)`
+	const functions = `CREATE FUNCTION SCHEMA.right(text, int) RETURNS text` + body + `CREATE FUNCTION SCHEMA.left(text, int) RETURNS text` + body +
+		`CREATE FUNCTION SCHEMA.rtrim(text, text) RETURNS text` + body + `CREATE FUNCTION SCHEMA.format(text, text) RETURNS text` + body +
+		`CREATE FUNCTION SCHEMA.length(text) RETURNS int LANGUAGE plpgsql AS 'BEGIN PERFORM evil.strike(); RETURN 100; END'`
+	const operators = `CREATE FUNCTION SCHEMA.joined(text, text) RETURNS text` + body + `CREATE OPERATOR SCHEMA.|| (LEFTARG = text, RIGHTARG = text, FUNCTION = SCHEMA.joined);
+		CREATE FUNCTION SCHEMA.yes(text, text) RETURNS bool` + hides + `CREATE FUNCTION SCHEMA.yes(int, int) RETURNS bool` + hides + `CREATE FUNCTION SCHEMA.yes(bigint, int) RETURNS bool` + hides + `
+		CREATE OPERATOR SCHEMA.~~ (LEFTARG = text, RIGHTARG = text, FUNCTION = SCHEMA.yes); CREATE OPERATOR SCHEMA.= (LEFTARG = text, RIGHTARG = text, FUNCTION = SCHEMA.yes);
+		CREATE OPERATOR SCHEMA.<> (LEFTARG = text, RIGHTARG = text, FUNCTION = SCHEMA.yes); CREATE OPERATOR SCHEMA.> (LEFTARG = int, RIGHTARG = int, FUNCTION = SCHEMA.yes);
+		CREATE OPERATOR SCHEMA.> (LEFTARG = bigint, RIGHTARG = int, FUNCTION = SCHEMA.yes)`
+	for name, c := range map[string]struct{ attacker, path, names string }{
+		"functions before pg_catalog": {"evo", `evil, pg_catalog`, functions},
+		"operators before pg_catalog": {"evo", `evil, pg_catalog`, operators},
+		"operator in public":          {"mallory", `public`, members},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := besiege(t, c.attacker)
@@ -272,19 +321,7 @@ func TestAttackSearchPath(t *testing.T) {
 			mustExec(t, s.asEvo, `INSERT INTO "OpenaiCreds"(id, name, "apiKey", "updatedAt", "instanceId") VALUES ('d1', 'd', $1, now(), 'i1'), ('d2', 'd', $1, now(), 'i2')`, apiKey)
 			s.exec(`GRANT CREATE ON SCHEMA public TO PUBLIC`)
 			schema := map[string]string{"evo": "evil", "mallory": "public"}[c.attacker]
-			for _, f := range []string{"right(text, int)", "left(text, int)", "rtrim(text, text)", "concat_text(text, text)", "format(text, text)"} {
-				mustExec(t, s.asAttacker, `CREATE FUNCTION `+schema+`.`+f+` RETURNS text LANGUAGE plpgsql AS 'BEGIN PERFORM evil.strike(); RETURN $1; END'`)
-			}
-			for _, f := range []string{"always(text, text)", "always(int, int)", "always(bigint, int)"} {
-				mustExec(t, s.asAttacker, `CREATE FUNCTION `+schema+`.`+f+` RETURNS bool LANGUAGE plpgsql AS 'BEGIN PERFORM evil.strike(); RETURN true; END'`)
-			}
-			mustExec(t, s.asAttacker, `CREATE FUNCTION `+schema+`.length(text) RETURNS int LANGUAGE plpgsql AS 'BEGIN PERFORM evil.strike(); RETURN 100; END';
-				CREATE FUNCTION `+schema+`.member(jsonb, jsonb) RETURNS text LANGUAGE plpgsql AS 'BEGIN PERFORM evil.strike(); RETURN $1; END'`)
-			for operator, f := range map[string]string{"||": "concat_text", "~~": "always", "=": "always", ">": "always", "<>": "always"} {
-				mustExec(t, s.asAttacker, fmt.Sprintf(`CREATE OPERATOR %s.%s (LEFTARG = text, RIGHTARG = text, FUNCTION = %[1]s.%[3]s)`, schema, operator, f))
-			}
-			mustExec(t, s.asAttacker, fmt.Sprintf(`CREATE OPERATOR %[1]s.> (LEFTARG = int, RIGHTARG = int, FUNCTION = %[1]s.always); CREATE OPERATOR %[1]s.> (LEFTARG = bigint, RIGHTARG = int, FUNCTION = %[1]s.always);
-				CREATE OPERATOR %[1]s.->> (LEFTARG = jsonb, RIGHTARG = jsonb, FUNCTION = %[1]s.member)`, schema))
+			mustExec(t, s.asAttacker, strings.ReplaceAll(c.names, "SCHEMA", schema))
 			s.exec(fmt.Sprintf(`CREATE SCHEMA later AUTHORIZATION %s; ALTER DATABASE %s SET search_path = %s`, s.evo, s.name, c.path))
 
 			dir := t.TempDir()

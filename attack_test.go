@@ -63,6 +63,7 @@ func (s *siege) login(role string) *pgx.Conn {
 	s.t.Helper()
 	c := connectTo(s.t, uriFor(role, "localhost:"+s.server.port, s.name, ""))
 	mustExec(s.t, c, "SET search_path TO evolution_api")
+	mustExec(s.t, c, "SET lock_timeout TO '3s'") // a test that waits for itself ends
 	return c
 }
 
@@ -216,21 +217,22 @@ func TestAttackPreparedFunction(t *testing.T) {
 			status.among(t, 3, 5)
 			status.lacks(t, "apikey-check=patched")
 			s.run("postgres", allFixes, "PATCH_DRY_RUN=true").among(t, 0, 3)
-			s.run("postgres", allFixes, "PATCH_ACTION=revert").among(t, 0, 3)
-			s.unchanged(before, "revert")
 			s.run("postgres", allFixes).expect(t, 3, "evolution_openai_patch", s.attacker)
 			s.unchanged(before, "apply")
-			squatter := s.squatter()
-			s.run("postgres", "PATCH_FIXES=apikey-index").expect(t, 0, "patched: ")
-			if after := s.squatter(); after != squatter {
-				t.Errorf("the function was %s and is %s", squatter, after)
-			}
-
 			if s.text(`SELECT proowner::regrole FROM pg_proc WHERE proname = 'evolution_openai_patch'`) == s.attacker {
 				mustExec(t, s.asAttacker, `CREATE OR REPLACE FUNCTION evolution_openai_patch() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM evil.strike(); RETURN NEW; END'`)
 			}
 			mustExec(t, owner, `INSERT INTO "OpenaiCreds"(id, "apiKey", "updatedAt", "instanceId") VALUES ('next', 'sk-next', now(), 'i1')`)
 			s.foiled("Evolution stores the next key")
+
+			before = s.catalog()
+			s.run("postgres", allFixes, "PATCH_ACTION=revert").among(t, 0, 3)
+			s.unchanged(before, "revert")
+			squatter := s.squatter()
+			s.run("postgres", "PATCH_FIXES=apikey-index").expect(t, 0, "patched: ")
+			if after := s.squatter(); after != squatter {
+				t.Errorf("the function was %s and is %s", squatter, after)
+			}
 		})
 	}
 }
@@ -454,6 +456,40 @@ func TestAttackSchemaNameInTheBackup(t *testing.T) {
 			if after := sorted(s.dump()); after != before {
 				t.Errorf("restored:\n%s", firstDifference(before, after))
 			}
+		})
+	}
+}
+
+// Everything whose name evo can choose is called something that is SQL where it is not quoted: schema, index, column, and a
+// role that owns it all.
+func TestAttackNames(t *testing.T) {
+	for name, hostile := range map[string]string{
+		"newline": "x\n;%s", "carriage return": "x\r;%s", "quote": "x';%s", "double quote": `x";%s`, "backslash": `x\';%s`, "end of comment": "x*/;%s", "comment": "x--\n;%s",
+		"dollar quotes": "x$$;%s", "our dollar quotes": "x$guard$;%s", "placeholders": `:'names'%%I%%[1]s$1;%s`, "another placeholder": `:'guard';%s`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := besiege(t, "evo")
+			owner := fmt.Sprintf(hostile, "SELECT evil.strike();--") + strings.TrimPrefix(s.name, "evolution_")
+			q := pgx.Identifier{owner}.Sanitize()
+			s.exec(fmt.Sprintf(`CREATE ROLE %[1]s; CREATE SCHEMA %[1]s AUTHORIZATION %[1]s; GRANT %[1]s TO %[2]s`, q, s.evo))
+			s.schema = owner
+			mustExec(t, s.asEvo, fmt.Sprintf(`SET ROLE %[1]s`, q))
+			mustExec(t, s.asEvo, fmt.Sprintf(`SET search_path TO %[1]s`, q))
+			s.run("postgres", allFixes, "PATCH_ACTION=status").expect(t, 0, "pending: ")
+			s.run("postgres", allFixes, guard).expect(t, 0, "guarded: ")
+			s.boot(s.asEvo)
+			s.foiled("the guard fires")
+			mustExec(t, s.asEvo, fmt.Sprintf(`ALTER TABLE "OpenaiCreds" ADD COLUMN %[1]s text; CREATE UNIQUE INDEX %[1]s ON "OpenaiCreds"("apiKey")`, q))
+			dir := t.TempDir()
+			s.run("postgres", allFixes, "PATCH_ACTION=status").expect(t, 5, "unpatched: ")
+			s.run("postgres", allFixes, "PATCH_DRY_RUN=true").expect(t, 0, "unpatched: ")
+			s.run("postgres", allFixes, "PATCH_KEEP_INDEX_NAMES=true", "PATCH_BACKUP_DIR="+dir).expect(t, 0, "patched: ", "changed=true")
+			for _, file := range backups(t, dir) {
+				s.restore(file)
+			}
+			s.foiled("restored")
+			s.run("postgres", allFixes).expect(t, 0, "patched: ")
+			s.run("postgres", allFixes, "PATCH_ACTION=revert").expect(t, 0, "unpatched: ", "changed=true")
 		})
 	}
 }

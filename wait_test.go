@@ -443,7 +443,7 @@ func TestLockEtiquette(t *testing.T) {
 	d := evolution(t, "evolution_api")
 	holder := d.another()
 	mustExec(t, holder, `BEGIN; SELECT * FROM "OpenaiCreds"`)
-	d.patch("PATCH_LOCK_RETRY=300ms").expect(t, 1, "stayed in use for PATCH_LOCK_RETRY=300ms", "pg_stat_activity")
+	d.patch("PATCH_LOCK_RETRY=300ms").expect(t, 1, "stayed in use for PATCH_LOCK_RETRY=300ms", "PATCH_LOCK_TIMEOUT=50ms must exceed the longest transaction on the table", "held by pid", "transaction since")
 	d.patch("PATCH_LOCK_RETRY=0").expect(t, 1, "stayed in use")
 
 	p := start(t, "DATABASE_CONNECTION_URI="+d.uri(), "PATCH_LOG_LEVEL=debug")

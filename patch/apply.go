@@ -207,7 +207,7 @@ func (w *worker) clearGuard(ctx context.Context) {
 		}
 	}
 	b.exec(`SELECT 1 / CASE WHEN EXISTS (SELECT FROM pg_catalog.pg_stat_activity a JOIN pg_catalog.pg_database d ON d.oid = a.datid
-		WHERE d.datname = pg_catalog.current_database() AND a.pid <> pg_catalog.pg_backend_pid() AND a.backend_xid IS NOT NULL) THEN 0 ELSE 1 END`)
+		WHERE d.datname = pg_catalog.current_database() AND a.pid <> pg_catalog.pg_backend_pid() AND a.backend_xid IS NOT NULL AND a.backend_type <> 'autovacuum worker') THEN 0 ELSE 1 END`)
 	for _, f := range g.Functions {
 		b.exec(fmt.Sprintf("DROP FUNCTION %s.%s()", name, quote(f.Name)))
 	}

@@ -33,17 +33,20 @@ func (w *worker) handle(ctx context.Context, limit time.Duration) Result {
 	err := await(ctx, limit, w.cfg.Watch, w.log, func(waiting context.Context) error {
 		return w.attempt(ctx, waiting)
 	})
-	if err == nil && w.session != nil && !w.session.broken {
-		w.clearGuard(ctx)
-	}
 	if ctx.Err() != nil && err != nil {
 		err = context.Cause(ctx)
 	}
 	var missing *MissingError
+	allowed := errors.As(err, &missing) && !w.tableRequired()
+	if (err == nil || allowed) && w.session != nil && !w.session.broken {
+		w.clearGuard(ctx)
+	}
 	switch {
-	case errors.As(err, &missing) && !w.tableRequired():
+	case allowed:
 		w.result.notice = missing.Error()
-		w.settle(Pending)
+		if w.result.Status = Pending; len(w.result.Fixes) == 0 {
+			w.settle(Pending)
+		}
 	case err != nil:
 		w.settle(Failed)
 		w.result.Err = err
