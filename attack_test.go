@@ -469,7 +469,7 @@ func TestAttackNames(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := besiege(t, "evo")
-			owner := fmt.Sprintf(hostile, "SELECT evil.strike();--") + strings.TrimPrefix(s.name, "evolution_")
+			owner := fmt.Sprintf(hostile, "SELECT evil.strike();COMMIT;--") + strings.TrimPrefix(s.name, "evolution_")
 			q := pgx.Identifier{owner}.Sanitize()
 			s.exec(fmt.Sprintf(`CREATE ROLE %[1]s; CREATE SCHEMA %[1]s AUTHORIZATION %[1]s; GRANT %[1]s TO %[2]s`, q, s.evo))
 			s.schema = owner

@@ -69,8 +69,9 @@ type Column struct {
 	Name      string `json:"name"`
 	Number    int    `json:"number"`
 	Type      string `json:"type"`
-	Text      bool   `json:"text"`  // it is text or varchar
-	Limit     int    `json:"limit"` // characters that fit, 0 for any number
+	Text      bool   `json:"text"`    // it is text or varchar
+	BuiltIn   bool   `json:"builtin"` // its type is PostgreSQL's own
+	Limit     int    `json:"limit"`   // characters that fit, 0 for any number
 	Generated bool   `json:"generated"`
 }
 

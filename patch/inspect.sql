@@ -7,7 +7,7 @@ WITH rel AS (
         pg_catalog.has_schema_privilege(c.relnamespace, 'USAGE') AND pg_catalog.has_table_privilege(c.oid, 'SELECT') AS readable,
         (SELECT pg_catalog.json_agg(pg_catalog.json_build_object(
                 'name', a.attname, 'number', a.attnum, 'type', pg_catalog.format_type(a.atttypid, NULL), 'text', a.atttypid IN (25, 1043), -- text, varchar
-                'limit', CASE WHEN a.atttypmod > 4 THEN a.atttypmod - 4 ELSE 0 END, 'generated', a.attgenerated <> '') ORDER BY a.attnum)
+                'builtin', a.atttypid < '16384'::pg_catalog.oid, 'limit', CASE WHEN a.atttypmod > 4 THEN a.atttypmod - 4 ELSE 0 END, 'generated', a.attgenerated <> '') ORDER BY a.attnum)
             FROM pg_catalog.pg_attribute a WHERE a.attrelid = c.oid AND c.relkind = 'r' AND a.attnum > 0 AND NOT a.attisdropped) AS columns
     FROM pg_catalog.pg_class c
     WHERE c.relnamespace = (SELECT n.oid FROM pg_catalog.pg_namespace n WHERE n.nspname = :'schema'::pg_catalog.text) AND c.relname = ANY (:'names'::pg_catalog.name[])

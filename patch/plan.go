@@ -226,6 +226,9 @@ func (s State) codeOfOwner() (found []string) {
 		if c.Generated {
 			found = append(found, "generated column "+quote(c.Name))
 		}
+		if !c.BuiltIn { // an index on it, or a foreign key, calls functions of the type's
+			found = append(found, fmt.Sprintf("column %s of type %s", quote(c.Name), c.Type))
+		}
 	}
 	for _, x := range s.Indexes {
 		if x.Expressions || x.Partial {

@@ -44,9 +44,9 @@ func FuzzQuote(f *testing.F) {
 // table is a State with Evolution's table and these indexes.
 func table(indexes ...Index) State {
 	s := State{Schema: "s", Keys: &Keys{}, Table: &TableInfo{Kind: "r", Readable: true, Columns: []Column{
-		{Name: "id", Number: 1, Text: true},
-		{Name: "name", Number: 2, Text: true, Limit: 255},
-		{Name: "apiKey", Number: 3, Text: true, Limit: 255},
+		{Name: "id", Number: 1, Text: true, BuiltIn: true},
+		{Name: "name", Number: 2, Text: true, BuiltIn: true, Limit: 255},
+		{Name: "apiKey", Number: 3, Text: true, BuiltIn: true, Limit: 255},
 	}}}
 	for i, x := range indexes {
 		x.OID = strconv.Itoa(i)

@@ -223,10 +223,12 @@ func (w *worker) record(s State) {
 		}
 		return
 	}
-	p, _ := plan(wish{schema: s.Schema, fixes: w.fixes, keepNames: w.cfg.KeepNames}, s) // what is refused was refused before
 	w.settle(Patched)
+	w.result.Found = map[string]string{}
 	for _, f := range w.fixes {
-		if p.Open[f.Name] {
+		p, err := plan(wish{schema: s.Schema, fixes: []Fix{f}, keepNames: w.cfg.KeepNames}, s)
+		w.result.Found[f.Name] = p.Found[f.Name]
+		if p.Open[f.Name] || err != nil { // what cannot be applied can be reverted
 			w.result.Status, w.result.Fixes[f.Name] = Unpatched, Unpatched
 		}
 		if s.notYet(f) {
@@ -236,7 +238,6 @@ func (w *worker) record(s State) {
 			}
 		}
 	}
-	w.result.Found = p.Found
 }
 
 // look reads the State, over a connection that it makes if there is none.
