@@ -42,8 +42,9 @@ var traps = []trap{
 		INSERT INTO zz_trap(id, name, "apiKey", "updatedAt", "instanceId") VALUES ('kid', 'kid', 'sk-kid', now(), 'i1')`, lasting: true},
 	{name: "child's index", sql: `CREATE TABLE zz_trap () INHERITS ("OpenaiCreds"); CREATE INDEX zz_trap_index ON zz_trap ((evil.bait('x')))`, lasting: true},
 	{name: "grandchild's CHECK", sql: `CREATE TABLE zz_trap () INHERITS ("OpenaiCreds"); CREATE TABLE zz_trap_kid (CHECK (evil.bait('x') = 'x')) INHERITS (zz_trap)`, lasting: true},
-	{name: "foreign key with a cast", sql: ownType + `CREATE TABLE leader (k text PRIMARY KEY); INSERT INTO leader VALUES ('x'); 
-		ALTER TABLE "OpenaiCreds" ADD COLUMN follows evil.zz_trap DEFAULT ROW('x')::evil.zz_trap; ALTER TABLE "OpenaiCreds" ADD CONSTRAINT zz_trap FOREIGN KEY (follows) REFERENCES leader(k)`},
+	{name: "foreign key with a cast", sql: `CREATE TYPE evil.zz_number AS (a int); CREATE FUNCTION evil.toint(evil.zz_number) RETURNS int LANGUAGE plpgsql AS 'BEGIN PERFORM evil.strike(); RETURN ($1).a; END';
+		CREATE CAST (evil.zz_number AS int) WITH FUNCTION evil.toint(evil.zz_number) AS IMPLICIT; CREATE TABLE leader (k int PRIMARY KEY); INSERT INTO leader VALUES (1);
+		ALTER TABLE "OpenaiCreds" ADD COLUMN follows evil.zz_number DEFAULT ROW(1)::evil.zz_number; ALTER TABLE "OpenaiCreds" ADD CONSTRAINT zz_trap FOREIGN KEY (follows) REFERENCES leader(k)`},
 	{name: "index on ranges", sql: `CREATE FUNCTION evil.distance(float8, float8) RETURNS float8 LANGUAGE plpgsql IMMUTABLE AS 'BEGIN PERFORM evil.strike(); RETURN $1 - $2; END';
 		CREATE TYPE evil.zz_trap_range AS RANGE (SUBTYPE = float8, SUBTYPE_DIFF = evil.distance); ALTER TABLE "OpenaiCreds" ADD COLUMN span evil.zz_trap_range DEFAULT '[399,400]';
 		CREATE INDEX zz_trap ON "OpenaiCreds" USING gist (span); CREATE INDEX zz_key ON "OpenaiCreds"("apiKey"); INSERT INTO "OpenaiCreds"(id, "updatedAt", "instanceId", span) SELECT 'span' || i, now(), 'i1', evil.zz_trap_range(i, i + 1) FROM generate_series(1, 400) AS i`},

@@ -508,6 +508,9 @@ func TestAttackLeavesTheBackupUseful(t *testing.T) {
 	if after := sorted(s.dump()); after != before {
 		t.Errorf("restored:\n%s", firstDifference(before, after))
 	}
+	if owner := s.text(`SELECT proowner::regrole FROM pg_proc WHERE proname = 'evolution_openai_patch'`); owner != s.evo {
+		t.Errorf("the function belongs to %q", owner)
+	}
 	s.run("postgres", allFixes, "PATCH_KEEP_INDEX_NAMES=true", "PATCH_ACTION=status").expect(t, 0, "patched: ")
 	s.run("postgres", allFixes, "PATCH_KEEP_INDEX_NAMES=true").expect(t, 0, "patched: ", "changed=false")
 }

@@ -23,8 +23,10 @@ type Fix struct {
 var Fixes = []Fix{
 	{Name: "apikey-index", Column: "apiKey", Index: "OpenaiCreds_apiKey_key", Since: "20240718121437", From: "20240718121437"},
 	{Name: "apikey-check", Column: "apiKey", Pad: true, Needs: "apikey-index", Since: "20240718121437", From: firstChecking},
-	{Name: "name-index", Column: "name", Index: "OpenaiCreds_name_key", Since: "20240722173259",
-		Hint: `a credential's name must still differ from those in all other instances, or Evolution answers HTTP 500 "Error creating openai creds"; to lift that too, set PATCH_FIXES=auto,name-index`},
+	{
+		Name: "name-index", Column: "name", Index: "OpenaiCreds_name_key", Since: "20240722173259",
+		Hint: `a credential's name must still differ from those in all other instances, or Evolution answers HTTP 500 "Error creating openai creds"; to lift that too, set PATCH_FIXES=auto,name-index`,
+	},
 }
 
 // releases maps the last migration of a release, by its time stamp, to the releases that end with it. Read from
