@@ -128,7 +128,7 @@ func TestStalls(t *testing.T) {
 	} {
 		for _, client := range []bool{true, false} {
 			t.Run(fmt.Sprintf("%s/client=%t", c.name, client), func(t *testing.T) {
-				environ := append([]string{allFixes, "PATCH_CONNECT_TIMEOUT=" + limit.String(), "PATCH_WAIT_TIMEOUT=10s"}, c.environ...)
+				environ := slices.Clip(append([]string{allFixes, "PATCH_CONNECT_TIMEOUT=" + limit.String(), "PATCH_WAIT_TIMEOUT=10s"}, c.environ...)) // each run appends its own
 				whole := newPartition(t, "localhost:"+shared.port, client, 0)
 				first := c.from.clone(t)
 				execute(t, context.Background(), append(environ, "DATABASE_CONNECTION_URI="+uriFor("postgres", whole.listener.Addr().String(), first.name, first.schema))...).expect(t, 0)
