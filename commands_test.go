@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 // built is what the user has built, which no test may touch.
@@ -125,6 +126,34 @@ func TestTestsAlwaysRun(t *testing.T) {
 				t.Errorf("it does not say that there is no C compiler:\n%s", out)
 			}
 		}
+	}
+}
+
+// What .ci/run cannot do without is asked for in its first second, and not demanded where Docker answers already.
+func TestCISaysWhatItNeeds(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "clone")
+	if err := os.CopyFS(filepath.Join(dir, ".ci"), os.DirFS(".ci")); err != nil {
+		t.Fatal(err)
+	}
+	path := pathWithout(t)
+	for _, name := range []string{"run", "docker.sh"} {
+		began := time.Now()
+		cmd := exec.Command(filepath.Join(dir, ".ci", name))
+		cmd.Env = append(os.Environ(), path, "DOCKER_HOST=")
+		out, err := cmd.CombinedOutput()
+		if took := time.Since(began); err == nil || took > 2*time.Second || !strings.HasPrefix(string(out), "please start Docker or set DOCKER_HOST") {
+			t.Errorf("%s after %v: %v\n%s", name, took, err, out)
+		}
+	}
+	for name, script := range map[string]string{"docker": "exit 0", "timeout": `shift; "$@"`} {
+		if err := os.WriteFile(filepath.Join(strings.TrimPrefix(path, "PATH="), name), []byte("#!/bin/sh\n"+script+"\n"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cmd := exec.Command(filepath.Join(dir, ".ci/docker.sh"), "--check")
+	cmd.Env = append(os.Environ(), path, "DOCKER_HOST=tcp://there")
+	if out, err := cmd.CombinedOutput(); err != nil || string(out) != "the Docker engine that answers at tcp://there\n" {
+		t.Errorf("with an engine: %v\n%s", err, out)
 	}
 }
 

@@ -44,6 +44,9 @@ var printed struct {
 	bytes.Buffer
 }
 
+// atEnd is run after the last test.
+var atEnd []func()
+
 func TestMain(m *testing.M) {
 	runtime.LockOSThread() // the server dies with the thread that started it
 	os.Exit(func() int {
@@ -64,6 +67,9 @@ func TestMain(m *testing.M) {
 		}
 		defer shared.stop()
 		code := m.Run()
+		for _, f := range atEnd {
+			f()
+		}
 		for _, secret := range []string{password, url.QueryEscape(password), keyPrefix, examplePassword} {
 			if strings.Contains(printed.String(), secret) {
 				log.Printf("FAIL: the program printed a secret in one of the tests: %s", around(printed.String(), secret))
