@@ -136,10 +136,19 @@ func unknown(vars map[string]string) (errs []error) {
 		if !strings.HasPrefix(upper, "PATCH_") || slices.Contains(known, name) || kubernetesService.MatchString(name) {
 			continue
 		}
+		if end := strings.IndexFunc(name, notInName); end >= 0 { // what follows may be a secret
+			errs = append(errs, &ConfigError{name[:end], "is followed by something other than = and a value"})
+			continue
+		}
 		near := slices.MaxFunc(known, func(a, b string) int { return cmp.Compare(similarity(a, upper), similarity(b, upper)) })
 		errs = append(errs, &ConfigError{name, "no such variable; did you mean " + near + "?"})
 	}
 	return errs
+}
+
+// notInName says of a letter that the name of a variable does not have it.
+func notInName(r rune) bool {
+	return r != '_' && (r < '0' || r > '9') && (r < 'A' || r > 'Z') && (r < 'a' || r > 'z')
 }
 
 // similarity is the share of the letters of two words that stand in both in the same order, from 0 to 1.

@@ -63,6 +63,7 @@ func TestConfigErrors(t *testing.T) {
 		"two commas":        {[]string{goodURI, "PATCH_FIXES=apikey-index,,apikey-check"}, []string{"PATCH_FIXES: has nothing before comma 2"}},
 		"no such folder":    {[]string{goodURI, "PATCH_BACKUP_DIR=/no/such"}, []string{"PATCH_BACKUP_DIR: cannot be written: no such file or directory; it must be a directory that this program, in the image user 65532, can write to"}},
 		"no folder":         {[]string{goodURI, "PATCH_BACKUP_DIR=" + file("x")}, []string{"PATCH_BACKUP_DIR: cannot be written: not a directory"}},
+		"a colon":           {[]string{goodURI, "PATCH_FIXES: " + secret + "?schema=s"}, []string{"PATCH_FIXES: is followed by something other than = and a value"}},
 		"Kubernetes' alike": {[]string{goodURI, "PATCH_PORT_80=x"}, []string{"PATCH_PORT_80: no such variable"}},
 		"all at once": {
 			[]string{"PATCH_ACTION=aply", "PATCH_LOG_FORMAT=xml", "PATCH_DRY_RUN=" + secret, "PATCH_LOCK_RETRY=" + secret, "PATCH_ON_EROR=x", "DATABASE_PROVIDER=" + secret},
