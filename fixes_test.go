@@ -451,7 +451,7 @@ func TestBackupThatCannotBeWritten(t *testing.T) {
 	d := evolution(t, "evolution_api")
 	before := d.dump()
 	for _, dir := range []string{"/no/such/folder", "/dev/null", "/proc"} {
-		d.patch("PATCH_BACKUP_DIR="+dir).expect(t, 1, "PATCH_BACKUP_DIR cannot be written, so nothing was changed")
+		d.patch("PATCH_BACKUP_DIR="+dir).expect(t, 2, "PATCH_BACKUP_DIR: cannot be written", "user 65532")
 	}
 	if d.dump() != before {
 		t.Error("it changed something")

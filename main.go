@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -33,18 +34,26 @@ func main() {
 
 // run is the whole program as a function. It has logged the error that it returns.
 func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) error {
-	if len(args) > 1 {
-		args = []string{strings.Join(args, " ")} // no action has that name
-	}
-	for _, action := range args {
-		if action == "version" {
-			_, err := fmt.Fprintln(stdout, version)
-			return err
-		}
-		environ = append(environ[:len(environ):len(environ)], "PATCH_ACTION="+action)
+	argument := strings.Join(args, " ")
+	switch argument {
+	case "version", "-v", "--version":
+		_, err := fmt.Fprintln(stdout, version)
+		return err
+	case "help", "-h", "--help":
+		_, err := io.WriteString(stdout, patch.Help())
+		return err
+	case "":
+	default:
+		environ = append(environ[:len(environ):len(environ)], "PATCH_ACTION="+argument)
 	}
 	cfg, err := patch.Parse(environ)
 	log := logger(cfg, stderr)
+	if argument != "" && !slices.Contains(patch.Actions, patch.Action(argument)) {
+		err = errors.Join(&patch.ConfigError{
+			Variable: "unknown argument", // not quoted: it may be a connection string
+			Problem:  "write apply, status, revert, version or help; everything else is set by environment variables",
+		})
+	}
 	if err != nil {
 		for _, e := range err.(interface{ Unwrap() []error }).Unwrap() {
 			log.Error(e.Error())

@@ -266,13 +266,24 @@ func TestArguments(t *testing.T) {
 		says string
 	}{
 		{[]string{"version"}, 0, "dev\n"},
+		{[]string{"-v"}, 0, "dev\n"},
+		{[]string{"--version"}, 0, "dev\n"},
+		{[]string{"help"}, 0, "PATCH_ACTION (default apply)\n"},
+		{[]string{"-h"}, 0, "\nExit status:\n"},
+		{[]string{"--help"}, 0, "share one OpenAI API key"},
 		{[]string{"status"}, 2, "DATABASE_CONNECTION_URI: is not set"},
-		{[]string{"aply"}, 2, "PATCH_ACTION: is not one of"},
-		{[]string{"status", "--verbose"}, 2, "PATCH_ACTION: is not one of"},
+		{[]string{"aply"}, 2, "unknown argument: write apply, status, revert, version or help;"},
+		{[]string{"status", "--verbose"}, 2, "unknown argument: write"},
+		{[]string{"postgresql://u:" + password + "@h/d"}, 2, "unknown argument: write"},
 	} {
-		var out lockedBuffer
-		err := run(context.Background(), c.args, nil, &out, &out)
-		outcome{exitCode(err), out.String(), ""}.expect(t, c.code, c.says)
+		var stdout, stderr lockedBuffer
+		err := run(context.Background(), c.args, nil, &stdout, &stderr)
+		o := outcome{exitCode(err), stdout.String(), stderr.String()}
+		o.expect(t, c.code, c.says)
+		note(o)
+		if quiet := map[int]string{0: o.stderr, 2: o.stdout}[c.code]; quiet != "" || strings.Count(o.stderr, "\n") > 1 {
+			t.Errorf("%v: standard output %q, standard error %q", c.args, o.stdout, o.stderr)
+		}
 	}
 	d := evolution(t, "public")
 	var out lockedBuffer

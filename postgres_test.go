@@ -44,6 +44,9 @@ var printed struct {
 	bytes.Buffer
 }
 
+// atEnd is run after the last test.
+var atEnd []func()
+
 func TestMain(m *testing.M) {
 	runtime.LockOSThread() // the server dies with the thread that started it
 	os.Exit(func() int {
@@ -64,6 +67,9 @@ func TestMain(m *testing.M) {
 		}
 		defer shared.stop()
 		code := m.Run()
+		for _, f := range atEnd {
+			f()
+		}
 		for _, secret := range []string{password, url.QueryEscape(password), keyPrefix, examplePassword} {
 			if strings.Contains(printed.String(), secret) {
 				log.Printf("FAIL: the program printed a secret in one of the tests: %s", around(printed.String(), secret))
@@ -551,16 +557,48 @@ func (d *database) fiftyAtOnce(says string, environ ...string) {
 	}
 }
 
-// expect checks the exit status and what must be found in the output.
+// expect checks the exit status and what must be found in the output. A state such as "patched: " must begin a line of
+// standard output, and "changed=true" must be a word of such a line; anything else may stand anywhere.
 func (o outcome) expect(t *testing.T, code int, words ...string) {
 	t.Helper()
 	if o.code != code {
 		t.Errorf("exit status %d, want %d\n%s%s", o.code, code, o.stderr, o.stdout)
 	}
 	for _, w := range words {
-		if !strings.Contains(o.stdout+o.stderr, w) {
+		if !o.says(w) {
 			t.Errorf("%q is not in the output:\n%s%s", w, o.stderr, o.stdout)
 		}
+	}
+}
+
+// reportLine is a line of the report as text, with its state.
+var reportLine = regexp.MustCompile(`(?m)^(patched|pending|guarded|unpatched|failed): .*$`)
+
+// says looks for one of expect's words.
+func (o outcome) says(word string) bool {
+	isState := reportLine.FindString(word) == word && strings.HasSuffix(word, ": ")
+	isChanged := strings.HasPrefix(word, "changed=")
+	if !isState && !isChanged {
+		return strings.Contains(o.stdout+o.stderr, word)
+	}
+	return slices.ContainsFunc(reportLine.FindAllString(o.stdout, -1), func(line string) bool {
+		return isState && strings.HasPrefix(line, word) || isChanged && slices.Contains(strings.Fields(line), word)
+	})
+}
+
+// What expect looks for is not found in the middle of another word, nor in the log.
+func TestExpect(t *testing.T) {
+	const report = "unpatched: h:1/d schema=s changed=false apikey-index=unpatched error=\"was changed=unknown\"\n"
+	for word, want := range map[string]bool{
+		"unpatched: ": true, "patched: ": false, "failed: ": false, "changed=false": true, "changed=true": false, "changed=fal": false,
+		"changed=null": false, "apikey-index": true, "waiting": true, "": true,
+	} {
+		if got := (outcome{0, report, "level=WARN msg=\"failed: waiting\" changed=true\nfailed: changed=null\n"}).says(word); got != want {
+			t.Errorf("%q is found: %t", word, got)
+		}
+	}
+	if (outcome{0, "", report}).says("unpatched: ") {
+		t.Error("a state in the log is taken for the report's")
 	}
 }
 

@@ -341,7 +341,7 @@ func TestStandby(t *testing.T) {
 	uri := "DATABASE_CONNECTION_URI=" + standby.uri(d.name, "")
 	execute(t, context.Background(), uri, "PATCH_ACTION=status").expect(t, 5, "unpatched: ")
 	execute(t, context.Background(), uri, "PATCH_WAIT_TIMEOUT=300ms").expect(t, 4, "is a standby")
-	p, watch := start(t, uri), start(t, uri, "PATCH_WATCH=50ms")
+	p, watch := start(t, uri), start(t, uri, "PATCH_WATCH=100ms")
 	p.says("is a standby")
 	watch.says("is a standby")
 	standbyDB := &database{t: t, server: standby, name: d.name, schema: "public", conn: standby.connect(t, d.name)}

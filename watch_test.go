@@ -14,7 +14,7 @@ import (
 
 func TestWatch(t *testing.T) {
 	d := newDatabase(t, "public")
-	p := start(t, "DATABASE_CONNECTION_URI="+d.uri(), "PATCH_WATCH=50ms", allFixes, "PATCH_KEEP_INDEX_NAMES=true")
+	p := start(t, "DATABASE_CONNECTION_URI="+d.uri(), "PATCH_WATCH=100ms", allFixes, "PATCH_KEEP_INDEX_NAMES=true")
 	p.says("state=pending every=")
 	d.migrate("20251122003044")
 	p.says("was=pending is=patched")
@@ -62,7 +62,7 @@ func (d *database) patched(t *testing.T) {
 func TestWatchIsCheap(t *testing.T) {
 	d := evolution(t, "public")
 	proxy := newProxy(t, "localhost:"+shared.port)
-	p := start(t, "DATABASE_CONNECTION_URI="+uriFor("postgres", proxy.address(), d.name, d.schema), "PATCH_WATCH=10ms")
+	p := start(t, "DATABASE_CONNECTION_URI="+uriFor("postgres", proxy.address(), d.name, d.schema), "PATCH_WATCH=100ms")
 	p.says("msg=watching")
 	before, lines := proxy.trips.Load(), strings.Count(p.stderr.String(), "\n")
 	if err := until(20*time.Second, func() error {
@@ -89,7 +89,7 @@ func TestWatchSurvivesARestart(t *testing.T) {
 	}
 	d := s.newDatabase(t, "public")
 	d.migrate("20251122003044")
-	p := start(t, "DATABASE_CONNECTION_URI="+d.uri(), "PATCH_WATCH=50ms")
+	p := start(t, "DATABASE_CONNECTION_URI="+d.uri(), "PATCH_WATCH=100ms")
 	p.says("state=patched every=")
 	for range 4 { // more often than an ordinary run would put up with
 		s.stop()
@@ -118,7 +118,7 @@ func TestWatchStoppedWhileItsServerIsAway(t *testing.T) {
 
 func TestWatchStoppedWhileItFails(t *testing.T) {
 	d := evolution(t, "public")
-	p := start(t, "DATABASE_CONNECTION_URI="+d.uri(), "PATCH_WATCH=50ms")
+	p := start(t, "DATABASE_CONNECTION_URI="+d.uri(), "PATCH_WATCH=100ms")
 	p.says("msg=watching")
 	d.exec(`CREATE UNIQUE INDEX again ON "OpenaiCreds"("apiKey") WHERE true AND id <> ''`)
 	p.says("refused, and nothing was changed")

@@ -4,14 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
-	"os"
 	"reflect"
 	"slices"
 	"strings"
 	"time"
 
-	"github.com/agnivade/levenshtein"
 	"github.com/caarlos0/env/v11"
 )
 
@@ -24,27 +21,28 @@ func (Secret) String() string { return "(secret)" }
 // GoString implements fmt.GoStringer.
 func (Secret) GoString() string { return "(secret)" }
 
-// Config is the whole interface: every variable that the program reads, but for libpq's own (PGHOST and so on).
+// Config is the whole interface: every variable that the program reads, but for libpq's own (PGHOST and so on). `help`
+// prints the tags, and the README's table says the same.
 type Config struct {
-	URI            Secret        `env:"DATABASE_CONNECTION_URI"`
-	URIFile        string        `env:"DATABASE_CONNECTION_URI_FILE"`
-	DatabaseURL    Secret        `env:"DATABASE_URL"`
-	Provider       string        `env:"DATABASE_PROVIDER" envDefault:"postgresql" oneof:"postgresql,psql_bouncer"`
-	Action         string        `env:"PATCH_ACTION" envDefault:"apply" oneof:"apply,status,revert"`
-	Fixes          []string      `env:"PATCH_FIXES" envDefault:"auto"`
-	OnMissingTable string        `env:"PATCH_ON_MISSING_TABLE" envDefault:"continue" oneof:"continue,wait,guard,fail"`
-	Schemas        string        `env:"PATCH_SCHEMAS"`
-	Watch          time.Duration `env:"PATCH_WATCH" envDefault:"0" least:"0s"`
-	WaitTimeout    time.Duration `env:"PATCH_WAIT_TIMEOUT" envDefault:"2m" least:"0s"`
-	ConnectTimeout time.Duration `env:"PATCH_CONNECT_TIMEOUT" envDefault:"5s" least:"1ms"`
-	LockTimeout    time.Duration `env:"PATCH_LOCK_TIMEOUT" envDefault:"50ms" least:"1ms"`
-	LockRetry      time.Duration `env:"PATCH_LOCK_RETRY" envDefault:"1m" least:"0s"`
-	KeepNames      bool          `env:"PATCH_KEEP_INDEX_NAMES" envDefault:"false"`
-	BackupDir      string        `env:"PATCH_BACKUP_DIR"`
-	DryRun         bool          `env:"PATCH_DRY_RUN" envDefault:"false"`
-	OnError        string        `env:"PATCH_ON_ERROR" envDefault:"fail" oneof:"fail,continue"`
-	LogFormat      string        `env:"PATCH_LOG_FORMAT" envDefault:"text" oneof:"text,json"`
-	LogLevel       string        `env:"PATCH_LOG_LEVEL" envDefault:"info" oneof:"debug,info,warn,error"`
+	URI            Secret         `env:"DATABASE_CONNECTION_URI" help:"the very string that Evolution gets, with ?schema=…; Prisma's dialect is understood"`
+	URIFile        string         `env:"DATABASE_CONNECTION_URI_FILE" help:"read it from this file instead (a Docker or Kubernetes secret), of at most 64 KiB"`
+	DatabaseURL    Secret         `env:"DATABASE_URL" help:"used where neither is set; after that libpq's PGHOST, PGPORT, PGUSER, PGPASSWORD, PGDATABASE, PGSSLMODE …"`
+	Provider       Provider       `env:"DATABASE_PROVIDER" envDefault:"postgresql" help:"postgresql or psql_bouncer"`
+	Action         Action         `env:"PATCH_ACTION" envDefault:"apply" help:"apply; status (look only); revert (put back what the fixes took)"`
+	Fixes          []string       `env:"PATCH_FIXES" envDefault:"auto" help:"comma-separated: auto, apikey-index, apikey-check, name-index. auto is what one key in several instances needs: apikey-index, and apikey-check where the database is Evolution 2.3.0 or later or a guard is armed; status and revert count what is there, too"`
+	KeepNames      bool           `env:"PATCH_KEEP_INDEX_NAMES" envDefault:"false" help:"leave a plain index under a dropped one's name, so that a later migration that names it passes"`
+	OnMissingTable OnMissingTable `env:"PATCH_ON_MISSING_TABLE" envDefault:"continue" help:"no database or table yet: continue (warn, exit 0), guard (install a one-shot event trigger, the guard), wait (until it is there and no migration is running), fail (exit 4)"`
+	Schemas        string         `env:"PATCH_SCHEMAS" help:"the schema, if not the connection string's; there it is public where none is named"`
+	Watch          time.Duration  `env:"PATCH_WATCH" envDefault:"0" least:"100ms" zero:"off" reason:"looking more often would be a load of its own" help:"stay, and put the fixes back in place at this interval, at least 100ms; 0 is off"`
+	WaitTimeout    time.Duration  `env:"PATCH_WAIT_TIMEOUT" envDefault:"2m" least:"0s" help:"how long to wait for PostgreSQL, for a migration that is running and, with wait, for the table; 0 is for ever; with PATCH_WATCH it is always for ever"`
+	ConnectTimeout time.Duration  `env:"PATCH_CONNECT_TIMEOUT" envDefault:"5s" least:"1ms" most:"2147483647ms" reason:"the longest timeout that PostgreSQL takes" help:"one attempt to connect, authentication included"`
+	LockTimeout    time.Duration  `env:"PATCH_LOCK_TIMEOUT" envDefault:"50ms" least:"1ms" most:"2147483647ms" reason:"the longest timeout that PostgreSQL takes" help:"the longest that an attempt to change may make Evolution's queries queue"`
+	LockRetry      time.Duration  `env:"PATCH_LOCK_RETRY" envDefault:"1m" least:"0s" help:"how long to go on trying for the lock"`
+	DryRun         bool           `env:"PATCH_DRY_RUN" envDefault:"false" help:"print the SQL that would run, change nothing"`
+	BackupDir      string         `env:"PATCH_BACKUP_DIR" help:"before the first change, write an SQL file there that psql restores; it holds keys, mode 0600, and user 65532 must be able to write there"`
+	OnError        OnError        `env:"PATCH_ON_ERROR" envDefault:"fail" help:"fail; continue (log the error and exit 0 all the same, configuration errors excepted)"`
+	LogFormat      LogFormat      `env:"PATCH_LOG_FORMAT" envDefault:"text" help:"text or json, for the log and for the report"`
+	LogLevel       LogLevel       `env:"PATCH_LOG_LEVEL" envDefault:"info" help:"debug, info, warn or error"`
 
 	Targets   []Target `env:"-"` // what the above comes down to
 	Auto      bool     `env:"-"` // besides Want, whatever the database needs
@@ -65,15 +63,16 @@ func (e *ConfigError) Error() string { return e.Variable + ": " + e.Problem }
 func Parse(environ []string) (Config, error) {
 	vars := variables(environ)
 	var cfg Config
-	errs := misspelt(vars)
+	errs := unknown(vars)
+	unread := map[string]bool{} // the fields whose values could not be read, which have had their error
 	err := env.ParseWithOptions(&cfg, env.Options{Environment: vars})
 	var all env.AggregateError
 	if errors.As(err, &all) {
 		for _, e := range all.Errors {
-			errs = append(errs, translate(e))
+			errs = append(errs, translate(e, vars, unread))
 		}
 	}
-	errs = append(errs, cfg.check()...)
+	errs = append(errs, cfg.checkLimits(unread)...)
 	if cfg.Watch > 0 && (cfg.Action == "revert" || cfg.Action == "apply" && cfg.DryRun) {
 		errs = append(errs, &ConfigError{"PATCH_WATCH", "keeps the fixes in place, so it goes with neither PATCH_ACTION=revert nor PATCH_DRY_RUN"})
 	}
@@ -82,6 +81,11 @@ func Parse(environ []string) (Config, error) {
 	}
 	if err := cfg.readTargets(vars); err != nil {
 		errs = append(errs, err)
+	}
+	if len(errs) == 0 && cfg.BackupDir != "" && cfg.changes() {
+		if err := tryBackupDir(cfg.BackupDir); err != nil {
+			errs = append(errs, err)
+		}
 	}
 	return cfg, errors.Join(errs...)
 }
@@ -111,65 +115,6 @@ func fields() []reflect.StructField {
 	})
 }
 
-// misspelt finds the PATCH_ variables that are so close to a known one that a typing error is likelier than chance.
-func misspelt(vars map[string]string) (errs []error) {
-	for _, name := range slices.Sorted(maps.Keys(vars)) {
-		if !strings.HasPrefix(strings.ToUpper(name), "PATCH_") {
-			continue
-		}
-		near := ""
-		for _, f := range fields() {
-			known := f.Tag.Get("env")
-			if known == name {
-				near = ""
-				break
-			}
-			if levenshtein.ComputeDistance(strings.ToUpper(name), known) <= 2 {
-				near = known
-			}
-		}
-		if near != "" {
-			errs = append(errs, &ConfigError{name, "no such variable; did you mean " + near + "?"})
-		}
-	}
-	return errs
-}
-
-// translate turns an error of package env, which speaks of Go's fields and quotes the value, into one for the user.
-func translate(err error) error {
-	var parse env.ParseError
-	if !errors.As(err, &parse) {
-		return &ConfigError{"environment", "could not be read"}
-	}
-	field, _ := reflect.TypeFor[Config]().FieldByName(parse.Name)
-	problem := "is neither true nor false"
-	if field.Type == reflect.TypeFor[time.Duration]() {
-		problem = "is not a duration; write a number with its unit, such as 250ms, 30s or 2m"
-	}
-	return &ConfigError{field.Tag.Get("env"), problem}
-}
-
-// check holds every value against the `oneof` and `least` of its field.
-func (c *Config) check() (errs []error) {
-	v := reflect.ValueOf(c).Elem()
-	for _, f := range fields() {
-		name := f.Tag.Get("env")
-		if words := f.Tag.Get("oneof"); words != "" && !slices.Contains(strings.Split(words, ","), v.FieldByIndex(f.Index).String()) {
-			problem := "is not one of " + strings.ReplaceAll(words, ",", ", ")
-			if name == "DATABASE_PROVIDER" {
-				problem += "; this program speaks PostgreSQL only"
-			}
-			errs = append(errs, &ConfigError{name, problem})
-		}
-		if text := f.Tag.Get("least"); text != "" {
-			if least, _ := time.ParseDuration(text); v.FieldByIndex(f.Index).Int() < int64(least) {
-				errs = append(errs, &ConfigError{name, "is too short; the least is " + text})
-			}
-		}
-	}
-	return errs
-}
-
 // readFixes looks the names in PATCH_FIXES up in the catalogue, and adds what they need. Putting an index back also
 // takes away what needed it to be gone.
 func (c *Config) readFixes() error {
@@ -177,14 +122,14 @@ func (c *Config) readFixes() error {
 	for _, f := range Fixes {
 		names = append(names, f.Name)
 	}
-	for _, name := range c.Fixes {
+	for i, name := range c.Fixes {
 		name = strings.TrimSpace(name)
 		if name == "auto" {
 			c.Auto = true
 			continue
 		}
 		if !slices.Contains(names, name) {
-			return &ConfigError{"PATCH_FIXES", "names a fix that this version does not have; it has auto, " + strings.Join(names, ", ")}
+			return &ConfigError{"PATCH_FIXES", unknownFix(name, i+1, len(c.Fixes)) + "; write one or more of auto, " + list(names) + ", separated by commas"}
 		}
 		asked = append(asked, name)
 	}
@@ -207,6 +152,21 @@ func (c *Config) readFixes() error {
 	return nil
 }
 
+// unknownFix says what is wrong with a name in PATCH_FIXES, without quoting it.
+func unknownFix(name string, position, of int) string {
+	switch {
+	case name == "" && position == of:
+		return "ends with a comma"
+	case name == "":
+		return fmt.Sprintf("has nothing before comma %d", position)
+	case strings.ContainsAny(name, "; \t\n|:+"):
+		return "is not separated by commas"
+	case of == 1:
+		return "names a fix that this version does not have"
+	}
+	return fmt.Sprintf("names a fix that this version does not have, as number %d of %d", position, of)
+}
+
 // readTargets finds the connection string, in the order that the README gives, and reads it.
 func (c *Config) readTargets(vars map[string]string) error {
 	variable, uri := "DATABASE_CONNECTION_URI", string(c.URI)
@@ -215,11 +175,11 @@ func (c *Config) readTargets(vars map[string]string) error {
 		return &ConfigError{variable, "is set, and DATABASE_CONNECTION_URI_FILE too; set one of them"}
 	case c.URIFile != "":
 		variable = "DATABASE_CONNECTION_URI_FILE"
-		content, err := os.ReadFile(c.URIFile)
+		content, err := readSecret(c.URIFile)
 		if err != nil {
-			return &ConfigError{variable, fmt.Sprintf("cannot be read: %v; this program runs as user 65532", err)}
+			return &ConfigError{variable, err.Error()}
 		}
-		if uri = unquote(string(content)); uri == "" {
+		if uri = unquote(content); uri == "" {
 			return &ConfigError{variable, "names an empty file"}
 		}
 	case uri == "" && c.DatabaseURL != "":
@@ -227,7 +187,7 @@ func (c *Config) readTargets(vars map[string]string) error {
 	case uri == "" && vars["PGHOST"] != "":
 		s, err := libpqSettings(vars)
 		if err != nil {
-			return &ConfigError{"PGHOST", err.Error()}
+			return err
 		}
 		return c.addTarget("PGHOST", s, "public")
 	case uri == "":

@@ -2,7 +2,9 @@ package patch
 
 import (
 	"errors"
+	"fmt"
 	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -12,6 +14,13 @@ const goodURI = "DATABASE_CONNECTION_URI=postgresql://u:p@h/d"
 
 func TestConfigErrors(t *testing.T) {
 	const secret = "postgresql://u:Sup3rSecret@h/d"
+	file := func(content string) string {
+		name := filepath.Join(t.TempDir(), "file")
+		if err := os.WriteFile(name, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return name
+	}
 	for name, c := range map[string]struct {
 		environ []string
 		want    []string // the variable and the beginning of the problem
@@ -21,21 +30,41 @@ func TestConfigErrors(t *testing.T) {
 		"both":              {[]string{goodURI, "DATABASE_CONNECTION_URI_FILE=/x"}, []string{"DATABASE_CONNECTION_URI: is set, and DATABASE_CONNECTION_URI_FILE too"}},
 		"no such file":      {[]string{"DATABASE_CONNECTION_URI_FILE=/no/such"}, []string{"DATABASE_CONNECTION_URI_FILE: cannot be read"}},
 		"a folder":          {[]string{"DATABASE_CONNECTION_URI_FILE=" + os.TempDir()}, []string{"DATABASE_CONNECTION_URI_FILE: cannot be read"}},
-		"an empty file":     {[]string{"DATABASE_CONNECTION_URI_FILE=/dev/null"}, []string{"DATABASE_CONNECTION_URI_FILE: names an empty file"}},
+		"an empty file":     {[]string{"DATABASE_CONNECTION_URI_FILE=" + file("")}, []string{"DATABASE_CONNECTION_URI_FILE: names an empty file"}},
 		"two":               {[]string{"DATABASE_CONNECTION_URI=" + secret + " " + secret}, []string{"DATABASE_CONNECTION_URI: holds white space"}},
 		"mysql":             {[]string{goodURI, "DATABASE_PROVIDER=mysql"}, []string{"DATABASE_PROVIDER: is not one of postgresql, psql_bouncer; this program speaks PostgreSQL only"}},
 		"duration":          {[]string{goodURI, "PATCH_WAIT_TIMEOUT=30"}, []string{"PATCH_WAIT_TIMEOUT: is not a duration; write a number with its unit"}},
-		"negative":          {[]string{goodURI, "PATCH_WAIT_TIMEOUT=-1s"}, []string{"PATCH_WAIT_TIMEOUT: is too short"}},
-		"lock for ever":     {[]string{goodURI, "PATCH_LOCK_TIMEOUT=0"}, []string{"PATCH_LOCK_TIMEOUT: is too short; the least is 1ms"}},
+		"negative":          {[]string{goodURI, "PATCH_WAIT_TIMEOUT=-1s"}, []string{"PATCH_WAIT_TIMEOUT: is too short; it must be from 0s to 2562047h"}},
+		"lock for ever":     {[]string{goodURI, "PATCH_LOCK_TIMEOUT=0"}, []string{"PATCH_LOCK_TIMEOUT: is too short; it must be from 1ms to 2147483647ms: the longest timeout that PostgreSQL takes"}},
 		"boolean":           {[]string{goodURI, "PATCH_DRY_RUN=ture"}, []string{"PATCH_DRY_RUN: is neither true nor false"}},
-		"fix":               {[]string{goodURI, "PATCH_FIXES=apikey-index,everything"}, []string{"PATCH_FIXES: names a fix that this version does not have"}},
+		"fix":               {[]string{goodURI, "PATCH_FIXES=apikey-index,everything"}, []string{"PATCH_FIXES: names a fix that this version does not have, as number 2 of 2; write one or more of auto, apikey-index, apikey-check, name-index"}},
 		"misspelt":          {[]string{goodURI, "PATCH_WAIT_TIMOUT=1s"}, []string{"PATCH_WAIT_TIMOUT: no such variable; did you mean PATCH_WAIT_TIMEOUT?"}},
 		"transposed":        {[]string{goodURI, "PATCH_SCHMEAS=x"}, []string{"PATCH_SCHMEAS: no such variable; did you mean PATCH_SCHEMAS?"}},
 		"lower case":        {[]string{goodURI, "patch_fixes=x"}, []string{"patch_fixes: no such variable; did you mean PATCH_FIXES?"}},
 		"several schemas":   {[]string{goodURI, "PATCH_SCHEMAS=a,b"}, []string{"PATCH_SCHEMAS: this version takes the name of one schema"}},
 		"every schema":      {[]string{goodURI, "PATCH_SCHEMAS=*"}, []string{"PATCH_SCHEMAS: this version takes the name of one schema"}},
-		"libpq, no user":    {[]string{"PGHOST=h"}, []string{"PGHOST: PGUSER is not set"}},
-		"libpq, no sslmode": {[]string{"PGHOST=h", "PGUSER=u", "PGSSLMODE=ture"}, []string{"PGHOST: sslmode is invalid"}},
+		"libpq, no user":    {[]string{"PGHOST=h"}, []string{"PGUSER: is not set"}},
+		"libpq, no sslmode": {[]string{"PGHOST=h", "PGUSER=u", "PGSSLMODE=ture"}, []string{"PGSSLMODE: is not one of disable, allow, prefer, require, verify-ca, verify-full"}},
+		"libpq, port":       {[]string{"PGHOST=h", "PGUSER=u", "PGPORT=abc"}, []string{"PGPORT: is no number from 1 to 65535"}},
+		"libpq, ports":      {[]string{"PGHOST=h,i", "PGUSER=u", "PGPORT=5432,0"}, []string{"PGPORT: is no number from 1 to 65535"}},
+		"libpq, binding":    {[]string{"PGHOST=h", "PGUSER=u", "PGCHANNELBINDING=always"}, []string{"PGCHANNELBINDING: is not one of disable, prefer, require"}},
+		"a lone quote":      {[]string{"DATABASE_CONNECTION_URI='"}, []string{"DATABASE_CONNECTION_URI: it does not begin with"}},
+		"a device":          {[]string{"DATABASE_CONNECTION_URI_FILE=/dev/zero"}, []string{"DATABASE_CONNECTION_URI_FILE: cannot be read: it is neither a regular file nor a pipe"}},
+		"a long file":       {[]string{"DATABASE_CONNECTION_URI_FILE=" + file(strings.Repeat("x", 64<<10+1))}, []string{"DATABASE_CONNECTION_URI_FILE: is too long for a connection string: it holds more than 64 KiB"}},
+		"no unit":           {[]string{goodURI, "PATCH_CONNECT_TIMEOUT=30"}, []string{"PATCH_CONNECT_TIMEOUT: is not a duration"}},
+		"beyond Go's":       {[]string{goodURI, "PATCH_WATCH=999999999h"}, []string{"PATCH_WATCH: is too long; it must be 0 (off) or from 100ms to 2562047h: looking more often would be a load of its own"}},
+		"beyond both":       {[]string{goodURI, "PATCH_LOCK_TIMEOUT=999999999h30m"}, []string{"PATCH_LOCK_TIMEOUT: is too long; it must be from 1ms to 2147483647ms"}},
+		"beyond PostgreSQL": {[]string{goodURI, "PATCH_LOCK_TIMEOUT=600h"}, []string{"PATCH_LOCK_TIMEOUT: is too long; it must be from 1ms to 2147483647ms"}},
+		"connecting":        {[]string{goodURI, "PATCH_CONNECT_TIMEOUT=2147483648ms"}, []string{"PATCH_CONNECT_TIMEOUT: is too long; it must be from 1ms to 2147483647ms"}},
+		"too often":         {[]string{goodURI, "PATCH_WATCH=99ms"}, []string{"PATCH_WATCH: is too short; it must be 0 (off) or from 100ms"}},
+		"semicolon":         {[]string{goodURI, "PATCH_FIXES=apikey-index;apikey-check"}, []string{"PATCH_FIXES: is not separated by commas; write one or more of"}},
+		"blank":             {[]string{goodURI, "PATCH_FIXES=apikey-index apikey-check"}, []string{"PATCH_FIXES: is not separated by commas"}},
+		"comma at the end":  {[]string{goodURI, "PATCH_FIXES=apikey-index,"}, []string{"PATCH_FIXES: ends with a comma"}},
+		"two commas":        {[]string{goodURI, "PATCH_FIXES=apikey-index,,apikey-check"}, []string{"PATCH_FIXES: has nothing before comma 2"}},
+		"no such folder":    {[]string{goodURI, "PATCH_BACKUP_DIR=/no/such"}, []string{"PATCH_BACKUP_DIR: cannot be written: no such file or directory; it must be a directory that this program, in the image user 65532, can write to"}},
+		"no folder":         {[]string{goodURI, "PATCH_BACKUP_DIR=" + file("x")}, []string{"PATCH_BACKUP_DIR: cannot be written: not a directory"}},
+		"a colon":           {[]string{goodURI, "PATCH_FIXES: " + secret + "?schema=s"}, []string{"PATCH_FIXES: is followed by something other than = and a value"}},
+		"Kubernetes' alike": {[]string{goodURI, "PATCH_PORT_80=x"}, []string{"PATCH_PORT_80: no such variable"}},
 		"all at once": {
 			[]string{"PATCH_ACTION=aply", "PATCH_LOG_FORMAT=xml", "PATCH_DRY_RUN=" + secret, "PATCH_LOCK_RETRY=" + secret, "PATCH_ON_EROR=x", "DATABASE_PROVIDER=" + secret},
 			[]string{
@@ -80,6 +109,112 @@ func TestConfigTakesWhatPeopleWrite(t *testing.T) {
 	}
 	if !cfg.DryRun || cfg.WaitTimeout != 0 || cfg.LockTimeout.String() != "50ms" || len(cfg.Want) != 1 || cfg.Targets[0].Schema != "evolution_api" {
 		t.Errorf("%+v", cfg)
+	}
+}
+
+// A variable that is not known is never passed over, and the one that was meant is named.
+func TestUnknownVariables(t *testing.T) {
+	for name, near := range map[string]string{
+		"PATCH_FIX": "PATCH_FIXES", "PATCH_LOGLEVEL": "PATCH_LOG_LEVEL", "PATCH_SCHEMA": "PATCH_SCHEMAS", "PATCH_KEEP_NAMES": "PATCH_KEEP_INDEX_NAMES",
+		"PATCH_TIMEOUT": "PATCH_WAIT_TIMEOUT", "PATCH_MISSING_TABLE": "PATCH_ON_MISSING_TABLE", "PATCH_BACKUP": "PATCH_BACKUP_DIR",
+		"PATCH_WATCH_INTERVAL": "PATCH_WATCH", "Patch_Dry_Run": "PATCH_DRY_RUN", "PATCH_WAIT": "", "PATCH_DATABASES": "", "PATCH_CONNECTIONS": "", "PATCH_": "",
+		"PATCH_PORTS": "", "PATCH_HOST": "",
+	} {
+		_, err := Parse([]string{goodURI, name + "="})
+		if err == nil || !strings.HasPrefix(err.Error(), name+": no such variable; did you mean PATCH_"+strings.TrimPrefix(near, "PATCH_")) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	for _, name := range []string{
+		"PATCH_SERVICE_HOST", "PATCH_SERVICE_PORT", "PATCH_SERVICE_PORT_HTTP", "PATCH_PORT", "PATCH_PORT_80_TCP", "PATCH_PORT_80_TCP_ADDR",
+		"PATCH_PORT_53_UDP_PROTO", "PATCH_ME_SERVICE_HOST", "PATCH_ME_PORT", "PATCH_ME_PORT_80_TCP_PORT", "DISPATCH_X", "PATCHES",
+	} {
+		if _, err := Parse([]string{goodURI, name + "=tcp://10.0.0.1:80"}); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// The limits themselves are taken.
+func TestLimitsAreTaken(t *testing.T) {
+	for _, v := range []string{
+		"PATCH_WATCH=100ms", "PATCH_WATCH=0s", "PATCH_LOCK_TIMEOUT=1ms", "PATCH_LOCK_TIMEOUT=2147483647ms", "PATCH_CONNECT_TIMEOUT=2147483647ms",
+		"PATCH_WAIT_TIMEOUT=2562047h", "PATCH_LOCK_RETRY=0",
+	} {
+		if _, err := Parse([]string{goodURI, v}); err != nil {
+			t.Errorf("%s: %v", v, err)
+		}
+	}
+}
+
+// A connection string may come through a pipe, as a shell's <(…) makes one.
+func TestURIFromAPipe(t *testing.T) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	_, _ = w.WriteString("postgresql://u:p@h/piped\n")
+	w.Close()
+	cfg, err := Parse([]string{fmt.Sprintf("DATABASE_CONNECTION_URI_FILE=/dev/fd/%d", r.Fd())})
+	if err != nil || cfg.Targets[0].String() != "h:5432/piped" {
+		t.Error(err)
+	}
+}
+
+// PATCH_BACKUP_DIR is tried only where something may be changed, and nothing is left in it.
+func TestBackupDirIsTried(t *testing.T) {
+	for _, harmless := range []string{"PATCH_ACTION=status", "PATCH_DRY_RUN=true"} {
+		if _, err := Parse([]string{goodURI, "PATCH_BACKUP_DIR=/no/such", harmless}); err != nil {
+			t.Errorf("%s: %v", harmless, err)
+		}
+	}
+	dir := t.TempDir()
+	if _, err := Parse([]string{goodURI, "PATCH_BACKUP_DIR=" + dir}); err != nil {
+		t.Error(err)
+	}
+	if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
+		t.Errorf("left behind: %v %v", left, err)
+	}
+}
+
+// plain is a cell of a table in Markdown as help prints it.
+func plain(cell string) string {
+	cell = regexp.MustCompile(`\[([^]]*)\]\([^)]*\)`).ReplaceAllString(cell, "$1")
+	return strings.TrimSpace(strings.ReplaceAll(cell, "`", ""))
+}
+
+// The README's tables, the struct and help say the same, in both directions.
+func TestHelpAndReadmeSayTheSame(t *testing.T) {
+	readme, err := os.ReadFile("../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	help := strings.Join(strings.Fields(Help()), " ")
+	meanings := map[string]string{}
+	for _, row := range regexp.MustCompile("(?m)^\\| `([A-Z_]+)` \\| [^|]*\\|([^|]*)\\|$").FindAllStringSubmatch(string(readme), -1) {
+		meanings[row[1]] = plain(row[2])
+	}
+	for _, f := range fields() {
+		name, preset := f.Tag.Get("env"), ""
+		if value := f.Tag.Get("envDefault"); value != "" {
+			preset = " (default " + value + ")"
+		}
+		if meanings[name] != f.Tag.Get("help") {
+			t.Errorf("%s\nREADME  %s\nprogram %s", name, meanings[name], f.Tag.Get("help"))
+		}
+		if line := name + preset + " " + f.Tag.Get("help"); !strings.Contains(help, line) {
+			t.Errorf("%q is not in the help", line)
+		}
+	}
+	rows := regexp.MustCompile(`(?m)^\| ([0-9, ]+) \| ([^|]*) \|$`).FindAllStringSubmatch(string(readme), -1)
+	if len(rows) != len(exitStatuses) {
+		t.Fatalf("the README has %d exit statuses, help has %d", len(rows), len(exitStatuses))
+	}
+	for i, row := range rows {
+		if row[1] != exitStatuses[i][0] || plain(row[2]) != exitStatuses[i][1] {
+			t.Errorf("README  %s %s\nprogram %s", row[1], plain(row[2]), exitStatuses[i])
+		}
 	}
 }
 

@@ -24,7 +24,7 @@ type line struct {
 }
 
 // Report writes one line for each result, as text or as JSON.
-func Report(w io.Writer, results []Result, format string) error {
+func Report(w io.Writer, results []Result, format LogFormat) error {
 	var b strings.Builder
 	for _, r := range results {
 		l := line{

@@ -187,7 +187,23 @@ func libpqSettings(environ map[string]string) (settings, error) {
 		sslkey: environ["PGSSLKEY"], sslpassword: environ["PGSSLPASSWORD"], channelBinding: environ["PGCHANNELBINDING"],
 	}
 	if s.user == "" {
-		return s, errors.New("PGUSER is not set")
+		return s, &ConfigError{"PGUSER", "is not set or empty; PGHOST is set, and connecting takes both"}
+	}
+	for port := range strings.SplitSeq(s.port, ",") { // one for each host
+		if n, err := strconv.ParseUint(port, 10, 16); s.port != "" && (err != nil || n == 0) {
+			return s, &ConfigError{"PGPORT", "is no number from 1 to 65535"}
+		}
+	}
+	for _, choice := range []struct {
+		variable, value string
+		words           []string
+	}{
+		{"PGSSLMODE", s.sslmode, []string{"disable", "allow", "prefer", "require", "verify-ca", "verify-full"}},
+		{"PGCHANNELBINDING", s.channelBinding, []string{"disable", "prefer", "require"}},
+	} {
+		if choice.value != "" && !slices.Contains(choice.words, choice.value) {
+			return s, &ConfigError{choice.variable, "is not one of " + list(choice.words)}
+		}
 	}
 	if s.sslmode == "prefer" || s.sslmode == "allow" {
 		s.sslmode = ""

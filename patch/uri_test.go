@@ -27,6 +27,8 @@ func TestURI(t *testing.T) {
 		"postgresql://u:a:b@h/d/more":                      {"u", "a:b", "h:5432/d", "public"},
 		"postgresql://u@h/":                                {"u", "", "h:5432/u", "public"},
 		"postgresql://u:p@[2001:db8::1]:5433/d":            {"u", "p", "[2001:db8::1]:5433/d", "public"},
+		"postgresql://u:p%4@h/d?schema=a%4":                {"u", "p%4", "h:5432/d", "a%4"},
+		"postgresql://u%4@h/d?schema=%":                    {"u%4", "", "h:5432/d", "%"},
 		"postgresql://u:p@h:/d?schema=a&schema=b+c%22":     {"u", "p", "h:5432/d", `b c"`},
 		"postgresql://u:p@h/d?host=other&sslpassword=p@ss": {"u", "p", "other:5432/d", "public"},
 		"postgresql://u:p@h/d%20e#fragment":                {"u", "p", "h:5432/d%20e", "public"},

@@ -1,7 +1,7 @@
 #!/bin/bash
 # The main job, for real: two instances, one key, refused before the patch and taken after it. Leaves nothing behind.
 set -euo pipefail
-program=${1:?usage: demo.sh PROGRAM}
+cd "$(dirname "$0")/.."
 bin=$(scripts/postgres.sh)
 [ -x "$bin/psql" ] || bin=$(PG_BINDIR="" scripts/postgres.sh) # the servers of make test-matrix come without
 dir=$(mktemp -d /tmp/demo.XXXXXX)
@@ -9,19 +9,38 @@ dir=$(mktemp -d /tmp/demo.XXXXXX)
 # PostgreSQL refuses to run as root.
 as() { if [ "$(id -u)" = 0 ]; then setpriv --reuid=nobody --regid=nogroup --clear-groups env LC_ALL=C "$@"; else env LC_ALL=C "$@"; fi; }
 [ "$(id -u)" != 0 ] || chown nobody "$dir"
-trap 'as "$bin/pg_ctl" -D "$dir/data" -m immediate -s stop 2>/dev/null || true; rm -rf "$dir"' EXIT
 
-say() { printf '\n\033[1m%s\033[0m\n' "$*"; }
+clean_up() {
+    status=$?
+    if [ "$status" != 0 ]; then
+        printf '\nThe demo failed. The log of its PostgreSQL:\n' >&2
+        cat "$dir/log" >&2 2>/dev/null || echo "(none)" >&2
+    fi
+    [ ! -e "$dir/data/postmaster.pid" ] || as "$bin/pg_ctl" -D "$dir/data" -m immediate -s stop || true
+    rm -rf "$dir"
+}
+trap clean_up EXIT
+
+bold='' plain=''
+[ ! -t 1 ] || bold=$'\033[1m' plain=$'\033[0m'
+say() { printf '\n%s%s%s\n' "$bold" "$*" "$plain"; }
 key=sk-proj-one-key-for-all
-export PGPASSWORD=demo PGUSER=postgres PGDATABASE=postgres PGHOST=$dir PGPORT=54329 PGOPTIONS='-c search_path=evolution_api -c client_min_messages=warning'
+export PGPASSWORD=demo PGUSER=postgres PGDATABASE=postgres PGHOST=$dir PGPORT PGOPTIONS='-c search_path=evolution_api -c client_min_messages=warning'
 sql() { "$bin/psql" --no-psqlrc -qAt -v ON_ERROR_STOP=1 "$@"; }
 
-# What POST /openai/creds/{instance} sends: Evolution 2.3 asks first, every release then inserts.
+# What POST /openai/creds/{instance} does since 2.3.0: the application looks for the key first.
 register() {
     echo "instance $1 registers $key"
     if [ -n "$(sql -c "SELECT id FROM \"OpenaiCreds\" WHERE \"apiKey\" = '$key' LIMIT 1")" ]; then
-        echo '  refused by Evolution: This API key is already registered'
-    elif error=$(sql -c "INSERT INTO \"OpenaiCreds\"(id, name, \"apiKey\", \"updatedAt\", \"instanceId\")
+        echo '  refused by Evolution, as its query finds the key: This API key is already registered'
+    else
+        insert "$1"
+    fi
+}
+
+# What it did before 2.3.0: it inserts, and the database decides.
+insert() {
+    if error=$(sql -c "INSERT INTO \"OpenaiCreds\"(id, name, \"apiKey\", \"updatedAt\", \"instanceId\")
             VALUES ('credential-$1', 'key of $1', '$key', now(), '$1')" 2>&1); then
         echo '  taken'
     else
@@ -29,9 +48,19 @@ register() {
     fi
 }
 
+stored() { sql -c "SELECT format('  %s: [%s]', \"instanceId\", \"apiKey\") FROM \"OpenaiCreds\" ORDER BY 1"; }
+
 say "1. A throw-away PostgreSQL, with the tables of an Evolution API 2.3.7 in schema evolution_api"
+scripts/build.sh "$dir/evolution-openai-patch" demo
 echo demo >"$dir/password" && as "$bin/initdb" -D "$dir/data" -U postgres -A scram-sha-256 --pwfile="$dir/password" -N >/dev/null
-as "$bin/pg_ctl" -D "$dir/data" -s -w -l "$dir/log" -o "-p $PGPORT -k $dir -c listen_addresses=localhost -c fsync=off" start
+for attempt in 1 2 3 4 5; do
+    PGPORT=$((RANDOM % 12000 + 20000)) # below the range that the kernel takes for outgoing connections
+    ! as "$bin/pg_ctl" -D "$dir/data" -s -w -l "$dir/log" -o "-p $PGPORT -k $dir -c listen_addresses=127.0.0.1 -c fsync=off" start 2>"$dir/start" || break
+    if [ "$attempt" = 5 ] || ! grep -q "could not bind" "$dir/log"; then # what is wrong is not the port
+        cat "$dir/start" >&2
+        exit 1
+    fi
+done
 sql -c 'CREATE SCHEMA evolution_api'
 sql -c 'CREATE TABLE "_prisma_migrations" (migration_name text, finished_at timestamptz, rolled_back_at timestamptz)'
 for migration in testdata/migrations/*.sql; do
@@ -41,23 +70,33 @@ done
 sql -c "INSERT INTO \"Instance\"(id, name) VALUES ('sales', 'sales'), ('support', 'support')"
 echo "two instances: sales and support"
 
-say "2. Both are to use the same OpenAI key"
+say "2. Both are to use the same OpenAI key, and two things forbid it"
 register sales
 register support
+echo "an Evolution before 2.3.0 does not look first, and support inserts the key"
+insert support
 
 say "3. The program, with the connection string that Evolution has"
-export DATABASE_CONNECTION_URI="postgresql://postgres:demo@localhost:$PGPORT/postgres?schema=evolution_api"
-export PATCH_FIXES=apikey-index,apikey-check PATCH_KEEP_INDEX_NAMES=true
+export DATABASE_CONNECTION_URI="postgresql://postgres:demo@127.0.0.1:$PGPORT/postgres?schema=evolution_api"
+export PATCH_KEEP_INDEX_NAMES=true
 echo "DATABASE_CONNECTION_URI=$DATABASE_CONNECTION_URI"
-echo "PATCH_FIXES=$PATCH_FIXES"
 echo "PATCH_KEEP_INDEX_NAMES=$PATCH_KEEP_INDEX_NAMES"
-"$program"
+"$dir/evolution-openai-patch"
 echo "exit status $?"
 
 say "4. Now the second instance has it too"
 register support
 
-say "5. Once more changes nothing"
-PATCH_LOG_LEVEL=error "$program"
+say "5. How: the unique index is a plain one, and each key is stored with a space behind it, so the query does not find it"
+stored
+
+say "6. Once more changes nothing"
+PATCH_LOG_LEVEL=error "$dir/evolution-openai-patch"
+
+say "7. And back: support gives the key up, and revert restores what was there"
+sql -c "DELETE FROM \"OpenaiCreds\" WHERE \"instanceId\" = 'support'"
+PATCH_LOG_LEVEL=error "$dir/evolution-openai-patch" revert
+stored
+register support
 
 say "Done. The server is stopped and everything it wrote is removed."

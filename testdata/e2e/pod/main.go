@@ -2,7 +2,7 @@
 // kubelet without an API server can run it: the Secret's values in the places that refer to them, and the host's network.
 // It is a module of its own, so that Kubernetes does not become a dependency of the program's.
 //
-//	pod MANIFEST NAME EVOLUTION-IMAGE DATABASE-URI
+//	pod MANIFEST NAME PATCH-IMAGE EVOLUTION-IMAGE DATABASE-URI
 package main
 
 import (
@@ -23,10 +23,10 @@ import (
 
 func main() {
 	log.SetFlags(0)
-	if len(os.Args) != 5 {
-		log.Fatal("usage: pod MANIFEST NAME EVOLUTION-IMAGE DATABASE-URI")
+	if len(os.Args) != 6 {
+		log.Fatal("usage: pod MANIFEST NAME PATCH-IMAGE EVOLUTION-IMAGE DATABASE-URI")
 	}
-	p, err := pod(os.Args[1], os.Args[2], os.Args[3], os.Args[4])
+	p, err := pod(os.Args[1], os.Args[2], map[string]string{"evolution-openai-patch": os.Args[3], "evolution": os.Args[4]}, os.Args[5])
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -35,7 +35,8 @@ func main() {
 	}
 }
 
-func pod(manifest, name, image, uri string) (*corev1.Pod, error) {
+// pod is the pod of the manifest's Deployment, with an image for each of its containers.
+func pod(manifest, name string, images map[string]string, uri string) (*corev1.Pod, error) {
 	secret, deployment, err := decode(manifest)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", manifest, err)
@@ -50,9 +51,11 @@ func pod(manifest, name, image, uri string) (*corev1.Pod, error) {
 	for _, containers := range [][]corev1.Container{p.Spec.InitContainers, p.Spec.Containers} {
 		for i := range containers {
 			c := &containers[i]
-			if c.Name == "evolution" {
-				c.Image = image
+			image, ok := images[c.Name]
+			if !ok {
+				return nil, fmt.Errorf("%s: container %s is unknown", manifest, c.Name)
 			}
+			c.Image = image
 			c.Ports = nil // they would be the host's
 			c.ImagePullPolicy = corev1.PullNever
 			for j, e := range c.Env {
