@@ -113,7 +113,80 @@ func TestWatchSurvivesARestart(t *testing.T) {
 func TestWatchStoppedWhileItsServerIsAway(t *testing.T) {
 	p := start(t, "DATABASE_CONNECTION_URI="+uriFor("u", "localhost:"+freePort(), "x", ""), "PATCH_WATCH=1s")
 	p.says("waiting for PostgreSQL")
-	p.stop(syscall.SIGTERM).expect(t, 0, "failed: ", `error="interrupted by terminated"`)
+	if o := p.stop(syscall.SIGTERM); strings.Contains(o.stdout, "error=") {
+		t.Error("an error of a watch that was stopped")
+	} else {
+		o.expect(t, 0, "pending: ", "changed=false", "apikey-index=pending")
+	}
+}
+
+// What it had seen when it was stopped at its first look is what it reports.
+func TestWatchStoppedWhileItWaitsForALock(t *testing.T) {
+	d := evolution(t, "public")
+	mustExec(t, d.another(), `BEGIN; SELECT * FROM "OpenaiCreds"`)
+	p := start(t, "DATABASE_CONNECTION_URI="+d.uri(), "PATCH_WATCH=1s", "PATCH_LOG_LEVEL=debug")
+	p.says("the table is in use")
+	p.stop(syscall.SIGTERM).expect(t, 0, "unpatched: ", "changed=false", "apikey-index=unpatched")
+}
+
+// It comes back by itself, so it gives no advice to run it again.
+func TestWatchGivesNoAdviceToRunItAgain(t *testing.T) {
+	d := newDatabase(t, "public")
+	d.exec(fmt.Sprintf(`DROP ROLE IF EXISTS %[1]s; CREATE ROLE %[1]s LOGIN PASSWORD '%[2]s'`, d.name+"_app", password))
+	for _, environ := range [][]string{
+		{"DATABASE_CONNECTION_URI=" + d.uri()},
+		{"DATABASE_CONNECTION_URI=" + d.uriAs(d.name+"_app"), guard},
+		{"DATABASE_CONNECTION_URI=" + shared.uri("not_created_yet", "")},
+		{"DATABASE_CONNECTION_URI=" + shared.uri("not_created_yet", ""), guard},
+	} {
+		p := start(t, append(environ, "PATCH_WATCH=100ms")...)
+		p.says("state=pending every=")
+		o := p.stop(syscall.SIGTERM)
+		o.expect(t, 0, "pending: ", "does not exist")
+		if strings.Contains(o.stderr, "once more") || strings.Contains(o.stderr, "PATCH_WATCH") {
+			t.Errorf("advice to somebody who has followed it:\n%s", o.stderr)
+		}
+	}
+}
+
+// A server that ends sessions that are idle for longer than a watch's pauses is no trouble.
+func TestWatchOfAServerThatEndsIdleSessions(t *testing.T) {
+	d := evolution(t, "public")
+	end := "ALTER DATABASE " + d.name + " SET idle_session_timeout = '100ms'"
+	if d.text("SELECT current_setting('server_version_num')::int < 140000") == "true" {
+		end = "" // that setting came with 14; there, another session ends it
+	} else {
+		d.exec(end)
+	}
+	p := start(t, "DATABASE_CONNECTION_URI="+d.uri(), "PATCH_WATCH=400ms")
+	p.says("state=patched every=")
+	for range 3 {
+		before := strings.Count(p.stderr.String(), "msg=connected")
+		if end == "" {
+			d.exec("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()")
+		}
+		if err := until(20*time.Second, func() error {
+			if strings.Count(p.stderr.String(), "msg=connected") == before {
+				return fmt.Errorf("it does not come back:\n%s", p.stderr.String())
+			}
+			return nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+		d.exec(`CREATE UNIQUE INDEX "OpenaiCreds_apiKey_key" ON "OpenaiCreds"("apiKey")`)
+		if err := until(20*time.Second, func() error {
+			if strings.Contains(d.indexes(), "apiKey") {
+				return fmt.Errorf("the index is still there:\n%s", p.stderr.String())
+			}
+			return nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if strings.Contains(p.stderr.String(), "is=failed") || strings.Contains(p.stderr.String(), "level=ERROR") {
+		t.Errorf("it takes that for a failure:\n%s", p.stderr.String())
+	}
+	p.stop(syscall.SIGTERM).expect(t, 0, "patched: ")
 }
 
 func TestWatchStoppedWhileItFails(t *testing.T) {

@@ -74,8 +74,11 @@ func (w *worker) holders(ctx context.Context, s State) string {
 
 // unguarded is the error of a schema without the table, in which no guard can be armed either.
 func (w *worker) unguarded(why string) error {
-	return &MissingError{what: "table " + qualified(w.target.Schema, Table), instead: "and the guard cannot be armed: " + why +
-		"; or set PATCH_WATCH or PATCH_ON_MISSING_TABLE=wait in a container that Evolution does not wait for"}
+	instead := "and the guard cannot be armed: " + why
+	if w.cfg.Watch == 0 {
+		instead += "; or set PATCH_WATCH or PATCH_ON_MISSING_TABLE=wait in a container that Evolution does not wait for"
+	}
+	return &MissingError{what: "table " + qualified(w.target.Schema, Table), instead: instead}
 }
 
 // sqlState is the SQLSTATE of an error, "" if it is not the server's.

@@ -100,7 +100,7 @@ func (w *worker) backupHead(s State, columns []string) string {
 	l.add("-- All or nothing. Credentials that came later stay; if they share a key, the unique index cannot come back: delete them first.")
 	l.add(`\set ON_ERROR_STOP on`)
 	l.add("BEGIN;")
-	l.add("SET LOCAL client_encoding = 'UTF8';")
+	l.add("SET LOCAL client_encoding = '%s';", w.session.encoding())
 	l.add("SET LOCAL standard_conforming_strings = on;")
 	l.add("SET LOCAL search_path = pg_catalog, pg_temp;")
 	l.add("LOCK TABLE %s IN ACCESS EXCLUSIVE MODE;", table)

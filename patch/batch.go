@@ -126,6 +126,14 @@ func (s *session) close() {
 	_ = s.conn.Conn().Close()
 }
 
+// encoding is that in which the server can send whatever is stored.
+func (s *session) encoding() string {
+	if s.conn.ParameterStatus("server_encoding") == "SQL_ASCII" {
+		return "SQL_ASCII"
+	}
+	return "UTF8"
+}
+
 // serverVersion is the server's major version.
 func (s *session) serverVersion() int {
 	major, _, _ := strings.Cut(s.conn.ParameterStatus("server_version"), ".")

@@ -205,11 +205,15 @@ func (c *Config) readTargets(vars map[string]string) error {
 }
 
 func (c *Config) addTarget(variable string, s settings, schema string) error {
+	named := variable
 	if c.Schemas != "" {
 		if strings.ContainsAny(c.Schemas, ",*") {
 			return &ConfigError{"PATCH_SCHEMAS", "this version takes the name of one schema"}
 		}
-		schema = c.Schemas
+		schema, named = c.Schemas, "PATCH_SCHEMAS"
+	}
+	if len(schema) > 63 {
+		return &ConfigError{named, "names a schema of more than 63 bytes, which PostgreSQL does not have"}
 	}
 	target, err := s.target(schema)
 	if err != nil {

@@ -228,10 +228,10 @@ func explain(err error) string {
 	case errors.As(err, &wait):
 		return wait.Error()
 	case errors.As(err, &pgErr):
-		return fmt.Sprintf("%s (SQLSTATE %s)%s", oneLine(pgErr.Message), pgErr.Code, remedies[pgErr.Code])
+		return fmt.Sprintf("%s (SQLSTATE %s)%s", oneLine(pgErr.Message), pgErr.Code, remedy(pgErr))
 	case errors.As(err, &dns):
 		if dns.IsNotFound {
-			return fmt.Sprintf("the host name %q is not known", dns.Name)
+			return fmt.Sprintf("the host name %q is not known: it must be the name of PostgreSQL's service, in a network that this container is in too", dns.Name)
 		}
 		return fmt.Sprintf("the host name %q could not be looked up: %s", dns.Name, dns.Err)
 	case errors.As(err, &untrusted):
@@ -241,6 +241,9 @@ func explain(err error) string {
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
 		return "the server closed the connection"
 	case errors.As(err, &dial):
+		if tcp, ok := dial.Addr.(*net.TCPAddr); ok && tcp.IP.IsLoopback() && errors.Is(err, syscall.ECONNREFUSED) {
+			return oneLine(dial.Err.Error()) + ": inside a container, localhost is the container itself; write the name of PostgreSQL's service instead"
+		}
 		return oneLine(dial.Err.Error())
 	}
 	var connectErr *pgconn.ConnectError
@@ -250,13 +253,28 @@ func explain(err error) string {
 	return oneLine(err.Error())
 }
 
-// remedies says what to do about an SQLSTATE.
-var remedies = map[string]string{
-	"28P01": ": user or password is wrong; give this container the very connection string that Evolution gets",
-	"28000": ": the server lets this role in neither from here nor in this way; see its pg_hba.conf",
-	"42501": ": connect as the role that owns the table, or as a superuser",
-	"25006": ": the database takes no changes; connect to the primary",
-	"53300": ": raise max_connections, or let Evolution's connection_limit leave one free",
+// remedy says what to do about an error of the server's, "" if that is not known.
+func remedy(err *pgconn.PgError) string {
+	for _, r := range remedies {
+		if r.code == err.Code && strings.Contains(err.Message, r.message) {
+			return ": " + r.text
+		}
+	}
+	return ""
+}
+
+// remedies are by SQLSTATE and by a part of the message, which is there in English only; the first that fits counts.
+var remedies = []struct{ code, message, text string }{
+	{"28P01", "", "user or password is wrong, or the role has expired; give this container the very connection string that Evolution gets"},
+	{"28000", "not permitted to log in", "give it the right with ALTER ROLE … LOGIN, or connect as another role"},
+	{"28000", "", "the server lets this role in neither from here nor in this way; see its pg_hba.conf"},
+	{"42501", "for database", "grant the role CONNECT on the database, or connect as another"},
+	{"42501", "for schema", "grant the role USAGE and CREATE on the schema, or connect as a superuser"},
+	{"42501", "", "connect as the role that owns the table, or as a superuser"},
+	{"25006", "", "the database takes no changes; connect to the primary"},
+	{"53300", "for role", "raise the role's CONNECTION LIMIT, or let Evolution's connection_limit leave one free"},
+	{"53300", "for database", "raise the database's CONNECTION LIMIT, or let Evolution's connection_limit leave one free"},
+	{"53300", "", "raise max_connections, or let Evolution's connection_limit leave one free"},
 }
 
 func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }

@@ -27,11 +27,12 @@ SELECT pg_catalog.json_build_object(
         WHERE k.contype = 'f' AND (k.confrelid = c.oid AND a.attnum = ANY (k.confkey) OR k.conrelid = c.oid AND a.attnum = ANY (k.conkey))),
     'statistics', (SELECT pg_catalog.json_agg(e.stxname ORDER BY e.stxname) FROM pg_catalog.pg_statistic_ext e WHERE e.stxrelid = c.oid),
     'children', (SELECT pg_catalog.json_agg(i.inhrelid::pg_catalog.regclass ORDER BY i.inhrelid) FROM pg_catalog.pg_inherits i WHERE i.inhparent = c.oid),
-    -- Where this is replica, no ordinary trigger fires.
+    -- Where this is replica, no ordinary trigger fires. Evolution connects as this role or as the owner of its table.
     'replica', (
         SELECT pg_catalog.json_agg(DISTINCT CASE WHEN r.setrole = 0 THEN 'the database' ELSE pg_catalog.format('role %I', pg_catalog.pg_get_userbyid(r.setrole)) END)
         FROM pg_catalog.pg_db_role_setting r
-        WHERE 'session_replication_role=replica' = ANY (r.setconfig) AND (r.setdatabase = 0 OR r.setdatabase = (SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database()))),
+        WHERE 'session_replication_role=replica' = ANY (r.setconfig) AND (r.setrole IN (0, c.relowner) OR pg_catalog.pg_get_userbyid(r.setrole) = session_user)
+            AND (r.setdatabase = 0 OR r.setdatabase = (SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database()))),
     'nondeterministic', EXISTS (
         SELECT FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_collation o ON o.oid = a.attcollation
         WHERE a.attrelid = c.oid AND a.attname = 'apiKey' AND NOT o.collisdeterministic)

@@ -108,12 +108,14 @@ func (p *Plan) index(f Fix, w wish, s State) error {
 		switch {
 		case x.Primary && covers:
 			return refuse("%s is the primary key of %s", x.Name, table)
+		case x.Unique && covers && x.Identity:
+			return refuse("the unique index %s is the replica identity of %s, which logical replication needs: %s", x.Name, table, x.Definition)
 		case x.Unique && covers && x.special():
 			return refuse("the unique index %s is not as Evolution creates it, so somebody made it on purpose: %s", x.Name, x.Definition)
 		case x.constraint("x") != nil && mentions(x.Definition, f.Column):
 			return refuse("the exclusion constraint %s of %s is not as Evolution creates it, so somebody made it on purpose: %s",
 				quote(x.constraint("x").Name), table, x.constraint("x").Definition)
-		case x.Unique && x.alone(s.Table.column(f.Column)):
+		case x.Unique && (x.alone(s.Table.column(f.Column)) || x.Expressions && mentions(x.Definition, "*")): // of the whole row
 			return refuse("the unique index %s may forbid a second row with the same %s, and is not as Evolution creates it: %s", x.Name, quote(f.Column), x.Definition)
 		case x.Unique && covers && len(x.dependants()) > 0:
 			return refuse("%s is needed by %s", x.Name, strings.Join(x.dependants(), ", "))

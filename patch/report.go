@@ -48,8 +48,10 @@ func Report(w io.Writer, results []Result, format LogFormat) error {
 		}
 		b.WriteByte('\n')
 	}
-	_, err := io.WriteString(w, b.String())
-	return err
+	if _, err := io.WriteString(w, b.String()); err != nil {
+		return fmt.Errorf("%w; what it should have had: %s", err, oneLine(b.String()))
+	}
+	return nil
 }
 
 // text writes the line for people; what it would execute stands last and unquoted, to be copied.
@@ -71,7 +73,11 @@ func (l line) text(b *strings.Builder) {
 		fmt.Fprintf(b, " error=%q", l.Error)
 	}
 	if len(l.SQL) > 0 {
-		fmt.Fprintf(b, " would run: BEGIN; %s; COMMIT;", oneLine(strings.Join(l.SQL, "; ")))
+		sql := "BEGIN; " + strings.Join(l.SQL, "; ") + "; COMMIT;"
+		if strings.ContainsFunc(sql, func(r rune) bool { return !unicode.IsPrint(r) }) { // in somebody's name for something
+			sql = strconv.QuoteToGraphic(sql)
+		}
+		b.WriteString(" would run: " + sql)
 	}
 }
 

@@ -14,11 +14,16 @@ func (w *worker) watch(ctx context.Context) Result {
 	defer w.disconnect()
 	last := w.handle(ctx, 0)
 	changed := last.Changed
+	if ctx.Err() != nil && errors.Is(last.Err, context.Cause(ctx)) { // stopped at its first look: what it knows is what it has seen
+		w.record(last.After)
+		w.result.Err = nil
+		last = w.result
+	}
 	if ctx.Err() == nil {
-		w.tell(last)
 		if last.Err != nil {
 			return last
 		}
+		w.tell(last)
 		w.log.Info("watching", "state", last.Status, "every", w.cfg.Watch)
 	}
 	for ctx.Err() == nil {

@@ -65,12 +65,15 @@ func (w *worker) tableRequired() bool {
 	return false
 }
 
-// tell logs what a Result comes down to, with warnings of what the fixes asked for cannot do.
+// tell logs what a Result comes down to, with warnings of what the fixes asked for cannot do. An error stands in the
+// report; only where neither the report nor the exit status comes of it now, the log has it.
 func (w *worker) tell(r Result) {
 	s := r.After
 	switch {
 	case r.Err != nil:
-		w.log.Error(explain(r.Err))
+		if w.cfg.Watch > 0 || w.cfg.OnError == "continue" {
+			w.log.Error(explain(r.Err))
+		}
 		return
 	case r.notice != "":
 		w.log.Warn(r.notice)
@@ -82,6 +85,11 @@ func (w *worker) tell(r Result) {
 		w.log.Warn("the release of Evolution cannot be read from its table _prisma_migrations, so only the index is dropped; for Evolution 2.3.0 or later set PATCH_FIXES=apikey-index,apikey-check")
 	case s.Keys != nil && s.Keys.Full > 0 && w.cfg.Action != "revert":
 		w.log.Warn("keys that fill their column cannot take the space, so Evolution goes on refusing them to a second instance", "keys", s.Keys.Full)
+	}
+	for _, f := range w.fixes {
+		if w.cfg.Action == "status" && r.Fixes[f.Name] == Unpatched {
+			w.log.Info("the fix is not in place", "fix", f.Name, "found", r.Found[f.Name])
+		}
 	}
 	for _, f := range Fixes {
 		asked := slices.ContainsFunc(w.fixes, func(other Fix) bool { return other.Name == f.Name })
@@ -111,8 +119,8 @@ func (w *worker) settle(s Status) {
 func (w *worker) attempt(ctx, waiting context.Context) error {
 	s, err := w.look(waiting)
 	if noDatabase(err) {
-		missing := &MissingError{what: "database " + quote(w.target.conn.Database)}
-		if w.cfg.OnMissingTable == "guard" && w.cfg.changes() {
+		missing := &MissingError{what: "database " + quote(w.target.conn.Database), watched: w.cfg.Watch > 0}
+		if w.cfg.OnMissingTable == "guard" && w.cfg.changes() && w.cfg.Watch == 0 {
 			missing.instead = "so no guard can be armed in it; Evolution creates it on its first start: run this once more after that, or set PATCH_WATCH or PATCH_ON_MISSING_TABLE=wait in a container that Evolution does not wait for"
 		}
 		return w.retryUntilPresent(missing)
@@ -190,7 +198,7 @@ func (w *worker) missing(ctx context.Context, s State) error {
 	if s.Table != nil || !waits && w.cfg.guarded(s) {
 		return nil
 	}
-	return &MissingError{what: "table " + qualified(w.target.Schema, Table), elsewhere: w.schemasWithTable(ctx)}
+	return &MissingError{what: "table " + qualified(w.target.Schema, Table), elsewhere: w.schemasWithTable(ctx), watched: w.cfg.Watch > 0}
 }
 
 // schemasWithTable names the schemas that hold the table; it is for a message, so it may fail.
@@ -307,6 +315,9 @@ func (w *worker) begin(characteristics string) *batch {
 	if w.session.serverVersion() >= 17 {
 		b.exec("SET LOCAL transaction_timeout = 0")
 	}
+	if w.session.encoding() == "SQL_ASCII" { // bytes of any encoding or of none, which cannot be converted
+		b.exec("SET LOCAL client_encoding = 'SQL_ASCII'")
+	}
 	for _, setting := range [][2]string{
 		{"idle_in_transaction_session_timeout", milliseconds(w.cfg.ConnectTimeout)},
 		{"tcp_user_timeout", milliseconds(w.cfg.ConnectTimeout)}, // while the server has something to send, nothing else ends a stall
@@ -357,6 +368,7 @@ type MissingError struct {
 	what      string
 	elsewhere []string // schemas that hold the table
 	instead   string   // what to do about it, "" for running the program once more
+	watched   bool     // it is looked at again anyway
 }
 
 func (e *MissingError) Error() string {
@@ -364,6 +376,8 @@ func (e *MissingError) Error() string {
 	case len(e.elsewhere) > 0:
 		return fmt.Sprintf("%s does not exist, but the table exists in schema %s: set PATCH_SCHEMAS, or ?schema= in the connection string",
 			e.what, strings.Join(e.elsewhere, ", "))
+	case e.watched && e.instead == "":
+		return e.what + " does not exist; Evolution creates it on its first start, and the watch goes on until then"
 	case e.instead != "":
 		return e.what + " does not exist, " + e.instead
 	}
