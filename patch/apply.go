@@ -160,10 +160,7 @@ func (w *worker) transaction(ctx context.Context, s State, p Plan) (err error) {
 	commit := &batch{}
 	commit.exec("COMMIT")
 	if err := w.session.send(ctx, commit, w.cfg.ConnectTimeout); err != nil {
-		if sqlState(err) == "" {
-			w.result.Unknown = true
-			return fmt.Errorf("commit: no answer came, so whether the change was made is not known; a run with PATCH_ACTION=status tells: %w", err)
-		}
+		w.result.Unknown = sqlState(err) == ""
 		return fmt.Errorf("commit: %w", err)
 	}
 	w.result.Changed, w.result.Unknown = true, false

@@ -142,6 +142,15 @@ func (e *WaitError) Error() string {
 
 func (e *WaitError) Unwrap() error { return e.Cause }
 
+// unknownError is what kept the answer to COMMIT from coming.
+type unknownError struct{ cause error }
+
+func (e *unknownError) Error() string {
+	return explain(e.cause) + "; COMMIT was sent and not answered, so whether the change was made is not known: a run with PATCH_ACTION=status tells"
+}
+
+func (e *unknownError) Unwrap() error { return e.cause }
+
 // await calls attempt until it succeeds, fails for a lasting reason, or the time is up; 0 is for ever. Between two attempts it
 // waits for no longer than slowest, 0 being no further limit.
 func await(ctx context.Context, limit, slowest time.Duration, log *slog.Logger, attempt func(context.Context) error) error {
@@ -223,8 +232,11 @@ func explain(err error) string {
 		untrusted *tls.CertificateVerificationError
 		dial      *net.OpError
 		wait      *WaitError
+		unknown   *unknownError
 	)
 	switch {
+	case errors.As(err, &unknown):
+		return unknown.Error()
 	case errors.As(err, &wait):
 		return wait.Error()
 	case errors.As(err, &pgErr):

@@ -49,7 +49,9 @@ func (w *worker) handle(ctx context.Context, limit time.Duration) Result {
 		}
 	case err != nil:
 		w.settle(Failed)
-		w.result.Err = err
+		if w.result.Err = err; w.result.Unknown {
+			w.result.Err = &unknownError{err}
+		}
 	}
 	return w.result
 }
