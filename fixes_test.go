@@ -11,6 +11,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
@@ -384,6 +385,23 @@ func TestStatusTellsWhatWasFound(t *testing.T) {
 	expect("apikey-index", "patched", `CREATE INDEX "OpenaiCreds_apiKey_key"`)
 	expect("apikey-check", "patched", `CREATE TRIGGER evolution_openai_patch BEFORE INSERT OR UPDATE ON evolution_api."OpenaiCreds"`)
 	expect("name-index", "unpatched", `CREATE UNIQUE INDEX "OpenaiCreds_name_key"`)
+	d.patch("PATCH_FIXES=auto", "PATCH_ACTION=revert").expect(t, 0)
+	d.patch("PATCH_FIXES=apikey-index").expect(t, 0)
+	d.patch("PATCH_FIXES=apikey-index", "PATCH_KEEP_INDEX_NAMES=true", "PATCH_ACTION=status").
+		expect(t, 5, "unpatched: ", "the fix is not in place", "no plain index under the name OpenaiCreds_apiKey_key")
+}
+
+// What a dry run prints can be copied as it is, and nothing in it reaches the terminal as a command.
+func TestDryRunPrintsNames(t *testing.T) {
+	for name, printed := range map[string]string{"two  spaces": `would run: BEGIN; DROP INDEX IF EXISTS public."two  spaces"; COMMIT;`, "red \x1b[31m": `would run: "BEGIN; DROP INDEX IF EXISTS public.\"red \x1b[31m\"`} {
+		d := evolution(t, "public")
+		d.exec(`ALTER INDEX "OpenaiCreds_apiKey_key" RENAME TO "` + name + `"`)
+		o := d.patch(indexOnly, "PATCH_DRY_RUN=true")
+		o.expect(t, 0, "unpatched: ", printed)
+		if strings.Contains(o.stdout, "\x1b") {
+			t.Error("an escape sequence")
+		}
+	}
 }
 
 // psqlFile restores a file as a user would.
@@ -447,6 +465,42 @@ func TestBackup(t *testing.T) {
 	}
 }
 
+// What the compose file allows it is enough, however many credentials there are.
+func TestBackupTakesNoMemory(t *testing.T) {
+	const most = 32 << 10 // kB
+	d := evolution(t, "evolution_api")
+	d.rows(200_000)
+	p := start(t, "DATABASE_CONNECTION_URI="+d.uri(), allFixes, "PATCH_BACKUP_DIR="+t.TempDir())
+	p.end().expect(t, 0, "patched: ", "changed=true", "backed up")
+	if used := p.cmd.ProcessState.SysUsage().(*syscall.Rusage).Maxrss; used > most {
+		t.Errorf("it took %d kB", used)
+	}
+}
+
+// A database without an encoding may hold bytes that are no text anywhere.
+func TestBytesThatAreNoText(t *testing.T) {
+	name := newDatabase(t, "public").name + "_ascii"
+	shared.connect(t, "postgres").Exec(context.Background(), "CREATE DATABASE "+name+" ENCODING SQL_ASCII TEMPLATE template0 LC_COLLATE 'C' LC_CTYPE 'C'")
+	d := &database{t: t, server: shared, name: name, schema: "public", conn: shared.connect(t, name)}
+	d.migrate("20251122003044")
+	d.exec(`INSERT INTO "Instance"(id, name) VALUES ('i1', E'caf\xe9'), ('i2', 'two')`)
+	d.exec(`INSERT INTO "OpenaiCreds"(id, name, "apiKey", "updatedAt", "instanceId") VALUES ('one', E'caf\xe9', E'sk-\xe9\xff', now(), 'i1')`)
+	before := sorted(d.dump())
+	dir := t.TempDir()
+	d.patch(allFixes, "PATCH_BACKUP_DIR="+dir).expect(t, 0, "patched: ", "changed=true")
+	d.exec(`INSERT INTO "OpenaiCreds"(id, name, "apiKey", "updatedAt", "instanceId") VALUES ('two', E'caf\xe9', E'sk-\xe9\xff', now(), 'i2')`)
+	d.patch(allFixes, "PATCH_ACTION=revert").expect(t, 3, "failed: ", "credentials share a value", "one (name caf")
+	d.exec(`DELETE FROM "OpenaiCreds" WHERE id = 'two'`)
+	files, _ := filepath.Glob(filepath.Join(dir, "*.sql"))
+	if len(files) != 1 {
+		t.Fatal(files)
+	}
+	d.psqlFile(files[0])
+	if after := sorted(d.dump()); after != before {
+		t.Error(firstDifference(before, after))
+	}
+}
+
 func TestBackupThatCannotBeWritten(t *testing.T) {
 	d := evolution(t, "evolution_api")
 	before := d.dump()
@@ -455,6 +509,24 @@ func TestBackupThatCannotBeWritten(t *testing.T) {
 	}
 	if d.dump() != before {
 		t.Error("it changed something")
+	}
+}
+
+// A first boot that was interrupted has left a table without the column of a later migration: that fix is not due yet.
+func TestInterruptedFirstBoot(t *testing.T) {
+	for _, mode := range []string{"PATCH_ON_MISSING_TABLE=continue", guard} {
+		d := newDatabase(t, "public")
+		d.migrate("20240718121437") // its table has no column "name"
+		d.patch("PATCH_ACTION=status", allFixes, mode).expect(t, 5, "unpatched: ", "name-index=pending")
+		d.patch(allFixes, mode).expect(t, 0, "pending: ", "changed=true", "apikey-index=patched apikey-check=patched name-index=pending")
+		d.patch(allFixes, mode).expect(t, 0, "pending: ", "changed=false")
+		p := start(t, "DATABASE_CONNECTION_URI="+d.uri(), allFixes, "PATCH_WATCH=100ms", "PATCH_ON_MISSING_TABLE=wait")
+		p.says("state=pending every=")
+		d.migrate("20251122003044")
+		p.says("is=patched")
+		p.stop(syscall.SIGTERM).expect(t, 0, "patched: ", "name-index=patched")
+		d.exec(`ALTER TABLE "OpenaiCreds" DROP COLUMN name`)
+		d.patch(allFixes, mode).expect(t, 3, "failed: ", "has no column")
 	}
 }
 

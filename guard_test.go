@@ -97,6 +97,26 @@ func TestGuardSurvivesARollback(t *testing.T) {
 	}
 }
 
+// A dump that is restored where a guard waits brings keys without the space, which the guard does not touch: status tells,
+// and the next run puts it right.
+func TestGuardMeetsARestoredDump(t *testing.T) {
+	d := firstBoot(t, "public")
+	d.patch(guard).expect(t, 0, "guarded: ")
+	d.exec(`CREATE TABLE "Instance"(id text PRIMARY KEY, name text); INSERT INTO "Instance" VALUES ('i1', 'one'), ('i2', 'two');
+		CREATE TABLE "_prisma_migrations"(migration_name text, finished_at timestamptz, rolled_back_at timestamptz); INSERT INTO "_prisma_migrations" VALUES ('20251122003044_last', now());
+		CREATE TABLE "OpenaiCreds"(id text PRIMARY KEY, name varchar(255), "apiKey" varchar(255), "createdAt" timestamp DEFAULT now(), "updatedAt" timestamp, "instanceId" text);
+		INSERT INTO "OpenaiCreds"(id, name, "apiKey", "instanceId") VALUES ('c1', 'one', '` + apiKey + `', 'i1');
+		CREATE UNIQUE INDEX "OpenaiCreds_apiKey_key" ON "OpenaiCreds"("apiKey"); CREATE UNIQUE INDEX "OpenaiCreds_name_key" ON "OpenaiCreds"(name)`)
+	if got := d.indexes(); strings.Contains(got, "apiKey") {
+		t.Errorf("indexes left: %s", got)
+	}
+	d.patch("PATCH_ACTION=status").expect(t, 5, "unpatched: ", "apikey-index=patched apikey-check=unpatched", "keys without the space: 1")
+	d.patch().expect(t, 0, "patched: ", "changed=true")
+	if d.register("2.3", "i2", "two", apiKey) != 201 {
+		t.Error("the second instance is refused")
+	}
+}
+
 func TestGuardLeavesOthersAlone(t *testing.T) {
 	d := firstBoot(t, "evolution_api")
 	d.patch(guard).expect(t, 0, "guarded: ")

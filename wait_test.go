@@ -216,8 +216,8 @@ func TestPassingTroubles(t *testing.T) {
 	}
 	defer nobody.Close() // accepts, and says nothing
 	for name, c := range map[string]struct{ uri, says string }{
-		"refused":        {uriFor("u", "localhost:"+freePort(), "x", ""), "connection refused"},
-		"unknown host":   {uriFor("u", "no-such-host.invalid", "x", ""), "no-such-host.invalid"},
+		"refused":        {uriFor("u", "localhost:"+freePort(), "x", ""), "connection refused: inside a container, localhost is the container itself; write the name of PostgreSQL's service instead"},
+		"unknown host":   {uriFor("u", "no-such-host.invalid", "x", ""), `the host name \"no-such-host.invalid\" is not known: it must be the name of PostgreSQL's service, in a network that this container is in too`},
 		"silent":         {uriFor("u", nobody.Addr().String(), "x", ""), "the server does not answer"},
 		"silent, TLS":    {strings.ReplaceAll(uriFor("u", nobody.Addr().String(), "x", ""), "disable", "require"), "the server does not answer"},
 		"silent, maybe":  {strings.ReplaceAll(uriFor("u", nobody.Addr().String(), "x", ""), "sslmode=disable", ""), "the server does not answer"},
@@ -286,9 +286,11 @@ func TestLastingTroubles(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			o := execute(t, context.Background(), "DATABASE_CONNECTION_URI="+c.uri, "PATCH_WAIT_TIMEOUT=10h")
 			o.expect(t, 1, c.says, "failed: ")
-			if n := strings.Count(o.stderr, "\n"); n != 1 {
-				t.Errorf("%d lines, want one readable line", n)
+			if o.stderr != "" || strings.Count(o.stdout, "\n") != 1 {
+				t.Error("want one readable line, that of the report")
 			}
+			o = execute(t, context.Background(), "DATABASE_CONNECTION_URI="+c.uri, "PATCH_WAIT_TIMEOUT=10h", "PATCH_ON_ERROR=continue")
+			o.expect(t, 0, c.says, "failed: ", "level=ERROR")
 		})
 	}
 }

@@ -138,6 +138,9 @@ func (p *Plan) index(f Fix, w wish, s State) error {
 	if p.Found[f.Name] == "" {
 		p.Found[f.Name] = "no index on " + quote(f.Column)
 	}
+	if w.keepNames && !standIn && len(unique) == 0 {
+		p.Found[f.Name] += "; no plain index under the name " + f.Index
+	}
 	p.Open[f.Name] = len(unique) > 0
 
 	on := fmt.Sprintf("INDEX %s ON %s (%s)", quote(f.Index), table, quote(f.Column))
