@@ -133,7 +133,7 @@ func (g *Guard) armed() *guardWork {
 
 // reserved says that PostgreSQL lets no application create a table in a schema of that name.
 func reserved(schema string) bool {
-	return strings.HasPrefix(schema, "pg_") || schema == "information_schema" || len(schema) > 63
+	return strings.HasPrefix(schema, "pg_") || schema == "information_schema"
 }
 
 // work is what a guard for this wish does.

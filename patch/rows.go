@@ -33,16 +33,12 @@ func values(row []byte) []*string {
 	return found
 }
 
-// keys adds the count of the stored keys to the batch, nil where they cannot be read. Before the padding is there, it
-// notes the spaces that keys end in already.
+// keys adds the count of the stored keys to the batch, nil where they cannot be read.
 func (b *batch) keys(s State) *Keys {
 	if !s.Table.copies("id", "apiKey") {
 		return nil
 	}
 	k, limit := new(Keys), s.Table.column("apiKey").Limit
-	if s.Function == nil && s.padTrigger() == nil {
-		k.Spaces = map[string]int{}
-	}
 	b.copyOut(copySQL(s.Schema, Table, "id", "apiKey"), func(row []byte) error {
 		v := values(row)
 		if v[0] == nil || v[1] == nil {

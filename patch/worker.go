@@ -298,6 +298,9 @@ func (w *worker) lookAtRows(ctx context.Context, s *State) error {
 	migrations := b.migrations(*s)
 	if s.Table != nil && (w.cfg.Auto || pads(w.cfg.Want)) {
 		s.Keys = b.keys(*s)
+		if s.Keys != nil && s.Function == nil && s.padTrigger() == nil { // the spaces that are there already are to be kept
+			s.Keys.Spaces = map[string]int{}
+		}
 	}
 	b.exec("COMMIT")
 	if err := w.session.send(ctx, b, w.cfg.ConnectTimeout); err != nil {
