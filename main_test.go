@@ -3,10 +3,8 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"strings"
-	"syscall"
 	"testing"
 
 	"evolution-openai-patch/patch"
@@ -248,17 +246,6 @@ func TestNeedsNoXML(t *testing.T) {
 	d.patch(append(asked, "PATCH_ACTION=revert")...).expect(t, 0, "unpatched: ", "changed=true")
 }
 
-func TestExitCodes(t *testing.T) {
-	for want, err := range map[int]error{
-		0: nil, 1: errors.New("any"), 2: errors.Join(&patch.ConfigError{}, &patch.ConfigError{}), 3: fmt.Errorf("x: %w", &patch.RefusedError{}),
-		4: &patch.WaitError{}, 5: errNotInPlace, 130: interrupted{syscall.SIGINT}, 143: interrupted{syscall.SIGTERM},
-	} {
-		if got := exitCode(err); got != want {
-			t.Errorf("%v: exit status %d, want %d", err, got, want)
-		}
-	}
-}
-
 func TestArguments(t *testing.T) {
 	for _, c := range []struct {
 		args []string
@@ -277,8 +264,8 @@ func TestArguments(t *testing.T) {
 		{[]string{"postgresql://u:" + password + "@h/d"}, 2, "unknown argument: write"},
 	} {
 		var stdout, stderr lockedBuffer
-		err := run(context.Background(), c.args, nil, &stdout, &stderr)
-		o := outcome{exitCode(err), stdout.String(), stderr.String()}
+		code := patch.Main(context.Background(), c.args, nil, &stdout, &stderr)
+		o := outcome{code, stdout.String(), stderr.String()}
 		o.expect(t, c.code, c.says)
 		note(o)
 		if quiet := map[int]string{0: o.stderr, 2: o.stdout}[c.code]; quiet != "" || strings.Count(o.stderr, "\n") > 1 {
@@ -287,6 +274,6 @@ func TestArguments(t *testing.T) {
 	}
 	d := evolution(t, "public")
 	var out lockedBuffer
-	err := run(context.Background(), []string{"status"}, []string{"DATABASE_CONNECTION_URI=" + d.uri(), "PATCH_ACTION=apply"}, &out, &out)
-	outcome{exitCode(err), out.String(), ""}.expect(t, 5, "unpatched: ")
+	code := patch.Main(context.Background(), []string{"status"}, []string{"DATABASE_CONNECTION_URI=" + d.uri(), "PATCH_ACTION=apply"}, &out, &out)
+	outcome{code, out.String(), ""}.expect(t, 5, "unpatched: ")
 }

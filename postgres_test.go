@@ -24,6 +24,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+
+	"evolution-openai-patch/patch"
 )
 
 // What must never be printed: no test may use another password or key.
@@ -513,8 +515,8 @@ type outcome struct {
 func execute(t *testing.T, ctx context.Context, environ ...string) outcome {
 	t.Helper()
 	var stdout, stderr bytes.Buffer
-	err := run(ctx, nil, append([]string{"PATCH_LOG_LEVEL=debug"}, environ...), &stdout, &stderr)
-	o := outcome{exitCode(err), stdout.String(), stderr.String()}
+	code := patch.Main(ctx, nil, append([]string{"PATCH_LOG_LEVEL=debug"}, environ...), &stdout, &stderr)
+	o := outcome{code, stdout.String(), stderr.String()}
 	keep(t, o, environ)
 	return o
 }

@@ -10,6 +10,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"evolution-openai-patch/patch"
 )
 
 func TestWatch(t *testing.T) {
@@ -48,11 +50,11 @@ func (d *database) patched(t *testing.T) {
 	t.Helper()
 	if err := until(20*time.Second, func() error {
 		var out lockedBuffer
-		err := run(context.Background(), []string{"status"}, []string{"DATABASE_CONNECTION_URI=" + d.uri(), allFixes, "PATCH_KEEP_INDEX_NAMES=true", "PATCH_WATCH=1s"}, &out, &out)
-		if err == nil && !strings.Contains(out.String(), "\npatched: ") && !strings.HasPrefix(out.String(), "patched: ") {
-			err = fmt.Errorf("%s", out.String())
+		code := patch.Main(context.Background(), []string{"status"}, []string{"DATABASE_CONNECTION_URI=" + d.uri(), allFixes, "PATCH_KEEP_INDEX_NAMES=true", "PATCH_WATCH=1s"}, &out, &out)
+		if code != 0 || !strings.Contains(out.String(), "\npatched: ") && !strings.HasPrefix(out.String(), "patched: ") {
+			return fmt.Errorf("exit status %d: %s", code, out.String())
 		}
-		return err
+		return nil
 	}); err != nil {
 		t.Fatal(err)
 	}

@@ -4,7 +4,7 @@
 # dependencies go without, and what of the library a run hardly uses, but for the hash that a login computes 8,192 times.
 set -eu
 hash=crypto/internal/fips140
-CGO_ENABLED=0 exec go build -trimpath -ldflags "-s -w -X main.version=$2" -o "$1" \
+CGO_ENABLED=0 exec go build -trimpath -ldflags "-s -w -X evolution-openai-patch/patch.version=$2" -o "$1" \
     -gcflags=all=-l -gcflags=std= -gcflags=crypto/...=-l \
     -gcflags=encoding/...=-l -gcflags=math/big=-l -gcflags=net/...=-l -gcflags=regexp/...=-l -gcflags=log/...=-l \
     -gcflags=$hash/hmac= -gcflags=$hash/sha256= -gcflags=${hash}deps/...= .

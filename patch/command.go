@@ -1,0 +1,121 @@
+package patch
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"runtime/debug"
+	"slices"
+	"strings"
+	"syscall"
+)
+
+// version is set by the linker, see scripts/build.sh.
+var version = "dev"
+
+// Main is the program as a function: it takes the arguments without the program's name and the environment in the form
+// of os.Environ, writes the report to stdout and the log to stderr, and returns the exit status. Cancelling ctx with an
+// [Interrupted] as the cause ends it as a signal would.
+func Main(ctx context.Context, args, environ []string, stdout, stderr io.Writer) int {
+	return exitStatus(command(ctx, args, environ, stdout, stderr))
+}
+
+// Interrupted is the signal that ended the work before it was done.
+type Interrupted struct{ Signal syscall.Signal }
+
+func (e Interrupted) Error() string { return "interrupted by " + e.Signal.String() }
+
+// command answers the arguments or does the work. It has logged the error that it returns, or the report holds it.
+func command(ctx context.Context, args, environ []string, stdout, stderr io.Writer) error {
+	argument := strings.Join(args, " ")
+	switch argument {
+	case "version", "-v", "--version":
+		_, err := fmt.Fprintln(stdout, version)
+		return err
+	case "help", "-h", "--help":
+		_, err := io.WriteString(stdout, Help())
+		return err
+	case "":
+	default:
+		environ = append(environ[:len(environ):len(environ)], "PATCH_ACTION="+argument)
+	}
+	cfg, err := Parse(environ)
+	log := newLogger(cfg, stderr)
+	if argument != "" && !slices.Contains(Actions, Action(argument)) {
+		err = errors.Join(&ConfigError{
+			Variable: "unknown argument", // not quoted: it may be a connection string
+			Problem:  "write apply, status, revert, version or help; everything else is set by environment variables",
+		})
+	}
+	if err != nil {
+		for _, e := range err.(interface{ Unwrap() []error }).Unwrap() {
+			log.Error(e.Error())
+		}
+		return err
+	}
+	if cfg.Watch > 0 {
+		debug.SetGCPercent(10) // by default 4 MB of garbage gather before it is collected, more than all that is in use
+	}
+	results := Run(ctx, cfg, log)
+	if err := Report(stdout, results, cfg.LogFormat); err != nil {
+		log.Error("standard output: " + err.Error())
+		return err
+	}
+	return firstFailure(cfg, results)
+}
+
+// newLogger writes to standard error in the format asked for.
+func newLogger(cfg Config, stderr io.Writer) *slog.Logger {
+	options := &slog.HandlerOptions{Level: cfg.Level()}
+	if cfg.LogFormat == "json" {
+		return slog.New(slog.NewJSONHandler(stderr, options))
+	}
+	return slog.New(slog.NewTextHandler(stderr, options))
+}
+
+// errNotInPlace is what status finds where a fix is not in place.
+var errNotInPlace = errors.New("a fix that was asked for is not in place")
+
+// firstFailure returns the first error of the results, in the order given, that the exit status is to tell.
+func firstFailure(cfg Config, results []Result) error {
+	for _, r := range results {
+		var stopped Interrupted
+		switch {
+		case errors.As(r.Err, &stopped) && cfg.Watch > 0 && cfg.Action == "apply":
+			// A watch that is stopped has done what it was to do.
+		case r.Err != nil && (cfg.OnError == "fail" || errors.As(r.Err, &stopped)):
+			return r.Err
+		case r.Status == Unpatched && cfg.Action == "status":
+			return errNotInPlace
+		}
+	}
+	return nil
+}
+
+// exitStatus is the only map from an error to an exit status.
+func exitStatus(err error) int {
+	var (
+		config  *ConfigError
+		refused *RefusedError
+		wait    *WaitError
+		missing *MissingError
+		stopped Interrupted
+	)
+	switch {
+	case err == nil:
+		return 0
+	case errors.As(err, &stopped):
+		return 128 + int(stopped.Signal)
+	case errors.As(err, &config):
+		return 2
+	case errors.As(err, &refused):
+		return 3
+	case errors.As(err, &wait), errors.As(err, &missing):
+		return 4
+	case errors.Is(err, errNotInPlace):
+		return 5
+	}
+	return 1
+}
