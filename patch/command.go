@@ -9,7 +9,6 @@ import (
 	"runtime/debug"
 	"slices"
 	"strings"
-	"syscall"
 )
 
 // version is set by the linker, see scripts/build.sh.
@@ -22,11 +21,6 @@ func Main(ctx context.Context, args, environ []string, stdout, stderr io.Writer)
 	return exitStatus(command(ctx, args, environ, stdout, stderr))
 }
 
-// Interrupted is the signal that ended the work before it was done.
-type Interrupted struct{ Signal syscall.Signal }
-
-func (e Interrupted) Error() string { return "interrupted by " + e.Signal.String() }
-
 // command answers the arguments or does the work. It has logged the error that it returns, or the report holds it.
 func command(ctx context.Context, args, environ []string, stdout, stderr io.Writer) error {
 	argument := strings.Join(args, " ")
@@ -35,7 +29,7 @@ func command(ctx context.Context, args, environ []string, stdout, stderr io.Writ
 		_, err := fmt.Fprintln(stdout, version)
 		return err
 	case "help", "-h", "--help":
-		_, err := io.WriteString(stdout, Help())
+		_, err := io.WriteString(stdout, help())
 		return err
 	case "":
 	default:
@@ -43,7 +37,7 @@ func command(ctx context.Context, args, environ []string, stdout, stderr io.Writ
 	}
 	cfg, err := Parse(environ)
 	log := newLogger(cfg, stderr)
-	if argument != "" && !slices.Contains(Actions, Action(argument)) {
+	if argument != "" && !slices.Contains(actions, Action(argument)) {
 		err = errors.Join(&ConfigError{
 			Variable: "unknown argument", // not quoted: it may be a connection string
 			Problem:  "write apply, status, revert, version or help; everything else is set by environment variables",
@@ -55,11 +49,11 @@ func command(ctx context.Context, args, environ []string, stdout, stderr io.Writ
 		}
 		return err
 	}
-	if cfg.Watch > 0 {
+	if cfg.Watch.Duration > 0 {
 		debug.SetGCPercent(10) // by default 4 MB of garbage gather before it is collected, more than all that is in use
 	}
-	results := Run(ctx, cfg, log)
-	if err := Report(stdout, results, cfg.LogFormat); err != nil {
+	results := handleFleet(ctx, &cfg, log)
+	if err := report(stdout, results, cfg.LogFormat); err != nil {
 		log.Error("standard output: " + err.Error())
 		return err
 	}
@@ -68,26 +62,23 @@ func command(ctx context.Context, args, environ []string, stdout, stderr io.Writ
 
 // newLogger writes to standard error in the format asked for.
 func newLogger(cfg Config, stderr io.Writer) *slog.Logger {
-	options := &slog.HandlerOptions{Level: cfg.Level()}
-	if cfg.LogFormat == "json" {
+	options := &slog.HandlerOptions{Level: cfg.LogLevel.Level}
+	if cfg.LogFormat == FormatJSON {
 		return slog.New(slog.NewJSONHandler(stderr, options))
 	}
 	return slog.New(slog.NewTextHandler(stderr, options))
 }
-
-// errNotInPlace is what status finds where a fix is not in place.
-var errNotInPlace = errors.New("a fix that was asked for is not in place")
 
 // firstFailure returns the first error of the results, in the order given, that the exit status is to tell.
 func firstFailure(cfg Config, results []Result) error {
 	for _, r := range results {
 		var stopped Interrupted
 		switch {
-		case errors.As(r.Err, &stopped) && cfg.Watch > 0 && cfg.Action == "apply":
+		case errors.As(r.Err, &stopped) && cfg.watches():
 			// A watch that is stopped has done what it was to do.
-		case r.Err != nil && (cfg.OnError == "fail" || errors.As(r.Err, &stopped)):
+		case r.Err != nil && (cfg.OnError == ErrorFail || errors.As(r.Err, &stopped)):
 			return r.Err
-		case r.Status == Unpatched && cfg.Action == "status":
+		case r.Status == Unpatched && cfg.Action == ActionStatus:
 			return errNotInPlace
 		}
 	}

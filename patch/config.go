@@ -2,87 +2,70 @@ package patch
 
 import (
 	"errors"
-	"fmt"
-	"log/slog"
 	"reflect"
 	"slices"
 	"strings"
-	"time"
+	"unicode/utf8"
 
 	"github.com/caarlos0/env/v11"
+
+	"evolution-openai-patch/patch/postgres"
+	"evolution-openai-patch/patch/prisma"
 )
 
-// Secret is text that no format verb and no log handler prints.
-type Secret string
-
-// String implements fmt.Stringer.
-func (Secret) String() string { return "(secret)" }
-
-// GoString implements fmt.GoStringer.
-func (Secret) GoString() string { return "(secret)" }
-
-// Config is the whole interface: every variable that the program reads, but for libpq's own (PGHOST and so on). `help`
-// prints the tags, and the README's table says the same.
+// Config holds every variable that the program reads but libpq's own (PGHOST and so on). The tags are what `help` prints
+// and what the README's table says.
 type Config struct {
 	URI            Secret         `env:"DATABASE_CONNECTION_URI" help:"the very string that Evolution gets, with ?schema=…; Prisma's dialect is understood"`
 	URIFile        string         `env:"DATABASE_CONNECTION_URI_FILE" help:"read it from this file instead (a Docker or Kubernetes secret), of at most 64 KiB"`
 	DatabaseURL    Secret         `env:"DATABASE_URL" help:"used where neither is set; after that libpq's PGHOST, PGPORT, PGUSER, PGPASSWORD, PGDATABASE, PGSSLMODE …"`
 	Provider       Provider       `env:"DATABASE_PROVIDER" envDefault:"postgresql" help:"postgresql or psql_bouncer"`
 	Action         Action         `env:"PATCH_ACTION" envDefault:"apply" help:"apply; status (look only); revert (put back what the fixes took)"`
-	Fixes          []string       `env:"PATCH_FIXES" envDefault:"auto" help:"comma-separated: auto, apikey-index, apikey-check, name-index. auto is what one key in several instances needs: apikey-index, and apikey-check where the database is Evolution 2.3.0 or later or a guard is armed; status and revert count what is there, too"`
-	KeepNames      bool           `env:"PATCH_KEEP_INDEX_NAMES" envDefault:"false" help:"leave a plain index under a dropped one's name, so that a later migration that names it passes"`
+	Fixes          Selection      `env:"PATCH_FIXES" envDefault:"auto" help:"comma-separated: auto, apikey-index, apikey-check, name-index. auto is what one key in several instances needs: apikey-index, and apikey-check where the database is Evolution 2.3.0 or later or a guard is armed; status and revert count what is there, too"`
+	KeepNames      Switch         `env:"PATCH_KEEP_INDEX_NAMES" envDefault:"false" help:"leave a plain index under a dropped one's name, so that a later migration that names it passes"`
 	OnMissingTable OnMissingTable `env:"PATCH_ON_MISSING_TABLE" envDefault:"continue" help:"no database or table yet: continue (warn, exit 0), guard (install a one-shot event trigger, the guard), wait (until it is there and no migration is running), fail (exit 4)"`
 	Schemas        string         `env:"PATCH_SCHEMAS" help:"the schema, if not the connection string's; there it is public where none is named"`
-	Watch          time.Duration  `env:"PATCH_WATCH" envDefault:"0" least:"100ms" zero:"off" reason:"looking more often would be a load of its own" help:"stay, and put the fixes back in place at this interval, at least 100ms; 0 is off"`
-	WaitTimeout    time.Duration  `env:"PATCH_WAIT_TIMEOUT" envDefault:"2m" least:"0s" help:"how long to wait for PostgreSQL, for a migration that is running and, with wait, for the table; 0 is for ever; with PATCH_WATCH it is always for ever"`
-	ConnectTimeout time.Duration  `env:"PATCH_CONNECT_TIMEOUT" envDefault:"5s" least:"1ms" most:"2147483647ms" reason:"the longest timeout that PostgreSQL takes" help:"one attempt to connect, authentication included"`
-	LockTimeout    time.Duration  `env:"PATCH_LOCK_TIMEOUT" envDefault:"50ms" least:"1ms" most:"2147483647ms" reason:"the longest timeout that PostgreSQL takes" help:"the longest that an attempt to change may make Evolution's queries queue"`
-	LockRetry      time.Duration  `env:"PATCH_LOCK_RETRY" envDefault:"1m" least:"0s" help:"how long to go on trying for the lock"`
-	DryRun         bool           `env:"PATCH_DRY_RUN" envDefault:"false" help:"print the SQL that would run, change nothing"`
+	Watch          Interval       `env:"PATCH_WATCH" envDefault:"0" help:"stay, and put the fixes back in place at this interval, at least 100ms; 0 is off"`
+	WaitTimeout    Limit          `env:"PATCH_WAIT_TIMEOUT" envDefault:"2m" help:"how long to wait for PostgreSQL, for a migration that is running and, with wait, for the table; 0 is for ever; with PATCH_WATCH it is always for ever"`
+	ConnectTimeout Timeout        `env:"PATCH_CONNECT_TIMEOUT" envDefault:"5s" help:"one attempt to connect, authentication included"`
+	LockTimeout    Timeout        `env:"PATCH_LOCK_TIMEOUT" envDefault:"50ms" help:"the longest that an attempt to change may make Evolution's queries queue"`
+	LockRetry      Limit          `env:"PATCH_LOCK_RETRY" envDefault:"1m" help:"how long to go on trying for the lock"`
+	DryRun         Switch         `env:"PATCH_DRY_RUN" envDefault:"false" help:"print the SQL that would run, change nothing"`
 	BackupDir      string         `env:"PATCH_BACKUP_DIR" help:"before the first change, write an SQL file there that psql restores; it holds keys, mode 0600, and user 65532 must be able to write there"`
 	OnError        OnError        `env:"PATCH_ON_ERROR" envDefault:"fail" help:"fail; continue (log the error and exit 0 all the same, configuration errors excepted)"`
 	LogFormat      LogFormat      `env:"PATCH_LOG_FORMAT" envDefault:"text" help:"text or json, for the log and for the report"`
 	LogLevel       LogLevel       `env:"PATCH_LOG_LEVEL" envDefault:"info" help:"debug, info, warn or error"`
 
-	Targets   []Target `env:"-"` // what the above comes down to
-	Auto      bool     `env:"-"` // besides Want, whatever the database needs
-	Want      []Fix    `env:"-"`
-	Completed []string `env:"-"` // names of fixes that were not asked for, but are needed
+	Targets   []Target `env:"-"` // what the variables come down to
+	Completed []string `env:"-"` // names of fixes that were not asked for but are needed by others
 }
 
-// ConfigError says that a variable cannot be used, and how to write it. Nothing was contacted.
-type ConfigError struct {
-	Variable string
-	Problem  string // never quotes the value
+// Target is one database, with the schemas of it that are to be handled.
+type Target struct {
+	postgres.Target
+	Schemas []string
 }
-
-func (e *ConfigError) Error() string { return e.Variable + ": " + e.Problem }
 
 // Parse reads the environment, in the form of os.Environ, and the secret file that it may name. The error joins a
-// *ConfigError for everything that is wrong; LogFormat and LogLevel can be used even then.
+// *ConfigError for every problem found; LogFormat and LogLevel are usable even then.
 func Parse(environ []string) (Config, error) {
 	vars := variables(environ)
 	var cfg Config
-	errs := unknown(vars)
-	unread := map[string]bool{} // the fields whose values could not be read, which have had their error
-	err := env.ParseWithOptions(&cfg, env.Options{Environment: vars})
+	errs := unknownVariables(vars)
 	var all env.AggregateError
-	if errors.As(err, &all) {
+	if errors.As(env.ParseWithOptions(&cfg, env.Options{Environment: vars}), &all) {
 		for _, e := range all.Errors {
-			errs = append(errs, translate(e, vars, unread))
+			errs = append(errs, configError(e))
 		}
 	}
-	errs = append(errs, cfg.checkLimits(unread)...)
-	if cfg.Watch > 0 && (cfg.Action == "revert" || cfg.Action == "apply" && cfg.DryRun) {
+	if cfg.watches() && bool(cfg.DryRun) || cfg.Watch.Duration > 0 && cfg.Action == ActionRevert {
 		errs = append(errs, &ConfigError{"PATCH_WATCH", "keeps the fixes in place, so it goes with neither PATCH_ACTION=revert nor PATCH_DRY_RUN"})
 	}
-	if err := cfg.readFixes(); err != nil {
-		errs = append(errs, err)
-	}
+	cfg.Completed = cfg.Fixes.complete(cfg.Action)
 	if err := cfg.readTargets(vars); err != nil {
 		errs = append(errs, err)
 	}
-	if len(errs) == 0 && cfg.BackupDir != "" && cfg.changes() {
+	if len(errs) == 0 && cfg.BackupDir != "" && cfg.mayChange() {
 		if err := tryBackupDir(cfg.BackupDir); err != nil {
 			errs = append(errs, err)
 		}
@@ -90,7 +73,17 @@ func Parse(environ []string) (Config, error) {
 	return cfg, errors.Join(errs...)
 }
 
-// variables makes a map of the environment. Some readers of .env files leave the quotes around a value.
+// configError turns an error of package env, which speaks of Go's fields, into one that names the variable.
+func configError(err error) error {
+	var parse env.ParseError
+	if !errors.As(err, &parse) {
+		return &ConfigError{"environment", "could not be read"}
+	}
+	field, _ := reflect.TypeFor[Config]().FieldByName(parse.Name)
+	return &ConfigError{field.Tag.Get("env"), parse.Err.Error()}
+}
+
+// variables returns the environment as a map. Some readers of .env files leave the quotes around a value.
 func variables(environ []string) map[string]string {
 	vars := map[string]string{}
 	for _, v := range environ {
@@ -100,6 +93,7 @@ func variables(environ []string) map[string]string {
 	return vars
 }
 
+// unquote removes white space and then one pair of matching quotes around s.
 func unquote(s string) string {
 	s = strings.TrimSpace(s)
 	if len(s) >= 2 && (s[0] == '\'' || s[0] == '"') && s[len(s)-1] == s[0] {
@@ -108,63 +102,11 @@ func unquote(s string) string {
 	return s
 }
 
-// fields are the variables of Config, in its order.
+// fields returns the fields of Config that are variables, in order.
 func fields() []reflect.StructField {
 	return slices.DeleteFunc(reflect.VisibleFields(reflect.TypeFor[Config]()), func(f reflect.StructField) bool {
-		return f.Tag.Get("env") == "-"
+		return f.Tag.Get("env") == "-" || len(f.Index) > 1
 	})
-}
-
-// readFixes looks the names in PATCH_FIXES up in the catalogue, and adds what they need. Putting an index back also
-// takes away what needed it to be gone.
-func (c *Config) readFixes() error {
-	var names, asked []string
-	for _, f := range Fixes {
-		names = append(names, f.Name)
-	}
-	for i, name := range c.Fixes {
-		name = strings.TrimSpace(name)
-		if name == "auto" {
-			c.Auto = true
-			continue
-		}
-		if !slices.Contains(names, name) {
-			return &ConfigError{"PATCH_FIXES", unknownFix(name, i+1, len(c.Fixes)) + "; write one or more of auto, " + list(names) + ", separated by commas"}
-		}
-		asked = append(asked, name)
-	}
-	for _, f := range Fixes {
-		if slices.Contains(asked, f.Name) && f.Needs != "" && !slices.Contains(asked, f.Needs) {
-			c.Completed = append(c.Completed, f.Needs)
-		}
-		if c.Action == "revert" && slices.Contains(asked, f.Needs) && !slices.Contains(asked, f.Name) {
-			c.Completed = append(c.Completed, f.Name)
-		}
-	}
-	for _, f := range Fixes {
-		if slices.Contains(asked, f.Name) || slices.Contains(c.Completed, f.Name) {
-			c.Want = append(c.Want, f)
-		}
-	}
-	if c.Action == "revert" {
-		slices.Reverse(c.Want) // the pads go before the index that they would break comes back
-	}
-	return nil
-}
-
-// unknownFix says what is wrong with a name in PATCH_FIXES, without quoting it.
-func unknownFix(name string, position, of int) string {
-	switch {
-	case name == "" && position == of:
-		return "ends with a comma"
-	case name == "":
-		return fmt.Sprintf("has nothing before comma %d", position)
-	case strings.ContainsAny(name, "; \t\n|:+"):
-		return "is not separated by commas"
-	case of == 1:
-		return "names a fix that this version does not have"
-	}
-	return fmt.Sprintf("names a fix that this version does not have, as number %d of %d", position, of)
 }
 
 // readTargets finds the connection string, in the order that the README gives, and reads it.
@@ -185,11 +127,12 @@ func (c *Config) readTargets(vars map[string]string) error {
 	case uri == "" && c.DatabaseURL != "":
 		variable, uri = "DATABASE_URL", string(c.DatabaseURL)
 	case uri == "" && vars["PGHOST"] != "":
-		s, err := libpqSettings(vars)
-		if err != nil {
-			return err
+		connection, err := postgres.ConfigFromEnviron(vars)
+		var setting *postgres.SettingError
+		if errors.As(err, &setting) {
+			return &ConfigError{setting.Variable, setting.Problem}
 		}
-		return c.addTarget("PGHOST", s, "public")
+		return c.addTarget("PGHOST", connection, "public")
 	case uri == "":
 		return &ConfigError{variable, "is not set or empty; give it the very string that Evolution gets"}
 	}
@@ -197,14 +140,15 @@ func (c *Config) readTargets(vars map[string]string) error {
 	if len(uris) > 1 {
 		return &ConfigError{variable, "holds white space: this version takes one connection string; a space in a password is written %20"}
 	}
-	s, schema, err := parseURI(unquote(uris[0]))
+	connection, schema, err := prisma.Parse(unquote(uris[0]))
 	if err != nil {
 		return &ConfigError{variable, err.Error()}
 	}
-	return c.addTarget(variable, s, schema)
+	return c.addTarget(variable, connection, schema)
 }
 
-func (c *Config) addTarget(variable string, s settings, schema string) error {
+// addTarget adds a target to the configuration. The schema is that of the variable unless PATCH_SCHEMAS names another.
+func (c *Config) addTarget(variable string, connection postgres.Config, schema string) error {
 	named := variable
 	if c.Schemas != "" {
 		if strings.ContainsAny(c.Schemas, ",*") {
@@ -212,66 +156,36 @@ func (c *Config) addTarget(variable string, s settings, schema string) error {
 		}
 		schema, named = c.Schemas, "PATCH_SCHEMAS"
 	}
-	if len(schema) > 63 {
+	switch {
+	case len(schema) > 63:
 		return &ConfigError{named, "names a schema of more than 63 bytes, which PostgreSQL does not have"}
+	case strings.ContainsRune(schema, 0) || !utf8.ValidString(schema):
+		return &ConfigError{named, "names a schema with a NUL, or not in UTF-8, which PostgreSQL cannot store"}
 	}
-	target, err := s.target(schema)
+	connection.ApplicationName = "evolution-openai-patch"
+	target, err := postgres.NewTarget(connection)
 	if err != nil {
 		return &ConfigError{variable, err.Error()}
 	}
-	c.Targets = append(c.Targets, target)
+	c.Targets = append(c.Targets, Target{target, []string{schema}})
 	return nil
 }
 
-// fixes are the fixes for what was found: those that were named and, with auto, those that one key in several instances
-// needs there. What is there of this program's counts too: the padding always, an index that is gone where nothing is dropped.
-func (c *Config) fixes(s State) []Fix {
-	if !c.Auto {
-		return c.Want
-	}
-	var found []Fix
-	for _, f := range Fixes {
-		named := slices.ContainsFunc(c.Want, func(w Fix) bool { return w.Name == f.Name })
-		needed := f.From != "" && (s.Table == nil || !f.Pad || s.Migrations.Last >= f.From) && (c.Action != "revert" || !f.Pad)
-		there := f.Pad && (s.Function != nil || s.padTrigger() != nil) || !f.Pad && c.Action != "apply" && s.lacks(f)
-		if named || needed || there {
-			found = append(found, f)
-		}
-	}
-	if c.Action == "revert" {
-		slices.Reverse(found)
-	}
-	return found
+// mayChange reports whether the database may be changed at all.
+func (c *Config) mayChange() bool { return c.Action != ActionStatus && !bool(c.DryRun) }
+
+// watches reports whether the program stays and keeps the fixes in place.
+func (c *Config) watches() bool { return c.Watch.Duration > 0 && c.Action == ActionApply }
+
+// waitsForTable reports whether a missing table is waited for.
+func (c *Config) waitsForTable() bool { return c.OnMissingTable == MissingWait && c.mayChange() }
+
+// tableRequired reports whether it is an error that there is no table.
+func (c *Config) tableRequired() bool {
+	return c.waitsForTable() || c.OnMissingTable == MissingFail && c.Action != ActionStatus
 }
 
-// wish is what the plan is to fulfil.
-func (c *Config) wish(s State) wish {
-	w := wish{schema: s.Schema, fixes: c.fixes(s), keepNames: c.KeepNames, guarded: c.OnMissingTable == "guard"}
-	if c.Action == "revert" {
-		w.goal = Revert
-	}
-	return w
-}
-
-// pads says whether the keys themselves are concerned.
-func pads(fixes []Fix) bool {
-	return slices.ContainsFunc(fixes, func(f Fix) bool { return f.Pad })
-}
-
-// guarded says whether the guard does all that was asked for.
-func (c *Config) guarded(s State) bool {
-	work := s.Guard.armed()
-	return work != nil && !slices.ContainsFunc(c.fixes(s), func(f Fix) bool { return !slices.Contains(work.Fixes, f.Name) })
-}
-
-// changes says whether the database may be changed at all.
-func (c *Config) changes() bool { return c.Action != "status" && !c.DryRun }
-
-// Level is the log level asked for, info if that makes no sense.
-func (c *Config) Level() slog.Level {
-	var level slog.Level
-	if level.UnmarshalText([]byte(c.LogLevel)) != nil {
-		return slog.LevelInfo
-	}
-	return level
+// limits are those of every transaction.
+func (c *Config) limits() postgres.Limits {
+	return postgres.Limits{Idle: c.ConnectTimeout.Duration, Lock: c.LockTimeout.Duration}
 }

@@ -59,6 +59,7 @@ func TestConfigErrors(t *testing.T) {
 		"too often":          {[]string{goodURI, "PATCH_WATCH=99ms"}, []string{"PATCH_WATCH: is too short; it must be 0 (off) or from 100ms"}},
 		"long schema":        {[]string{goodURI + "?schema=" + strings.Repeat("s", 64)}, []string{"DATABASE_CONNECTION_URI: names a schema of more than 63 bytes"}},
 		"long schema, other": {[]string{goodURI, "PATCH_SCHEMAS=" + strings.Repeat("ä", 32)}, []string{"PATCH_SCHEMAS: names a schema of more than 63 bytes"}},
+		"NUL in the schema":  {[]string{goodURI + "?schema=a%00b"}, []string{"DATABASE_CONNECTION_URI: names a schema with a NUL"}},
 		"semicolon":          {[]string{goodURI, "PATCH_FIXES=apikey-index;apikey-check"}, []string{"PATCH_FIXES: is not separated by commas; write one or more of"}},
 		"blank":              {[]string{goodURI, "PATCH_FIXES=apikey-index apikey-check"}, []string{"PATCH_FIXES: is not separated by commas"}},
 		"comma at the end":   {[]string{goodURI, "PATCH_FIXES=apikey-index,"}, []string{"PATCH_FIXES: ends with a comma"}},
@@ -109,7 +110,7 @@ func TestConfigTakesWhatPeopleWrite(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !cfg.DryRun || cfg.WaitTimeout != 0 || cfg.LockTimeout.String() != "50ms" || len(cfg.Want) != 1 || cfg.Targets[0].Schema != "evolution_api" {
+	if !cfg.DryRun || cfg.WaitTimeout.Duration != 0 || cfg.LockTimeout.String() != "50ms" || len(cfg.Fixes.Named) != 1 || cfg.Targets[0].Schemas[0] != "evolution_api" {
 		t.Errorf("%+v", cfg)
 	}
 }
@@ -192,7 +193,7 @@ func TestHelpAndReadmeSayTheSame(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	help := strings.Join(strings.Fields(Help()), " ")
+	text := strings.Join(strings.Fields(help()), " ")
 	meanings := map[string]string{}
 	for _, row := range regexp.MustCompile("(?m)^\\| `([A-Z_]+)` \\| [^|]*\\|([^|]*)\\|$").FindAllStringSubmatch(string(readme), -1) {
 		meanings[row[1]] = plain(row[2])
@@ -205,7 +206,7 @@ func TestHelpAndReadmeSayTheSame(t *testing.T) {
 		if meanings[name] != f.Tag.Get("help") {
 			t.Errorf("%s\nREADME  %s\nprogram %s", name, meanings[name], f.Tag.Get("help"))
 		}
-		if line := name + preset + " " + f.Tag.Get("help"); !strings.Contains(help, line) {
+		if line := name + preset + " " + f.Tag.Get("help"); !strings.Contains(text, line) {
 			t.Errorf("%q is not in the help", line)
 		}
 	}
@@ -252,7 +253,7 @@ func TestConfigPrintsNoSecret(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s"} {
-		if text := sprintf(verb, cfg); strings.Contains(text, "Sup3rSecret") {
+		if text := fmt.Sprintf(verb, cfg); strings.Contains(text, "Sup3rSecret") {
 			t.Errorf("%s: %s", verb, text)
 		}
 	}

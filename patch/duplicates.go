@@ -6,30 +6,32 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"evolution-openai-patch/patch/postgres"
 )
 
-// credential is a row of Evolution's table, as far as it is told to people; nil is NULL.
+// credential is what is printed of a row of Evolution's table. A nil value is NULL.
 type credential struct{ id, name, key, instance *string }
 
-// duplicates refuses to put a unique index back over rows that share a value, and lists them.
-func (w *worker) duplicates(ctx context.Context, s State) error {
+// duplicates returns the refusal to create a unique index over rows that share a value, which lists them.
+func duplicates(ctx context.Context, c *change) error {
 	var credentials []credential
-	columns := []string{"id", "name", "apiKey", "instanceId"}
-	if s.Table.copies(columns...) {
-		b := w.begin("READ ONLY")
-		b.copyOut(copySQL(s.Schema, Table, columns...), func(row []byte) error {
-			v := values(row)
+	columns, s := []string{"id", "name", "apiKey", "instanceId"}, c.before
+	if s.Table.canCopy(columns...) {
+		b := c.conn.Begin("READ ONLY", c.cfg.limits())
+		b.Copy(postgres.CopyTo(s.Schema, tableName, columns...), func(row []byte) error {
+			v := postgres.CopyValues(row)
 			credentials = append(credentials, credential{v[0], v[1], v[2], v[3]})
 			return nil
 		})
-		b.exec("COMMIT")
-		if err := w.session.send(ctx, b, w.cfg.ConnectTimeout); err != nil {
-			w.rollBack()
+		b.Exec("COMMIT")
+		if err := c.conn.Send(ctx, b, c.cfg.ConnectTimeout.Duration); err != nil {
+			c.conn.RollBack()
 			return fmt.Errorf("duplicates: %w", err)
 		}
 	}
 	var groups []string
-	for _, f := range w.fixes {
+	for _, f := range c.request.Fixes {
 		switch f.Column {
 		case "apiKey":
 			groups = append(groups, shared(credentials, func(c credential) *string { return c.key }, maskKey)...)
@@ -42,18 +44,17 @@ func (w *worker) duplicates(ctx context.Context, s State) error {
 	if len(groups) > 100 {
 		groups = append(groups[:100], fmt.Sprintf("and %d groups more", len(groups)-100))
 	}
-	table := qualified(s.Schema, Table)
 	return refuse("the unique index cannot come back while credentials share a value; of each group leave one as it is, and change the others, whose instances then need a key of their own: "+
 		`UPDATE %s SET "apiKey" = rtrim("apiKey") || '-' || id, name = name || '-' || id WHERE id IN ('…'); (deleting them in Evolution fails or takes their bots along). The groups: %s`,
-		table, strings.Join(groups, "; "))
+		s.table(), strings.Join(groups, "; "))
 }
 
-// shared describes the groups of credentials that share a value, which show makes fit to be printed.
+// shared describes the groups of credentials that share a value. show returns as much of the value as may be printed.
 func shared(credentials []credential, value func(credential) *string, show func(string) string) (groups []string) {
 	by := map[string][]credential{}
 	for _, c := range credentials {
 		if v := value(c); v != nil {
-			without := strings.TrimRight(*v, " ") // the padding is gone by then
+			without := strings.TrimRight(*v, " ") // which revert removes
 			by[without] = append(by[without], c)
 		}
 	}
@@ -71,7 +72,7 @@ func shared(credentials []credential, value func(credential) *string, show func(
 	return groups
 }
 
-// text is a value for people.
+// text returns a value, "" for NULL.
 func text(value *string) string {
 	if value == nil {
 		return ""
@@ -79,7 +80,7 @@ func text(value *string) string {
 	return *value
 }
 
-// maskKey leaves of a key what tells it from others: the last four characters, if that is not too much of it.
+// maskKey returns the last four characters of a key, which tell it from others, if that is not too much of it.
 func maskKey(key string) string {
 	if runes := []rune(key); len(runes) > 12 {
 		return "…" + string(runes[len(runes)-4:])

@@ -1,25 +1,27 @@
 package patch
 
-// Table is the table of Evolution API that holds the OpenAI credentials, one row for each instance.
-const Table = "OpenaiCreds"
+// tableName is the table of Evolution API that holds the OpenAI credentials, one row for each instance.
+const tableName = "OpenaiCreds"
 
-// MigrationLock is the key of the advisory lock that `prisma migrate deploy` holds while it runs
-// (schema-engine, advisory lock of the PostgreSQL connector). It is looked for and never taken.
-const MigrationLock = 72707369
+// migrationsName is the table in which Prisma records the migrations that it has applied.
+const migrationsName = "_prisma_migrations"
 
-// Fix is one obstacle to a shared key, and a row of the catalogue below.
+// Prisma's advisory lock has the key 72707369, which `prisma migrate deploy` holds while it runs (prisma-engines,
+// schema-engine, PostgreSQL connector). inspect.sql checks whether it is held; the program never acquires it.
+
+// Fix is one thing that keeps instances from sharing a key, and how it is removed.
 type Fix struct {
 	Name   string // as in PATCH_FIXES
 	Column string
-	Index  string // the unique index that Evolution's migrations create on Column, which is dropped; "" for none
-	Pad    bool   // every value of Column is stored with one space behind it
-	Hint   string // what to tell somebody who has not asked for it, "" for nothing
+	Index  string // the unique index that Evolution's migrations create on Column and that is dropped; "" for none
+	Pad    bool   // every value of Column is stored with one space at its end
+	Hint   string // what to tell people who have not asked for the fix, "" for nothing
 	Needs  string // the fix without which this one is of no use
 	Since  string // time stamp of the migration that creates Column
-	From   string // time stamp of the migration from which on one key in several instances needs this fix; "": it never does
+	From   string // time stamp of the migration from which on instances that share a key need this fix; "": they never do
 }
 
-// Fixes is the catalogue of what the program can take out of the way. A further fix is a further row.
+// Fixes is the catalogue of what the program can do. A further fix is a further row.
 var Fixes = []Fix{
 	{Name: "apikey-index", Column: "apiKey", Index: "OpenaiCreds_apiKey_key", Since: "20240718121437", From: "20240718121437"},
 	{Name: "apikey-check", Column: "apiKey", Pad: true, Needs: "apikey-index", Since: "20240718121437", From: firstChecking},
@@ -29,8 +31,11 @@ var Fixes = []Fix{
 	},
 }
 
+// firstChecking is the migration from which on the application itself refuses a key that another instance has.
+const firstChecking = "20250613143000"
+
 // releases maps the last migration of a release, by its time stamp, to the releases that end with it. Read from
-// Evolution's tags 2.2.0 to 2.4.0-rc2.
+// Evolution's tags 2.2.0 to 2.4.0-rc2. A further release is a further row, in order.
 var releases = []struct{ migration, span string }{
 	{"20241017144950", "2.2.0"},
 	{"20250116001415", "2.2.1-2.2.3"},
@@ -40,27 +45,24 @@ var releases = []struct{ migration, span string }{
 	{"20260506184850", "2.4.0-rc"},
 }
 
-// firstChecking is the migration from which on the application itself refuses a key that another instance has.
-const firstChecking = "20250613143000"
-
-// release tells which releases of Evolution leave the migration of this time stamp as the last one, "" if that is unknown.
+// release returns the releases of Evolution whose last migration has this time stamp, "" if that is unknown.
 func release(migration string) string {
 	if migration == "" {
 		return ""
 	}
-	found := "before 2.2.0"
+	span := "before 2.2.0"
 	for _, r := range releases {
 		if migration >= r.migration {
-			found = r.span
+			span = r.span
 		}
 	}
 	if beyondKnown(migration) {
-		found += " or later"
+		span += " or later"
 	}
-	return found
+	return span
 }
 
-// beyondKnown says that a migration is younger than the youngest release above.
+// beyondKnown reports whether a migration is younger than the youngest release above.
 func beyondKnown(migration string) bool {
 	return migration > releases[len(releases)-1].migration
 }

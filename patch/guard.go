@@ -8,17 +8,17 @@ import (
 	"hash/fnv"
 	"slices"
 	"strings"
+
+	"evolution-openai-patch/patch/postgres"
 )
 
-//go:embed guard_body.sql
-var guardBody string
-
-// Guard is what there is of a schema's guard: the one-shot event trigger that does the fixes' work inside Evolution's first
-// migration, its function, and the schema that holds that. All of it is what a superuser has made, or this very role.
+// Guard is what there is of a schema's guard: a one-shot event trigger that applies the fixes inside Evolution's first
+// migrations, its function, and the schema that holds the function. All of it was made by a superuser or by the role that
+// is connected.
 type Guard struct {
 	Owner     string          `json:"owner"`
 	Mine      bool            `json:"mine"`    // the role may drop it
-	Trusted   bool            `json:"trusted"` // it belongs to a superuser, or to this very role
+	Trusted   bool            `json:"trusted"` // it belongs to a superuser or to the role itself
 	Functions []GuardFunction `json:"functions"`
 	Others    []string        `json:"others"` // what else is in the schema
 	Trigger   *GuardTrigger   `json:"trigger"`
@@ -51,28 +51,29 @@ func (g guardWork) String() string {
 	return fmt.Sprintf("%s (PATCH_KEEP_INDEX_NAMES=%t)", strings.Join(g.Fixes, ","), g.KeepNames)
 }
 
-// guardSettings are the settings of the guard's function. It waits for no lock worth the name, and no NOTICE of what it
-// executes reaches the session.
+// guardSettings are the settings of the guard's function. It hardly waits for a lock, and no notice of what it executes
+// reaches the session.
 var guardSettings = []string{"search_path=pg_catalog, pg_temp", "lock_timeout=10ms", "client_min_messages=error", "quote_all_identifiers=off"}
 
-// The guard of the version before this one kept its work in a table.
+// The guard of version b9b82aa kept its work in a table. It is recognized so that it can be removed.
 const (
-	formerGuard = "d83aa1e3e13b8445"
+	formerGuard = "d83aa1e3e13b8445" // fingerprint of its function
 	formerTable = "todo"
 )
 
-// guardName is the name of a schema's guard: of its event trigger, and of the schema that holds its function.
+// guardName returns the name of a schema's event trigger, which is that of the schema that holds its function.
 func guardName(schema string) string {
 	h := fnv.New32a()
 	_, _ = h.Write([]byte(schema))
 	return fmt.Sprintf("%s_%08x", objectName, h.Sum32())
 }
 
-// fingerprint stands in the name of a guard's function, and so tells whether the function is as this program made it.
+// fingerprint is part of the name of a guard's function, and so shows whether the function is as the program made it.
 func fingerprint(body string) string {
 	return fmt.Sprintf("%x", sha256.Sum256([]byte(body)))[:16]
 }
 
+// ours reports whether the function is as the program made it.
 func (f GuardFunction) ours() bool {
 	if !f.Exact {
 		return false
@@ -83,37 +84,32 @@ func (f GuardFunction) ours() bool {
 	return f.Name == "guard_"+fingerprint(f.Body) && sameSettings(f.Settings, guardSettings)
 }
 
-// sameSettings compares pg_proc.proconfig, in which quote_all_identifiers leaves quotes.
-func sameSettings(found, wanted []string) bool {
-	return slices.EqualFunc(found, wanted, func(a, b string) bool { return strings.ReplaceAll(a, `"`, "") == b })
-}
-
-// foreign says what of the guard is not as this program made it, "" if nothing.
+// foreign returns what of the guard is not as the program made it, with what to do about it; "" if nothing.
 func (g *Guard) foreign(schema string) string {
-	name := quote(guardName(schema))
+	name := postgres.Identifier(guardName(schema))
 	remedy := fmt.Sprintf("; if nobody needs it: DROP SCHEMA %s CASCADE", name)
 	former := slices.ContainsFunc(g.Functions, func(f GuardFunction) bool { return f.Name == "guard" && f.ours() })
 	for _, f := range g.Functions {
 		if !f.ours() || !g.Trusted {
-			return fmt.Sprintf("schema %s, owned by %s, holds a function %s that this program did not make%s", name, quote(g.Owner), quote(f.Name), remedy)
+			return fmt.Sprintf("schema %s, owned by %s, holds a function %s that this program did not make%s", name, postgres.Identifier(g.Owner), postgres.Identifier(f.Name), remedy)
 		}
 	}
 	for _, o := range g.Others {
 		if !former || o != "table "+guardName(schema)+"."+formerTable {
-			return fmt.Sprintf("schema %s, owned by %s, holds what this program did not make: %s%s", name, quote(g.Owner), o, remedy)
+			return fmt.Sprintf("schema %s, owned by %s, holds what this program did not make: %s%s", name, postgres.Identifier(g.Owner), o, remedy)
 		}
 	}
 	switch {
 	case !g.Trusted:
-		return fmt.Sprintf("schema %s belongs to role %s, which is not a superuser%s", name, quote(g.Owner), remedy)
+		return fmt.Sprintf("schema %s belongs to role %s, which is not a superuser%s", name, postgres.Identifier(g.Owner), remedy)
 	case g.Trigger != nil && !slices.ContainsFunc(g.Functions, func(f GuardFunction) bool { return f.OID == g.Trigger.Function }):
 		return fmt.Sprintf("event trigger %s calls a function that this program did not make; if nobody needs it: DROP EVENT TRIGGER %s", name, name)
 	}
 	return ""
 }
 
-// armed is what the guard will do, nil if there is none that will fire.
-func (g *Guard) armed() *guardWork {
+// work returns what the guard will do, nil if there is none that will fire.
+func (g *Guard) work() *guardWork {
 	if g == nil || !g.Trusted || g.Trigger == nil || !g.Trigger.Enabled {
 		return nil
 	}
@@ -131,134 +127,86 @@ func (g *Guard) armed() *guardWork {
 	return nil
 }
 
-// reserved says that PostgreSQL lets no application create a table in a schema of that name.
+// fixes returns the names of the fixes that the guard will apply.
+func (g *Guard) fixes() []string {
+	if work := g.work(); work != nil {
+		return work.Fixes
+	}
+	return nil
+}
+
+// covers reports whether the guard will apply all of these fixes.
+func (g *Guard) covers(fixes []Fix) bool {
+	return g.work() != nil && !slices.ContainsFunc(fixes, func(f Fix) bool { return !slices.Contains(g.fixes(), f.Name) })
+}
+
+// reserved reports whether PostgreSQL lets no application create a table in a schema of that name.
 func reserved(schema string) bool {
 	return strings.HasPrefix(schema, "pg_") || schema == "information_schema"
 }
 
-// work is what a guard for this wish does.
-func (w wish) work() guardWork {
-	work := guardWork{Schema: w.schema, KeepNames: w.keepNames}
-	for _, f := range w.fixes {
-		work.Fixes = append(work.Fixes, f.Name)
+// guard plans for the guard to be installed where there is no table yet and it is requested, and for its event trigger to
+// be gone otherwise. Its function and schema are left to removeGuard.
+func (p *Plan) guard(r Request, s State) {
+	if s.Table == nil && r.Goal == Apply {
+		if r.Guard {
+			p.installGuard(r, s)
+		}
+		return
 	}
-	return work
+	if r.Goal == Apply && slices.ContainsFunc(r.Fixes, s.notYet) {
+		return // Evolution's first migrations were interrupted, and the guard still has work to do
+	}
+	if g := s.Guard; g != nil && g.Trigger != nil && g.Trigger.Mine && g.foreign(r.Schema) == "" {
+		p.add("DROP EVENT TRIGGER %s", postgres.Identifier(guardName(r.Schema)))
+	}
 }
 
-// guard plans for the guard to be armed where there is no table yet and it is asked for, and for its event trigger to be
-// gone otherwise. Its function and schema are left to clearGuard.
-func (p *Plan) guard(w wish, s State) {
-	name := quote(guardName(w.schema))
-	drop := "DROP EVENT TRIGGER " + name
-	if s.Table != nil || w.goal == Revert {
-		if w.goal == Apply && slices.ContainsFunc(w.fixes, s.notYet) {
-			return // Evolution's first migrations were interrupted, and it has work to do yet
-		}
-		if s.Guard != nil && s.Guard.Trigger != nil && s.Guard.Trigger.Mine && s.Guard.foreign(w.schema) == "" {
-			p.add("%s", drop)
-		}
+// installGuard adds what creates the guard, or replaces one that was installed for another request.
+func (p *Plan) installGuard(r Request, s State) {
+	if reserved(r.Schema) {
+		p.Unguarded = "no application has tables in schema " + postgres.Identifier(r.Schema)
 		return
 	}
-	if !w.guarded {
-		return
-	}
-	if reserved(w.schema) {
-		p.Unguarded = "no application has tables in schema " + quote(w.schema)
-		return
-	}
-	body := w.guardBody(s)
+	name, body := postgres.Identifier(guardName(r.Schema)), guardBody(r, s)
 	function := "guard_" + fingerprint(body)
-	there := false // the function is
-	if g := s.Guard; g != nil {
-		if p.Unguarded = g.foreign(w.schema); p.Unguarded != "" {
+	exists := false // the function
+	if g := s.Guard; g == nil {
+		p.add("CREATE SCHEMA %s", name)
+	} else {
+		if p.Unguarded = g.foreign(r.Schema); p.Unguarded != "" {
 			return
 		}
 		for _, f := range g.Functions {
-			there = there || f.Name == function
+			exists = exists || f.Name == function
 			if t := g.Trigger; f.Name == function && t != nil && t.Function == f.OID && t.Enabled {
 				return
 			}
 		}
-		if work := g.armed(); work != nil {
-			p.Rearmed = fmt.Sprintf("%s → %s", work, w.work())
+		if work := g.work(); work != nil && work.String() != r.guardWork().String() {
+			p.Replaced = fmt.Sprintf("%s → %s", work, r.guardWork())
 		}
 		if g.Trigger != nil {
-			p.add("%s", drop)
+			p.add("DROP EVENT TRIGGER %s", name)
 		}
-	} else {
-		p.add("CREATE SCHEMA %s", name)
 	}
-	p.add("REVOKE ALL ON SCHEMA %s FROM %s", name, grantees(s))
-	if !there {
-		var settings strings.Builder
-		for _, setting := range guardSettings {
-			variable, value, _ := strings.Cut(setting, "=")
-			if variable != "search_path" { // its value is a list
-				value = literal(value)
-			}
-			fmt.Fprintf(&settings, " SET %s = %s", variable, value)
-		}
-		p.add("CREATE FUNCTION %s.%s() RETURNS event_trigger LANGUAGE plpgsql SECURITY DEFINER%s AS %s", name, function, settings.String(), literal(body))
-		p.add("REVOKE ALL ON FUNCTION %s.%s() FROM %s", name, function, grantees(s))
+	p.add("REVOKE ALL ON SCHEMA %s FROM %s", name, s.grantees())
+	if !exists {
+		p.add("CREATE FUNCTION %s.%s() RETURNS event_trigger LANGUAGE plpgsql SECURITY DEFINER%s AS %s", name, function, guardSetClauses(), postgres.Literal(body))
+		p.add("REVOKE ALL ON FUNCTION %s.%s() FROM %s", name, function, s.grantees())
 	}
 	p.add("CREATE EVENT TRIGGER %s ON ddl_command_end WHEN TAG IN ('CREATE INDEX') EXECUTE FUNCTION %s.%s()", name, name, function)
 }
 
-// grantees are those whom a new object of this role's is open to, by PostgreSQL's default and by default privileges.
-func grantees(s State) string {
-	names := []string{"PUBLIC"}
-	for _, g := range s.Grantees {
-		names = append(names, quote(g))
-	}
-	return strings.Join(names, ", ")
-}
-
-// guardBody is the text of the guard's function: for each index, what plan makes of the State in which a migration has
-// just created it.
-func (w wish) guardBody(s State) string {
-	var commands strings.Builder
-	last := ""
-	for _, f := range w.fixes {
-		if f.Index == "" {
-			continue
+// guardSetClauses returns the SET clauses of CREATE FUNCTION for guardSettings.
+func guardSetClauses() string {
+	var b strings.Builder
+	for _, setting := range guardSettings {
+		variable, value, _ := strings.Cut(setting, "=")
+		if variable != "search_path" { // whose value is a list
+			value = postgres.Literal(value)
 		}
-		last = f.Index
-		fmt.Fprintf(&commands, "IF created.index = %s THEN\n", literal(f.Index))
-		for _, sql := range w.commandsOnCreate(f, s) {
-			fmt.Fprintf(&commands, "            %s;\n", sql)
-		}
-		if slices.ContainsFunc(w.fixes, func(other Fix) bool { return other.Pad && other.Needs == f.Name }) {
-			fmt.Fprintf(&commands, "            EXECUTE pg_catalog.format('ALTER FUNCTION %%s OWNER TO %%I', %s, created.owner);\n", literal(qualified(w.schema, objectName)+"()"))
-		}
-		fmt.Fprintf(&commands, "        END IF;\n        ")
+		fmt.Fprintf(&b, " SET %s = %s", variable, value)
 	}
-	fmt.Fprintf(&commands, "IF created.index = %s THEN\n            DROP EVENT TRIGGER %s;\n        END IF;", literal(last), quote(guardName(w.schema)))
-	header, _ := json.Marshal(w.work()) // of strings and a bool
-	return strings.NewReplacer(":header", string(header), ":'schema'", literal(w.schema), ":'guard'", literal(guardName(w.schema)),
-		":commands", commands.String()).Replace(guardBody)
-}
-
-// commandsOnCreate are the statements for the moment at which a migration has created f.Index, for this fix and for those
-// that need it.
-func (w wish) commandsOnCreate(f Fix, s State) []string {
-	then := wish{keepNames: w.keepNames, schema: w.schema}
-	for _, other := range w.fixes {
-		if other.Name == f.Name || other.Needs == f.Name {
-			then.fixes = append(then.fixes, other)
-		}
-	}
-	p, _ := plan(then, State{
-		Schema: w.schema, Table: &TableInfo{Kind: "r", Readable: true, Columns: []Column{{Name: f.Column, Text: true}}}, Keys: &Keys{},
-		Indexes: []Index{{Name: qualified(w.schema, f.Index), Unique: true, Keys: 1, Key: f.Column}}, Grantees: s.Grantees,
-	}) // nothing in it can be refused
-	return p.SQL
-}
-
-// literal makes an SQL string of a text.
-func literal(s string) string {
-	quoted := "'" + strings.ReplaceAll(s, "'", "''") + "'"
-	if strings.Contains(s, `\`) {
-		return " E" + strings.ReplaceAll(quoted, `\`, `\\`) // whatever standard_conforming_strings is
-	}
-	return quoted
+	return b.String()
 }

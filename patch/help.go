@@ -6,11 +6,11 @@ import (
 	"unicode/utf8"
 )
 
-// Help is what `help` prints.
-func Help() string {
+// help returns what `help` prints.
+func help() string {
 	var b strings.Builder
 	b.WriteString(`evolution-openai-patch lets the instances of an Evolution API share one OpenAI API key: it waits for PostgreSQL,
-takes what forbids the second instance the key out of the database, verifies that and exits.
+removes what keeps a second instance from using the key from the database, verifies that and exits.
 
 Usage: evolution-openai-patch [apply | status | revert | version | help]
 
@@ -37,7 +37,7 @@ Everything is set by environment variables. Durations are written 250ms, 30s or 
 	return b.String()
 }
 
-// exitStatuses are the README's table.
+// exitStatuses is the README's table.
 var exitStatuses = [][2]string{
 	{"0", "done, now or before; or pending or guarded as asked; a watch that was stopped"},
 	{"1", "a database error: rights, the lock not had in time, the connection lost, a wrong password"},
@@ -48,7 +48,7 @@ var exitStatuses = [][2]string{
 	{"130, 143", "interrupted by SIGINT or SIGTERM before it was done; nothing is half-done"},
 }
 
-// fold breaks a text into indented lines of at most width letters.
+// fold breaks text into indented lines of at most width characters.
 func fold(text string, width int, indent string) string {
 	var b strings.Builder
 	line := indent

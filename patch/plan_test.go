@@ -7,43 +7,13 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"evolution-openai-patch/patch/postgres"
 )
-
-func TestQuote(t *testing.T) {
-	for name, want := range map[string]string{"a": `"a"`, `"`: `""""`, `a"; DROP`: `"a""; DROP"`, "": `""`} {
-		if got := quote(name); got != want {
-			t.Errorf("%s becomes %s, want %s", name, got, want)
-		}
-	}
-}
-
-// FuzzQuote reads the identifier back as PostgreSQL's scanner does: to the first double quote that is not doubled.
-func FuzzQuote(f *testing.F) {
-	f.Add(`we"ird'; DROP TABLE x; --`)
-	f.Fuzz(func(t *testing.T, name string) {
-		inner, ok := strings.CutPrefix(quote(name), `"`)
-		var read strings.Builder
-		for ok {
-			i := strings.IndexByte(inner, '"')
-			if i < 0 {
-				t.Fatalf("%q is not closed", name)
-			}
-			read.WriteString(inner[:i])
-			if inner = inner[i+1:]; !strings.HasPrefix(inner, `"`) {
-				break
-			}
-			read.WriteByte('"')
-			inner = inner[1:]
-		}
-		if read.String() != name || inner != "" {
-			t.Errorf("%q reads back as %q, followed by %q", name, read.String(), inner)
-		}
-	})
-}
 
 // table is a State with Evolution's table and these indexes.
 func table(indexes ...Index) State {
-	s := State{Schema: "s", Keys: &Keys{}, Table: &TableInfo{Kind: "r", Readable: true, Columns: []Column{
+	s := State{Schema: "s", Keys: &Keys{}, Table: &Table{Kind: "r", Readable: true, Columns: []Column{
 		{Name: "id", Number: 1, Text: true, BuiltIn: true},
 		{Name: "name", Number: 2, Text: true, BuiltIn: true, Limit: 255},
 		{Name: "apiKey", Number: 3, Text: true, BuiltIn: true, Limit: 255},
@@ -51,7 +21,7 @@ func table(indexes ...Index) State {
 	for i, x := range indexes {
 		x.OID = strconv.Itoa(i)
 		s.Named = append(s.Named, Relation{OID: x.OID, Name: x.Name, Kind: "i"})
-		x.Name = qualified("s", x.Name)
+		x.Name = postgres.Qualified("s", x.Name)
 		s.Indexes = append(s.Indexes, x)
 	}
 	return s
@@ -123,7 +93,7 @@ func TestPlan(t *testing.T) {
 		"check, keys full":      {both[1:], padded(works, &ours, Keys{Full: 3}), false, "", "DROP TRIGGER|DROP FUNCTION"},
 	} {
 		for goal, want := range map[Goal]string{Apply: c.apply, Revert: c.revert} {
-			p, err := plan(wish{fixes: c.fixes, goal: goal, keepNames: c.keep}, c.s)
+			p, err := plan(Request{Fixes: c.fixes, Goal: goal, KeepNames: c.keep}, c.s)
 			var refusal *RefusedError
 			if errors.As(err, &refusal) != (want == refused) {
 				t.Errorf("%s, goal %d: %v", title, goal, err)
@@ -138,8 +108,8 @@ func TestPlan(t *testing.T) {
 			if !slices.EqualFunc(p.SQL, prefixes, strings.HasPrefix) {
 				t.Errorf("%s, goal %d: %q, want %q", title, goal, p.SQL, prefixes)
 			}
-			if goal == Apply && slices.Contains(slices.Collect(maps.Values(p.Open)), true) != (len(p.SQL) > 0) {
-				t.Errorf("%s: %v is open, but the plan is %q", title, p.Open, p.SQL)
+			if goal == Apply && slices.Contains(slices.Collect(maps.Values(p.Unmet)), true) != (len(p.SQL) > 0) {
+				t.Errorf("%s: %v is unmet, but the plan is %q", title, p.Unmet, p.SQL)
 			}
 		}
 	}

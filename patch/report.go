@@ -4,10 +4,13 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"log/slog"
 	"slices"
 	"strconv"
 	"strings"
 	"unicode"
+
+	"evolution-openai-patch/patch/postgres"
 )
 
 // line is a Result as programs read it.
@@ -23,13 +26,13 @@ type line struct {
 	SQL       []string          `json:"sql,omitempty"`
 }
 
-// Report writes one line for each result, as text or as JSON.
-func Report(w io.Writer, results []Result, format LogFormat) error {
+// report writes one line for each result, as text or as JSON.
+func report(w io.Writer, results []Result, format LogFormat) error {
 	var b strings.Builder
 	for _, r := range results {
 		l := line{
 			Target: r.Target, Schema: r.Schema, State: r.Status, Changed: &r.Changed, Fixes: r.Fixes,
-			Evolution: release(r.After.Migrations.Last), Found: r.Found, SQL: r.SQL,
+			Evolution: release(r.State.Migrations.Last), Found: r.Found, SQL: r.SQL,
 		}
 		if r.Unknown {
 			l.Changed = nil
@@ -37,7 +40,7 @@ func Report(w io.Writer, results []Result, format LogFormat) error {
 		if r.Err != nil {
 			l.Error = explain(r.Err)
 		}
-		if format == "json" {
+		if format == FormatJSON {
 			text, err := json.Marshal(l)
 			if err != nil {
 				return err
@@ -49,12 +52,12 @@ func Report(w io.Writer, results []Result, format LogFormat) error {
 		b.WriteByte('\n')
 	}
 	if _, err := io.WriteString(w, b.String()); err != nil {
-		return fmt.Errorf("%w; what it should have had: %s", err, oneLine(b.String()))
+		return fmt.Errorf("%w; not written: %s", err, postgres.OneLine(b.String()))
 	}
 	return nil
 }
 
-// text writes the line for people; what it would execute stands last and unquoted, to be copied.
+// text writes the line for people. The SQL of a dry run stands last and unquoted, to be copied.
 func (l line) text(b *strings.Builder) {
 	changed := "unknown"
 	if l.Changed != nil {
@@ -62,7 +65,7 @@ func (l line) text(b *strings.Builder) {
 	}
 	fmt.Fprintf(b, "%s: %s schema=%s changed=%s", l.State, word(l.Target), word(l.Schema), changed)
 	for _, f := range Fixes {
-		if s, asked := l.Fixes[f.Name]; asked {
+		if s, requested := l.Fixes[f.Name]; requested {
 			fmt.Fprintf(b, " %s=%s", f.Name, s)
 		}
 	}
@@ -74,7 +77,7 @@ func (l line) text(b *strings.Builder) {
 	}
 	if len(l.SQL) > 0 {
 		sql := "BEGIN; " + strings.Join(l.SQL, "; ") + "; COMMIT;"
-		if strings.ContainsFunc(sql, func(r rune) bool { return !unicode.IsPrint(r) }) { // in somebody's name for something
+		if strings.ContainsFunc(sql, func(r rune) bool { return !unicode.IsPrint(r) }) { // in a name that somebody chose
 			sql = strconv.QuoteToGraphic(sql)
 		}
 		b.WriteString(" would run: " + sql)
@@ -87,4 +90,45 @@ func word(s string) string {
 		return fmt.Sprintf("%q", s)
 	}
 	return s
+}
+
+// logResult logs what a Result needs said besides its line in the report. An error stands in that line; it is logged only
+// where the line does not come now, or the exit status does not show it.
+func logResult(cfg *Config, log *slog.Logger, r Result) {
+	log = log.With("schema", r.Schema)
+	s := r.State
+	switch {
+	case r.Err != nil:
+		if cfg.Watch.Duration > 0 || cfg.OnError == ErrorContinue {
+			log.Error(explain(r.Err))
+		}
+		return
+	case r.Notice != "":
+		log.Warn(r.Notice)
+		return
+	case s.Migrations.Last >= firstChecking && !pads(r.requested) && s.Function == nil:
+		log.Warn("dropping the index is not enough here: from Evolution 2.3.0 on the application itself refuses a key that another instance has; set PATCH_FIXES=auto or apikey-index,apikey-check",
+			"evolution", release(s.Migrations.Last))
+	case cfg.Fixes.Auto && s.Table != nil && s.Migrations.Last == "" && !pads(r.requested) && cfg.Action != ActionRevert:
+		log.Warn("the release of Evolution cannot be read from its table _prisma_migrations, so only the index is dropped; for Evolution 2.3.0 or later set PATCH_FIXES=apikey-index,apikey-check")
+	case s.Keys != nil && s.Keys.Full > 0 && cfg.Action != ActionRevert:
+		log.Warn("keys that fill their column cannot take the space, so Evolution goes on refusing them to a second instance", "keys", s.Keys.Full)
+	}
+	for _, f := range r.requested {
+		if cfg.Action == ActionStatus && r.Fixes[f.Name] == Unpatched {
+			log.Info("the fix is not in place", "fix", f.Name, "found", r.Found[f.Name])
+		}
+	}
+	for _, f := range Fixes {
+		if f.Hint != "" && r.Changed && r.Status == Patched && !contains(r.requested, f.Name) && !s.lacks(f) {
+			log.Info(f.Hint)
+		}
+	}
+	switch g := s.Guard; {
+	case g == nil || s.Table == nil:
+	case g.foreign(r.Schema) != "":
+		log.Warn(g.foreign(r.Schema))
+	case g.Trigger != nil && !g.Trigger.Mine:
+		log.Warn("a guard that another role installed is left, and would drop the index once more if it were created again; connect as a superuser to remove it")
+	}
 }

@@ -7,45 +7,59 @@ import (
 	"time"
 )
 
-// watch handles the schema again and again until ctx ends, over one connection for as long as that lives. What fails for
-// good at the first look ends it; later it is told, once, and tried again at the next look. Err of a watch that was
-// stopped while the fixes did not hold wraps context.Cause(ctx).
-func (w *worker) watch(ctx context.Context) Result {
-	defer w.disconnect()
-	last := w.handle(ctx, 0)
-	changed := last.Changed
-	if ctx.Err() != nil && errors.Is(last.Err, context.Cause(ctx)) { // stopped at its first look: what it knows is what it has seen
-		w.record(last.After)
-		w.result.Err = nil
-		last = w.result
-	}
+// watch handles the database again and again until ctx ends, over one connection for as long as that lives. An error that
+// is permanent at the first round ends it; later it is logged, once, and the next round tries again. The error of a watch
+// that was stopped while the fixes were not in place wraps context.Cause(ctx).
+func (d *database) watch(ctx context.Context) []Result {
+	last := d.handle(ctx, 0)
 	if ctx.Err() == nil {
-		if last.Err != nil {
-			return last
+		for _, r := range last {
+			if r.Err != nil {
+				return last
+			}
+			logResult(d.cfg, d.log, r)
+			d.log.Info("watching", "schema", r.Schema, "state", r.Status, "every", d.cfg.Watch)
 		}
-		w.tell(last)
-		w.log.Info("watching", "state", last.Status, "every", w.cfg.Watch)
+	} else {
+		for i := range last { // what it knows is what it has seen
+			last[i] = interrupted(ctx, last[i])
+		}
 	}
-	for ctx.Err() == nil {
+	changed := make([]bool, len(last))
+	for {
+		for i, r := range last {
+			changed[i] = changed[i] || r.Changed
+		}
 		select {
 		case <-ctx.Done():
-			continue
-		case <-time.After(w.cfg.Watch - w.cfg.Watch/10): // so that what came back is gone within the interval, the change included
+			for i := range last {
+				last[i].Changed = changed[i]
+				if stopped := context.Cause(ctx); last[i].Err != nil && !errors.Is(last[i].Err, stopped) {
+					last[i].Err = fmt.Errorf("%s (%w)", explain(last[i].Err), stopped)
+				}
+			}
+			return last
+		case <-time.After(d.cfg.Watch.Duration - d.cfg.Watch.Duration/10): // so that the change is made within the interval
 		}
-		w.losses, w.backup = 0, ""
-		now := w.handle(ctx, 0)
+		d.disconnects = 0
+		now := d.handle(ctx, 0)
 		if ctx.Err() != nil {
-			break
+			continue
 		}
-		if now.Status != last.Status || now.Err != nil && (last.Err == nil || explain(now.Err) != explain(last.Err)) {
-			w.log.Info("the state is another", "was", last.Status, "is", now.Status)
-			w.tell(now)
+		for i, r := range now {
+			if before := last[i]; r.Status != before.Status || r.Err != nil && (before.Err == nil || explain(r.Err) != explain(before.Err)) {
+				d.log.Info("the state has changed", "schema", r.Schema, "before", before.Status, "now", r.Status)
+				logResult(d.cfg, d.log, r)
+			}
 		}
-		last, changed = now, changed || now.Changed
+		last = now
 	}
-	last.Changed = changed
-	if stopped := context.Cause(ctx); last.Err != nil && !errors.Is(last.Err, stopped) {
-		last.Err = fmt.Errorf("%s (%w)", explain(last.Err), stopped)
+}
+
+// interrupted returns the Result of a watch that was stopped in its first round.
+func interrupted(ctx context.Context, r Result) Result {
+	if errors.Is(r.Err, context.Cause(ctx)) {
+		r.assessment, r.Err = assess(Request{Schema: r.Schema, Fixes: r.requested}, r.State), nil
 	}
-	return last
+	return r
 }

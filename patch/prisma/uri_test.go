@@ -1,16 +1,15 @@
-package patch
+package prisma
 
 import (
-	"fmt"
 	"net/netip"
 	"strings"
 	"testing"
 	"unicode/utf8"
 
 	"github.com/nlnwa/whatwg-url/url"
-)
 
-func sprintf(format string, args ...any) string { return fmt.Sprintf(format, args...) }
+	"evolution-openai-patch/patch/postgres"
+)
 
 func TestURI(t *testing.T) {
 	type want struct{ user, password, target, schema string }
@@ -33,23 +32,52 @@ func TestURI(t *testing.T) {
 		"postgresql://u:p@h/d?host=other&sslpassword=p@ss": {"u", "p", "other:5432/d", "public"},
 		"postgresql://u:p@h/d%20e#fragment":                {"u", "p", "h:5432/d%20e", "public"},
 	} {
-		s, schema, err := parseURI(uri)
+		c, schema, err := Parse(uri)
 		if err != nil {
 			t.Errorf("%s: %v", uri, err)
 			continue
 		}
-		target, err := s.target(schema)
+		target, err := postgres.NewTarget(c)
 		if err != nil {
 			t.Errorf("%s: %v", uri, err)
 			continue
 		}
-		if got := (want{target.conn.User, target.conn.Password, target.String(), target.Schema}); got != w {
+		if got := (want{c.User, c.Password, target.String(), schema}); got != w {
 			t.Errorf("%s:\n got %+v\nwant %+v", uri, got, w)
 		}
-		for name := range target.conn.RuntimeParams {
-			if name != "application_name" && name != "client_encoding" {
-				t.Errorf("%s: %s would reach the server", uri, name)
-			}
+	}
+}
+
+// Every parameter that Prisma has for the connection itself arrives where it belongs; all others are dropped.
+func TestParameters(t *testing.T) {
+	for query, want := range map[string]postgres.Config{
+		"":                    {},
+		"sslmode=prefer":      {},
+		"sslmode=allow":       {},
+		"sslmode=nonsense":    {},
+		"sslmode=disable":     {SSLMode: "disable"},
+		"sslmode=require":     {SSLMode: "require"},
+		"sslmode=verify-ca":   {SSLMode: "verify-ca"},
+		"sslmode=verify-full": {SSLMode: "verify-full"},
+		"sslcert=/ca":         {},
+		"sslaccept=strict":    {VerifyServer: true},
+		"sslaccept=anything":  {VerifyServer: true},
+		"sslaccept=":          {VerifyServer: true},
+		"sslaccept=accept_invalid_certs&sslcert=/ca":     {},
+		"sslaccept=strict&sslcert=/ca":                   {VerifyServer: true, RootCertificates: "/ca"},
+		"sslaccept=strict&sslrootcert=/ca":               {VerifyServer: true, RootCertificates: "/ca"},
+		"sslmode=verify-ca&sslcert=/ca&sslrootcert=/not": {SSLMode: "verify-ca", RootCertificates: "/ca"},
+		"sslidentity=/id.p12&sslpassword=p%26q":          {Identity: "/id.p12", KeyPassword: "p&q"},
+		"options=-c%20x%3D1":                             {Options: "-c x=1"},
+		"channel_binding=require":                        {ChannelBinding: "require"},
+		"channel_binding=disable":                        {ChannelBinding: "disable"},
+		"channel_binding=prefer":                         {},
+		"connection_limit=2&pool_timeout=30&socket_timeout=5&statement_cache_size=0&pgbouncer=true&connect_timeout=1": {},
+		"work_mem=1TB&passfile=/x&service=y&target_session_attrs=primary&client_encoding=LATIN1&application_name=z":   {},
+	} {
+		want.Host, want.Port, want.User, want.Password, want.Database = "h", "5432", "u", "p", "d"
+		if got, _, err := Parse("postgresql://u:p@h/d?" + query); err != nil || got != want {
+			t.Errorf("%s: %v\n got %+v\nwant %+v", query, err, got, want)
 		}
 	}
 }
@@ -81,14 +109,13 @@ func TestURIErrors(t *testing.T) {
 		"postgresql://u:p\x00@h/d":              "control character",
 		"postgresql://u:p\xff@h/d":              "not UTF-8",
 		"postgresql://u:p%00@h/d":               "NUL",
-		"postgresql://u:p@h/d?schema=a%00b":     "NUL",
 		"postgresql://u:p@h/d?schema=":          "schema is empty",
 		"postgresql://u:p@h/../d":               "dot segment",
 		"postgresql://u:p@h/d?sslidentity=/x":   "sslidentity",
 	} {
-		s, schema, err := parseURI(uri)
+		c, _, err := Parse(uri)
 		if err == nil {
-			_, err = s.target(schema)
+			_, err = postgres.NewTarget(c)
 		}
 		if err == nil || !strings.Contains(err.Error(), says) {
 			t.Errorf("%q: %v, want %q", uri, err, says)
@@ -114,7 +141,7 @@ func FuzzURI(f *testing.F) {
 		if !utf8.ValidString(uri) || strings.TrimSpace(uri) != uri {
 			return
 		}
-		got, schema, err := parseURI(uri)
+		got, schema, err := Parse(uri)
 		ref, refErr := url.Parse(uri)
 		if refErr != nil || ref.Protocol() != "postgresql:" && ref.Protocol() != "postgres:" {
 			if err == nil {
@@ -131,9 +158,9 @@ func FuzzURI(f *testing.F) {
 			t.Errorf("we refuse %q: %v", uri, err)
 			return
 		}
-		want := settings{user: percentDecode(ref.Username()), password: percentDecode(ref.Password()), host: ref.Hostname(), port: ref.Port()}
-		if want.port == "" {
-			want.port = "5432"
+		want := postgres.Config{User: percentDecode(ref.Username()), Password: percentDecode(ref.Password()), Host: ref.Hostname(), Port: ref.Port()}
+		if want.Port == "" {
+			want.Port = "5432"
 		}
 		refSchema := "public"
 		params := ref.SearchParams()
@@ -142,25 +169,25 @@ func FuzzURI(f *testing.F) {
 			refSchema = strings.ToValidUTF8(values[len(values)-1], "\uFFFD")
 		}
 		if values := params.GetAll("host"); len(values) > 0 && values[len(values)-1] != "" {
-			want.host = strings.ToValidUTF8(values[len(values)-1], "\uFFFD")
+			want.Host = strings.ToValidUTF8(values[len(values)-1], "\uFFFD")
 		}
-		if a, err := netip.ParseAddr(strings.Trim(want.host, "[]")); err == nil {
-			want.host = a.String()
-			if b, err := netip.ParseAddr(got.host); err == nil {
-				got.host = b.String()
+		if a, err := netip.ParseAddr(strings.Trim(want.Host, "[]")); err == nil {
+			want.Host = a.String()
+			if b, err := netip.ParseAddr(got.Host); err == nil {
+				got.Host = b.String()
 			}
 		}
-		got.port, want.port = strings.TrimLeft(got.port, "0"), strings.TrimLeft(want.port, "0")
-		want.database, _, _ = strings.Cut(strings.TrimPrefix(ref.Pathname(), "/"), "/")
-		if want.database = percentDecode(want.database); ref.Pathname() == "" {
-			want.database = "postgres"
+		got.Port, want.Port = strings.TrimLeft(got.Port, "0"), strings.TrimLeft(want.Port, "0")
+		want.Database, _, _ = strings.Cut(strings.TrimPrefix(ref.Pathname(), "/"), "/")
+		if want.Database = percentDecode(want.Database); ref.Pathname() == "" {
+			want.Database = "postgres"
 		}
-		if database := percentDecode(got.database); database != want.database {
-			t.Errorf("%q: database %q, want %q", uri, database, want.database)
+		if database := percentDecode(got.Database); database != want.Database {
+			t.Errorf("%q: database %q, want %q", uri, database, want.Database)
 		}
-		if got.user != want.user || got.password != want.password || got.host != want.host || got.port != want.port || schema != refSchema {
-			t.Errorf("%q:\n got %q %q %q %q %q\nwant %q %q %q %q %q", uri, got.user, got.password, got.host, got.port, schema,
-				want.user, want.password, want.host, want.port, refSchema)
+		if got.User != want.User || got.Password != want.Password || got.Host != want.Host || got.Port != want.Port || schema != refSchema {
+			t.Errorf("%q:\n got %q %q %q %q %q\nwant %q %q %q %q %q", uri, got.User, got.Password, got.Host, got.Port, schema,
+				want.User, want.Password, want.Host, want.Port, refSchema)
 		}
 	})
 }

@@ -1,8 +1,8 @@
 -- evolution-openai-patch :header
--- It runs at the end of every CREATE INDEX in this database, also of other applications', as the role that created it. So it
--- waits for nothing, fails nothing and says nothing to the session; what goes wrong is in the server's log, and the next run
--- of evolution-openai-patch puts it right. When the last index has come, its event trigger goes. The function stays: another
--- session may be about to call it.
+-- It runs at the end of every CREATE INDEX in this database, also of other applications, as the role that made the guard. It
+-- therefore waits for nothing, fails no statement and sends nothing to the session; an error goes to the server's log, and the
+-- next run of evolution-openai-patch repairs what is missing. When the last index has been created, it drops its event
+-- trigger. It does not drop its function, which another session may be about to call.
 DECLARE
     created pg_catalog.record;
 BEGIN

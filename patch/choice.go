@@ -1,0 +1,120 @@
+package patch
+
+import (
+	"errors"
+	"log/slog"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// Provider is the value of DATABASE_PROVIDER: the kind of database that Evolution was told to use.
+type Provider string
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (p *Provider) UnmarshalText(text []byte) error {
+	if err := choose(p, text, "postgresql", "psql_bouncer"); err != nil {
+		return errors.New(err.Error() + "; this program speaks PostgreSQL only")
+	}
+	return nil
+}
+
+// Action is the value of PATCH_ACTION: what the program is to do.
+type Action string
+
+// The actions, each of which is also an argument of the program.
+const (
+	ActionApply  Action = "apply"
+	ActionStatus Action = "status"
+	ActionRevert Action = "revert"
+)
+
+// actions is the list of them.
+var actions = []Action{ActionApply, ActionStatus, ActionRevert}
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (a *Action) UnmarshalText(text []byte) error { return choose(a, text, actions...) }
+
+// OnMissingTable is the value of PATCH_ON_MISSING_TABLE: what to do where Evolution has not created its table yet.
+type OnMissingTable string
+
+// The choices.
+const (
+	MissingContinue OnMissingTable = "continue"
+	MissingWait     OnMissingTable = "wait"
+	MissingGuard    OnMissingTable = "guard"
+	MissingFail     OnMissingTable = "fail"
+)
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (o *OnMissingTable) UnmarshalText(text []byte) error {
+	return choose(o, text, MissingContinue, MissingWait, MissingGuard, MissingFail)
+}
+
+// OnError is the value of PATCH_ON_ERROR: whether an error makes the exit status non-zero.
+type OnError string
+
+// The choices.
+const (
+	ErrorFail     OnError = "fail"
+	ErrorContinue OnError = "continue"
+)
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (o *OnError) UnmarshalText(text []byte) error { return choose(o, text, ErrorFail, ErrorContinue) }
+
+// LogFormat is the value of PATCH_LOG_FORMAT, for the log and for the report.
+type LogFormat string
+
+// The choices.
+const (
+	FormatText LogFormat = "text"
+	FormatJSON LogFormat = "json"
+)
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (f *LogFormat) UnmarshalText(text []byte) error { return choose(f, text, FormatText, FormatJSON) }
+
+// LogLevel is the value of PATCH_LOG_LEVEL: the lowest level that is logged. The zero value is info.
+type LogLevel struct{ slog.Level }
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (l *LogLevel) UnmarshalText(text []byte) error {
+	var word string
+	if err := choose(&word, text, "debug", "info", "warn", "error"); err != nil {
+		return err
+	}
+	return l.Level.UnmarshalText(text)
+}
+
+// Switch is a value that is on or off.
+type Switch bool
+
+// UnmarshalText implements encoding.TextUnmarshaler. It takes what strconv.ParseBool takes.
+func (s *Switch) UnmarshalText(text []byte) error {
+	on, err := strconv.ParseBool(string(text))
+	if err != nil {
+		return errors.New("is neither true nor false")
+	}
+	*s = Switch(on)
+	return nil
+}
+
+// choose sets choice to text if that is one of words. The error does not quote the text, which may be a secret that was
+// given to the wrong variable.
+func choose[T ~string](choice *T, text []byte, words ...T) error {
+	if !slices.Contains(words, T(text)) {
+		return errors.New("is not one of " + list(words))
+	}
+	*choice = T(text)
+	return nil
+}
+
+// list separates words with commas.
+func list[T ~string](words []T) string {
+	texts := make([]string, len(words))
+	for i, w := range words {
+		texts[i] = string(w)
+	}
+	return strings.Join(texts, ", ")
+}

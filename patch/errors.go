@@ -1,0 +1,77 @@
+package patch
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// ConfigError reports a variable that cannot be used, and how to write it. Nothing was contacted.
+type ConfigError struct {
+	Variable string
+	Problem  string // never quotes the value
+}
+
+func (e *ConfigError) Error() string { return e.Variable + ": " + e.Problem }
+
+// RefusedError reports a schema that is not what this program knows. Nothing was changed.
+type RefusedError struct{ reason string }
+
+func (e *RefusedError) Error() string { return "refused, and nothing was changed: " + e.reason }
+
+// refuse returns a *RefusedError.
+func refuse(format string, args ...any) error {
+	return &RefusedError{fmt.Sprintf(format, args...)}
+}
+
+// MissingError reports that there is no database or no table yet.
+type MissingError struct {
+	what    string
+	schemas []string // others that hold the table
+	remedy  string   // what to do, "" for running the program once more
+	watched bool     // it is looked for again anyway
+}
+
+func (e *MissingError) Error() string {
+	switch {
+	case len(e.schemas) > 0:
+		return fmt.Sprintf("%s does not exist, but the table exists in schema %s: set PATCH_SCHEMAS, or ?schema= in the connection string",
+			e.what, strings.Join(e.schemas, ", "))
+	case e.remedy != "":
+		return e.what + " does not exist, " + e.remedy
+	case e.watched:
+		return e.what + " does not exist; Evolution creates it on its first start, and the watch goes on until then"
+	}
+	return e.what + " does not exist; Evolution creates it on its first start, so run this once more after that"
+}
+
+// WaitError reports that PostgreSQL, or with PATCH_ON_MISSING_TABLE=wait the table, did not come in time.
+type WaitError struct {
+	Limit time.Duration
+	Cause error // of the last attempt that was not cut short
+}
+
+func (e *WaitError) Error() string {
+	return fmt.Sprintf("gave up after PATCH_WAIT_TIMEOUT=%s: %s", e.Limit, explain(e.Cause))
+}
+
+func (e *WaitError) Unwrap() error { return e.Cause }
+
+// UnknownError reports a COMMIT that was sent and not answered, so that it may have taken effect.
+type UnknownError struct{ cause error }
+
+func (e *UnknownError) Error() string {
+	return explain(e.cause) + "; COMMIT was sent and not answered, so whether the change was made is not known: a run with PATCH_ACTION=status tells"
+}
+
+func (e *UnknownError) Unwrap() error { return e.cause }
+
+// Interrupted is the signal that ended the work before it was done.
+type Interrupted struct{ Signal syscall.Signal }
+
+func (e Interrupted) Error() string { return "interrupted by " + e.Signal.String() }
+
+// errNotInPlace is what status finds where a fix is not in place.
+var errNotInPlace = errors.New("a fix that was asked for is not in place")

@@ -1,0 +1,52 @@
+package patch
+
+import (
+	"errors"
+	"strings"
+
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"evolution-openai-patch/patch/postgres"
+)
+
+// explain returns an error in one line for people, with what to do about it.
+func explain(err error) string {
+	var (
+		pgErr   *pgconn.PgError
+		wait    *WaitError
+		unknown *UnknownError
+	)
+	switch {
+	case errors.As(err, &unknown):
+		return unknown.Error()
+	case errors.As(err, &wait):
+		return wait.Error()
+	case errors.As(err, &pgErr):
+		return postgres.Explain(err) + remedy(pgErr)
+	}
+	return postgres.Explain(err)
+}
+
+// remedy returns what to do about an error of the server's, "" if that is not known.
+func remedy(err *pgconn.PgError) string {
+	for _, r := range remedies {
+		if r.code == err.Code && strings.Contains(err.Message, r.message) {
+			return ": " + r.text
+		}
+	}
+	return ""
+}
+
+// remedies are found by SQLSTATE and by a part of the message, which is present in English only. The first match counts.
+var remedies = []struct{ code, message, text string }{
+	{"28P01", "", "user or password is wrong, or the role has expired; give this container the very connection string that Evolution gets"},
+	{"28000", "not permitted to log in", "give it the right with ALTER ROLE … LOGIN, or connect as another role"},
+	{"28000", "", "the server lets this role in neither from here nor in this way; see its pg_hba.conf"},
+	{"42501", "for database", "grant the role CONNECT on the database, or connect as another"},
+	{"42501", "for schema", "grant the role USAGE and CREATE on the schema, or connect as a superuser"},
+	{"42501", "", "connect as the role that owns the table, or as a superuser"},
+	{"25006", "", "the database takes no changes; connect to the primary"},
+	{"53300", "for role", "raise the role's CONNECTION LIMIT, or let Evolution's connection_limit leave one free"},
+	{"53300", "for database", "raise the database's CONNECTION LIMIT, or let Evolution's connection_limit leave one free"},
+	{"53300", "", "raise max_connections, or let Evolution's connection_limit leave one free"},
+}

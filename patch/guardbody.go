@@ -1,0 +1,60 @@
+package patch
+
+import (
+	_ "embed"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+
+	"evolution-openai-patch/patch/postgres"
+)
+
+//go:embed guardbody.sql
+var guardTemplate string
+
+// guardWork returns what a guard for this request does.
+func (r Request) guardWork() guardWork {
+	return guardWork{r.Schema, fixNames(r.Fixes), r.KeepNames}
+}
+
+// guardBody returns the body of the guard's function. For each index it holds the statements that plan composes for the
+// State in which a migration has just created that index.
+func guardBody(r Request, s State) string {
+	var commands strings.Builder
+	last := ""
+	for _, f := range r.Fixes {
+		if f.Index == "" {
+			continue
+		}
+		last = f.Index
+		fmt.Fprintf(&commands, "IF created.index = %s THEN\n", postgres.Literal(f.Index))
+		for _, sql := range commandsOnCreate(f, r, s) {
+			fmt.Fprintf(&commands, "            %s;\n", sql)
+		}
+		if slices.ContainsFunc(r.Fixes, func(other Fix) bool { return other.Pad && other.Needs == f.Name }) {
+			fmt.Fprintf(&commands, "            EXECUTE pg_catalog.format('ALTER FUNCTION %%s OWNER TO %%I', %s, created.owner);\n", postgres.Literal(padFunction(r.Schema)))
+		}
+		fmt.Fprintf(&commands, "        END IF;\n        ")
+	}
+	fmt.Fprintf(&commands, "IF created.index = %s THEN\n            DROP EVENT TRIGGER %s;\n        END IF;", postgres.Literal(last), postgres.Identifier(guardName(r.Schema)))
+	header, _ := json.Marshal(r.guardWork()) // cannot fail: strings and a bool
+	return strings.NewReplacer(":header", string(header), ":'schema'", postgres.Literal(r.Schema), ":'guard'", postgres.Literal(guardName(r.Schema)),
+		":commands", commands.String()).Replace(guardTemplate)
+}
+
+// commandsOnCreate returns the statements for the moment at which a migration has created f.Index: those of this fix and
+// of the fixes that need it.
+func commandsOnCreate(f Fix, r Request, s State) []string {
+	then := Request{KeepNames: r.KeepNames, Schema: r.Schema}
+	for _, other := range r.Fixes {
+		if other.Name == f.Name || other.Needs == f.Name {
+			then.Fixes = append(then.Fixes, other)
+		}
+	}
+	p, _ := plan(then, State{ // in which there is nothing to refuse
+		Schema: r.Schema, Table: &Table{Kind: "r", Readable: true, Columns: []Column{{Name: f.Column, Text: true}}}, Keys: &Keys{},
+		Indexes: []Index{{Name: postgres.Qualified(r.Schema, f.Index), Unique: true, Keys: 1, Key: f.Column}}, Grantees: s.Grantees,
+	})
+	return p.SQL
+}

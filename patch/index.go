@@ -1,0 +1,113 @@
+package patch
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"evolution-openai-patch/patch/postgres"
+)
+
+// index plans for the unique indexes and unique constraints whose only key column is f.Column: that there is none, or
+// that Evolution's is back.
+func (p *Plan) index(f Fix, r Request, s State) error {
+	if s.notYet(f) {
+		p.Found[f.Name] = "no column " + postgres.Identifier(f.Column) + " yet"
+		return nil
+	}
+	if err := checkIndexes(f, s); err != nil {
+		return err
+	}
+	var unique []Index
+	standIn := false // a plain index has the name
+	for _, x := range s.Indexes {
+		if !x.covers(f.Column) {
+			continue
+		}
+		p.Found[f.Name] = strings.TrimPrefix(p.Found[f.Name]+"; "+x.Definition, "; ")
+		if x.Unique {
+			unique = append(unique, x)
+		} else if s.named(x, f.Index) {
+			standIn = true
+		}
+	}
+	if p.Found[f.Name] == "" {
+		p.Found[f.Name] = "no index on " + postgres.Identifier(f.Column)
+	}
+	if r.KeepNames && !standIn && len(unique) == 0 {
+		p.Found[f.Name] += "; no plain index under the name " + f.Index
+	}
+	p.Unmet[f.Name] = len(unique) > 0
+
+	definition := fmt.Sprintf("INDEX %s ON %s (%s)", postgres.Identifier(f.Index), s.table(), postgres.Identifier(f.Column))
+	if r.Goal == Revert {
+		if standIn {
+			p.add("DROP INDEX IF EXISTS %s", postgres.Qualified(s.Schema, f.Index))
+		}
+		if len(unique) == 0 {
+			p.add("CREATE UNIQUE %s", definition)
+		}
+		return nil
+	}
+	for _, x := range unique {
+		p.add("%s", dropUnique(s, x))
+	}
+	// Where a release of Evolution that is not known yet has dropped its index, a later one may want the name.
+	if r.KeepNames && !standIn && (len(unique) > 0 || !beyondKnown(s.Migrations.Last)) {
+		p.add("CREATE %s", definition)
+		p.Unmet[f.Name] = true
+	}
+	return nil
+}
+
+// dropUnique returns the statement that drops a unique index, or the constraint that it implements.
+func dropUnique(s State, x Index) string {
+	if c := x.constraint("u"); c != nil {
+		return fmt.Sprintf("ALTER TABLE %s DROP CONSTRAINT IF EXISTS %s", s.table(), postgres.Identifier(c.Name))
+	}
+	return "DROP INDEX IF EXISTS " + x.Name
+}
+
+// checkIndexes refuses a table whose indexes on the column of a fix are not as Evolution creates them.
+func checkIndexes(f Fix, s State) error {
+	if s.Table.column(f.Column) == nil {
+		return refuse("%s has no column %s", s.table(), postgres.Identifier(f.Column))
+	}
+	for _, x := range s.Indexes {
+		if err := checkIndex(f, s, x); err != nil {
+			return err
+		}
+	}
+	for _, r := range s.Named {
+		if r.Name == f.Index && !slices.ContainsFunc(s.Indexes, func(x Index) bool { return x.OID == r.OID }) {
+			return refuse("%s exists, but as a different thing than an index of %s: a %s", postgres.Qualified(s.Schema, r.Name), s.table(), kinds[r.Kind])
+		}
+	}
+	return nil
+}
+
+// checkIndex refuses an index that forbids equal values in the column of a fix but is not as Evolution creates it, and one
+// that has the name of Evolution's but is something else.
+func checkIndex(f Fix, s State, x Index) error {
+	column, covers := s.Table.column(f.Column), x.covers(f.Column)
+	switch {
+	case x.Primary && covers:
+		return refuse("%s is the primary key of %s", x.Name, s.table())
+	case x.Unique && covers && x.Identity:
+		return refuse("the unique index %s is the replica identity of %s, which logical replication needs: %s", x.Name, s.table(), x.Definition)
+	case x.Unique && covers && x.special():
+		return refuse("the unique index %s is not as Evolution creates it, so somebody made it on purpose: %s", x.Name, x.Definition)
+	case x.constraint("x") != nil && mentions(x.Definition, f.Column):
+		return refuse("the exclusion constraint %s of %s is not as Evolution creates it, so somebody made it on purpose: %s",
+			postgres.Identifier(x.constraint("x").Name), s.table(), x.constraint("x").Definition)
+	case x.Unique && (x.onlyColumn(column) || x.Expressions && mentions(x.Definition, "*")): // * is the whole row
+		return refuse("the unique index %s may forbid a second row with the same %s, and is not as Evolution creates it: %s", x.Name, postgres.Identifier(f.Column), x.Definition)
+	case x.Unique && covers && len(x.dependants()) > 0:
+		return refuse("%s is needed by %s", x.Name, strings.Join(x.dependants(), ", "))
+	case x.Unique && covers:
+		return nil
+	case s.named(x, f.Index) && (x.Unique || !covers || x.special()):
+		return refuse("an index %s exists, but it is something else: %s", x.Name, x.Definition)
+	}
+	return nil
+}

@@ -1,0 +1,169 @@
+package patch
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"evolution-openai-patch/patch/postgres"
+)
+
+// objectName is the name of the padding trigger and of its function.
+const objectName = "evolution_openai_patch"
+
+// padBody is the body of the function. It must never fail a statement of Evolution's, whatever later migrations make of
+// the column: therefore the trigger has no column list, and the function ignores every error.
+const padBody = `BEGIN NEW."apiKey" := rtrim(NEW."apiKey", ' ') || ' '; RETURN NEW; EXCEPTION WHEN OTHERS THEN RETURN NEW; END`
+
+// padSettings is the function's pg_proc.proconfig.
+var padSettings = []string{"search_path=pg_catalog, pg_temp"}
+
+// padFunction returns the name of the function as it stands in statements.
+func padFunction(schema string) string { return postgres.Qualified(schema, objectName) + "()" }
+
+// createPadFunction and createPadTrigger return the statements that create the padding.
+func createPadFunction(schema string) string {
+	return fmt.Sprintf("CREATE FUNCTION %s RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS %s", padFunction(schema), postgres.Literal(padBody))
+}
+
+func createPadTrigger(schema string) string {
+	return fmt.Sprintf("CREATE TRIGGER %s BEFORE INSERT OR UPDATE ON %s FOR EACH ROW EXECUTE FUNCTION %s", objectName, postgres.Qualified(schema, tableName), padFunction(schema))
+}
+
+// padding plans for every key to be stored with exactly one space at its end, now and in future, or for all of that to be
+// reverted.
+func (p *Plan) padding(f Fix, r Request, s State) error {
+	if err := checkPadding(s); err != nil {
+		return err
+	}
+	trigger := s.padTrigger()
+	p.Found[f.Name] = "no padding trigger"
+	if trigger != nil {
+		p.Found[f.Name] = trigger.Definition
+	}
+	if r.Goal == Revert && trigger == nil && s.Function == nil {
+		p.Unmet[f.Name] = true
+		return nil
+	}
+	if err := checkColumn(f, s); err != nil {
+		return err
+	}
+	if s.Keys.Bare > 0 {
+		p.Found[f.Name] += fmt.Sprintf("; keys without the space: %d", s.Keys.Bare)
+	}
+	before := len(p.SQL)
+	if r.Goal == Revert {
+		p.Unmet[f.Name] = true
+		if err := p.unpad(f, s); err != nil {
+			return err
+		}
+	} else {
+		p.pad(f, s)
+		p.Unmet[f.Name] = len(p.SQL) > before
+	}
+	if len(p.SQL) > before && s.Role != s.Table.Owner {
+		p.Pin = s.Superuser
+		if err := checkOwnersCode(s); err != nil {
+			return err
+		}
+	}
+	if r.Goal == Revert {
+		return nil
+	}
+	return checkSpaceStays(f, s)
+}
+
+// pad adds what stores the keys with the space, and creates the function and the trigger where they are missing.
+func (p *Plan) pad(f Fix, s State) {
+	before, trigger, column := len(p.SQL), s.padTrigger(), postgres.Identifier(f.Column)
+	if trigger != nil && (s.Keys.Bare > 0 || !trigger.fires()) {
+		p.dropPadTrigger(s)
+	}
+	if s.Keys.Bare > 0 {
+		fits := ""
+		if limit := s.Table.column(f.Column).Limit; limit > 0 {
+			fits = fmt.Sprintf(" AND length(rtrim(%s, ' ')) < %d", column, limit)
+		}
+		p.add("UPDATE ONLY %s SET %s = rtrim(%s, ' ') || ' ' WHERE %s <> rtrim(%s, ' ') || ' '%s", s.table(), column, column, column, column, fits)
+		p.Rows += s.Keys.Bare
+	}
+	if s.Function == nil {
+		function := padFunction(s.Schema)
+		p.add("%s", createPadFunction(s.Schema))
+		p.add("REVOKE ALL ON FUNCTION %s FROM %s", function, s.grantees())
+		if len(s.Keys.Spaces) > 0 { // a dump carries the comment
+			note, _ := json.Marshal(keptSpaces{s.Keys.Spaces}) // cannot fail: strings and numbers
+			p.add("COMMENT ON FUNCTION %s IS %s", function, postgres.Literal(string(note)))
+		}
+		if s.Role != s.Table.Owner { // so that the owner can drop it
+			p.add("ALTER FUNCTION %s OWNER TO %s", function, postgres.Identifier(s.Table.Owner))
+		}
+	}
+	if len(p.SQL) > before || trigger == nil {
+		p.add("%s", createPadTrigger(s.Schema))
+	}
+}
+
+// unpad adds what drops the trigger and the function, and gives each key back as it was.
+func (p *Plan) unpad(f Fix, s State) error {
+	table, column := s.table(), postgres.Identifier(f.Column)
+	if s.padTrigger() != nil {
+		p.dropPadTrigger(s)
+	}
+	if s.Function != nil {
+		if len(s.Function.Users) > 0 {
+			return refuse("function %s is used by others: %s; drop them first", padFunction(s.Schema), strings.Join(s.Function.Users, ", "))
+		}
+		p.add("DROP FUNCTION %s", padFunction(s.Schema))
+	}
+	if s.Keys.Spaced > 0 {
+		p.add("UPDATE ONLY %s SET %s = left(%s, -1) WHERE %s LIKE '%% '", table, column, column, column)
+		p.Rows += s.Keys.Spaced
+		if kept := s.Function.spaces(); len(kept) > 0 {
+			p.add("UPDATE ONLY %s AS t SET %s = rtrim(t.%s, ' ') || repeat(' ', kept.spaces) FROM (VALUES %s) AS kept(id, spaces) WHERE t.id = kept.id", table, column, column, spaceRows(kept))
+		}
+	}
+	return nil
+}
+
+// dropPadTrigger drops the trigger before rows change, because its function is its owner's to replace.
+func (p *Plan) dropPadTrigger(s State) { p.add("DROP TRIGGER %s ON %s", objectName, s.table()) }
+
+// grantees returns those to whom a new object of the role is open, by PostgreSQL's defaults and by default privileges.
+func (s State) grantees() string {
+	names := []string{"PUBLIC"}
+	for _, g := range s.Grantees {
+		names = append(names, postgres.Identifier(g))
+	}
+	return strings.Join(names, ", ")
+}
+
+// keptSpaces is the comment on the padding function. It holds, by the credential's id, how many spaces its key ended in
+// before the padding, for those that ended in any, so that revert gives each key back as it was.
+type keptSpaces struct {
+	Spaces map[string]int `json:"spaces"`
+}
+
+// maxSpaces is the largest number of spaces that is taken from a comment, which anybody may have edited.
+const maxSpaces = 1 << 20
+
+// spaces reads the comment. It returns nil for a comment that is not the program's.
+func (f *Function) spaces() map[string]int {
+	var kept keptSpaces
+	if f == nil || json.Unmarshal([]byte(f.Comment), &kept) != nil {
+		return nil
+	}
+	maps.DeleteFunc(kept.Spaces, func(_ string, n int) bool { return n < 1 || n > maxSpaces })
+	return kept.Spaces
+}
+
+// spaceRows returns such a map as the rows of VALUES.
+func spaceRows(spaces map[string]int) string {
+	var rows []string
+	for _, id := range slices.Sorted(maps.Keys(spaces)) {
+		rows = append(rows, fmt.Sprintf("(%s, %d)", postgres.Literal(id), spaces[id]))
+	}
+	return strings.Join(rows, ", ")
+}

@@ -1,0 +1,40 @@
+package postgres
+
+import "strings"
+
+// Batch is a sequence of statements that [Conn.Send] sends as one Query message. The server executes none of them before
+// it has the whole message, and is idle once it has executed the last one. A connection that stalls therefore never
+// leaves the server in the middle of a batch, waiting for the rest without any timeout. At the first error the server
+// skips the statements that are left.
+type Batch struct {
+	statements []string
+	rows       []func(row []byte) error // what reads the rows of each statement; nil discards them
+}
+
+// Slot holds what a query of a Batch returned: nothing before the batch is sent, and nothing for a query without a row.
+type Slot struct{ value []byte }
+
+// Bytes returns the first column of the last row.
+func (s *Slot) Bytes() []byte { return s.value }
+
+// Exec adds a statement whose result is discarded.
+func (b *Batch) Exec(sql string) { b.Copy(sql, nil) }
+
+// Read adds a query and returns the slot for the first column of its one row.
+func (b *Batch) Read(sql string) *Slot {
+	slot := new(Slot)
+	b.Copy(sql, func(row []byte) error {
+		slot.value = append(slot.value[:0], row...)
+		return nil
+	})
+	return slot
+}
+
+// Copy adds a COPY … TO STDOUT whose rows are passed to row, which must not keep them.
+func (b *Batch) Copy(sql string, row func([]byte) error) {
+	b.statements = append(b.statements, sql)
+	b.rows = append(b.rows, row)
+}
+
+// message is the text of the one Query message.
+func (b *Batch) message() string { return strings.Join(b.statements, ";\n") }

@@ -1,0 +1,121 @@
+package postgres
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"net"
+	"strings"
+	"syscall"
+
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// class says whether a retry helps against an error, and how much one costs the server.
+type class int
+
+const (
+	permanent   class = iota
+	retrySoon         // nobody answers: another attempt costs nothing
+	retrySlowly       // every further attempt costs the server something
+)
+
+// NotReadyError reports a server that answers, but of which something has to change before the caller can go on. It is
+// retryable.
+type NotReadyError struct {
+	Reason string
+	Cause  error // what it is if waiting does not help; nil if that is the NotReadyError itself
+}
+
+func (e *NotReadyError) Error() string { return e.Reason }
+func (e *NotReadyError) Unwrap() error { return e.Cause }
+
+// Retryable reports whether another attempt may succeed where this error ended one.
+func Retryable(err error) bool { return classify(err) != permanent }
+
+// ConnectionLost reports whether the server ended the connection or cannot be reached, and costs nothing to ask again.
+func ConnectionLost(err error) bool { return classify(err) == retrySoon }
+
+// classify returns the class of an error.
+func classify(err error) class {
+	var (
+		pgErr     *pgconn.PgError
+		notReady  *NotReadyError
+		dns       *net.DNSError
+		untrusted *tls.CertificateVerificationError
+		errno     syscall.Errno
+		op        *net.OpError
+	)
+	switch {
+	case errors.As(err, &notReady):
+		return retrySlowly
+	case errors.As(err, &pgErr):
+		return classifySQLState(pgErr)
+	case errors.As(err, &untrusted):
+		return permanent
+	case errors.As(err, &dns):
+		return retrySoon
+	case errors.As(err, &op) && errors.As(op, &errno):
+		switch errno {
+		case syscall.EACCES, syscall.EPERM, syscall.ENOTDIR, syscall.EINVAL, syscall.EAFNOSUPPORT, syscall.ENAMETOOLONG:
+			return permanent
+		}
+		return retrySoon
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, net.ErrClosed):
+		return retrySoon
+	case TimedOut(err):
+		return retrySlowly
+	}
+	return permanent
+}
+
+// classifySQLState returns the class of an error of the server's (PostgreSQL documentation, PostgreSQL Error Codes).
+func classifySQLState(err *pgconn.PgError) class {
+	switch {
+	case err.Code == "57P03", err.Code == "57P01", err.Code == "57P02", err.Code == "57P05": // starting up or in recovery, shut down, crashed, idle for too long
+		return retrySoon
+	case LockUnavailable(err): // during an inspection, which takes no lock of its own
+		return retrySlowly
+	case err.Code == "XX000" && strings.HasPrefix(err.Message, "cache lookup failed"): // dropped while it was inspected
+		return retrySoon
+	case err.Code == "08P01": // PgBouncer reports most of its errors under this code
+		for _, word := range []string{"connect", "crashed", "login", "shut", "timeout", "no more connections", "max_client_conn"} {
+			if strings.Contains(err.Message, word) {
+				return retrySlowly
+			}
+		}
+		return permanent
+	case strings.HasPrefix(err.Code, "53"), strings.HasPrefix(err.Code, "08"): // insufficient resources, connection exception
+		return retrySlowly
+	}
+	return permanent
+}
+
+// TimedOut reports whether there was no answer within the time allowed.
+func TimedOut(err error) bool {
+	var network net.Error
+	return pgconn.Timeout(err) || errors.Is(err, context.DeadlineExceeded) || errors.As(err, &network) && network.Timeout()
+}
+
+// SQLState returns the SQLSTATE of an error of the server's, "" for any other error.
+func SQLState(err error) string {
+	var pgErr *pgconn.PgError
+	if errors.As(err, &pgErr) {
+		return pgErr.Code
+	}
+	return ""
+}
+
+// LockUnavailable reports whether another session held a lock: lock_not_available or deadlock_detected.
+func LockUnavailable(err error) bool {
+	code := SQLState(err)
+	return code == "55P03" || code == "40P01"
+}
+
+// NoDatabase reports whether the server has no database of that name. PgBouncer has no SQLSTATE of its own for that.
+func NoDatabase(err error) bool {
+	var pgErr *pgconn.PgError
+	return errors.As(err, &pgErr) && (pgErr.Code == "3D000" ||
+		pgErr.Code == "08P01" && strings.HasPrefix(pgErr.Message, "database ") && strings.HasSuffix(pgErr.Message, " does not exist"))
+}

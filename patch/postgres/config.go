@@ -1,0 +1,141 @@
+package postgres
+
+import (
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// Config describes a connection in the words of libpq. Empty fields take libpq's defaults.
+type Config struct {
+	Host, Port, User, Password, Database string
+
+	SSLMode          string // empty means prefer
+	VerifyServer     bool   // with SSLMode prefer and require: the certificate must be valid for Host
+	RootCertificates string // file with the trusted CAs
+	Certificate, Key string // files of the client's identity
+	Identity         string // the same as one PKCS#12 file
+	KeyPassword      string // of Key or Identity
+	PasswordFile     string
+	Options          string // command-line options for the server
+	ChannelBinding   string // disable, prefer or require
+	ApplicationName  string
+}
+
+// Target is a database that can be connected to.
+type Target struct {
+	conn      *pgconn.Config
+	preferTLS *tls.Config // ask for TLS and go on without it if the server has none; nil: conn alone decides
+}
+
+// NewTarget checks c and reads the files that it names. No error quotes a value of c.
+func NewTarget(c Config) (Target, error) {
+	for _, value := range []string{c.Host, c.User, c.Password, c.Database, c.Options} {
+		if strings.ContainsRune(value, 0) || !utf8.ValidString(value) {
+			return Target{}, errors.New("it holds a NUL or is not UTF-8, which PostgreSQL cannot store")
+		}
+	}
+	conn, err := pgconn.ParseConfig(c.keywords())
+	if err != nil {
+		if cause := errors.Unwrap(err); cause != nil {
+			return Target{}, cause // without the string, which pgconn quotes
+		}
+		return Target{}, errors.New("host, port or sslmode is not valid")
+	}
+	if c.Password != "" {
+		conn.Password = c.Password
+	}
+	conn.RuntimeParams = map[string]string{"application_name": c.ApplicationName, "client_encoding": "UTF8"}
+	if c.Options != "" {
+		conn.RuntimeParams["options"] = c.Options
+	}
+	if c.RootCertificates == "" && strings.HasPrefix(c.effectiveSSLMode(), "verify") {
+		if err := useSystemRoots(conn); err != nil {
+			return Target{}, err
+		}
+	}
+	if c.Identity != "" && conn.TLSConfig != nil {
+		if err := useIdentity(conn.TLSConfig, c.Identity, c.KeyPassword); err != nil {
+			return Target{}, fmt.Errorf("sslidentity: %w", err)
+		}
+	}
+	t := Target{conn: conn}
+	if c.SSLMode == "" {
+		t.preferTLS, conn.TLSConfig = conn.TLSConfig, nil
+		for _, f := range conn.Fallbacks {
+			f.TLSConfig = nil
+		}
+		conn.AfterNetConnect = t.negotiateTLS
+	}
+	return t, nil
+}
+
+// effectiveSSLMode is the mode that pgconn is given; prefer is negotiated by Target itself.
+func (c Config) effectiveSSLMode() string {
+	mode := c.SSLMode
+	if mode == "" {
+		mode = "require"
+	}
+	if c.VerifyServer && mode == "require" {
+		mode = "verify-full"
+	}
+	return mode
+}
+
+// keywords returns c as a connection string of keywords and values, without the password, which pgconn would quote in
+// its errors.
+func (c Config) keywords() string {
+	var b strings.Builder
+	for _, k := range [][2]string{
+		{"host", c.Host},
+		{"port", c.Port},
+		{"user", c.User},
+		{"dbname", c.Database},
+		{"sslmode", c.effectiveSSLMode()},
+		{"sslrootcert", c.RootCertificates},
+		{"sslcert", c.Certificate},
+		{"sslkey", c.Key},
+		{"sslpassword", c.KeyPassword},
+		{"passfile", c.PasswordFile},
+		{"channel_binding", c.ChannelBinding},
+	} {
+		fmt.Fprintf(&b, "%s='%s' ", k[0], strings.NewReplacer(`\`, `\\`, `'`, `\'`).Replace(k[1]))
+	}
+	return b.String()
+}
+
+// WithDatabase returns the target of another database of the same server.
+func (t Target) WithDatabase(name string) Target {
+	conn := t.conn.Copy()
+	conn.Database = name
+	return Target{conn, t.preferTLS}
+}
+
+// Database returns the name of the database. Without one, the server takes that of the user.
+func (t Target) Database() string {
+	if t.conn.Database == "" {
+		return t.conn.User
+	}
+	return t.conn.Database
+}
+
+// User returns the name of the role that connects.
+func (t Target) User() string { return t.conn.User }
+
+// Server returns host:port, or directory:port for a Unix-domain socket.
+func (t Target) Server() string {
+	port := strconv.Itoa(int(t.conn.Port))
+	if strings.HasPrefix(t.conn.Host, "/") {
+		return t.conn.Host + ":" + port
+	}
+	return net.JoinHostPort(t.conn.Host, port)
+}
+
+// String returns host:port/database, which is all of a connection string that may be printed.
+func (t Target) String() string { return t.Server() + "/" + t.Database() }

@@ -1,0 +1,144 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgproto3"
+)
+
+// Conn is a connection. It is not safe for concurrent use. The methods of a nil Conn are those of a broken one.
+type Conn struct {
+	pg     *pgconn.PgConn
+	broken bool
+}
+
+// Connect makes one attempt to log in. The caller bounds it with ctx.
+func (t Target) Connect(ctx context.Context) (*Conn, error) {
+	pg, err := pgconn.ConnectConfig(ctx, t.conn)
+	if err != nil {
+		return nil, fmt.Errorf("connect: %w", err)
+	}
+	return &Conn{pg: pg}, nil
+}
+
+// Usable reports whether statements can be sent.
+func (c *Conn) Usable() bool { return c != nil && !c.broken }
+
+// Send sends the batch and reads every answer. It drops the connection when ctx ends, when the server is silent for
+// longer than patience, and on any other error than a *pgconn.PgError, after which the connection is usable, in a
+// transaction that has failed.
+func (c *Conn) Send(ctx context.Context, b *Batch, patience time.Duration) error {
+	wire := c.pg.Conn()
+	stop := context.AfterFunc(ctx, func() { _ = wire.SetDeadline(time.Unix(1, 0)) })
+	err := c.exchange(ctx, b, func() {
+		if ctx.Err() == nil {
+			_ = wire.SetDeadline(time.Now().Add(patience))
+		}
+	})
+	if !stop() && ctx.Err() != nil && err == nil {
+		err = ctx.Err()
+	}
+	var pgErr *pgconn.PgError
+	if err != nil && (!errors.As(err, &pgErr) || c.pg.IsClosed()) {
+		c.cancel()
+	}
+	return err
+}
+
+// exchange sends the message and reads until the server is ready for the next one. It calls progress whenever the
+// server has shown that it is alive.
+func (c *Conn) exchange(ctx context.Context, b *Batch, progress func()) error {
+	progress()
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	c.pg.Frontend().Send(&pgproto3.Query{String: b.message()})
+	if err := c.pg.Frontend().Flush(); err != nil {
+		return err
+	}
+	var failed error
+	for done := 0; ; {
+		message, err := c.pg.ReceiveMessage(context.Background()) // the deadline of the connection ends it
+		if err != nil {
+			if failed != nil {
+				return failed // a FATAL error, after which the server closes the connection
+			}
+			return err
+		}
+		progress()
+		var row []byte
+		switch message := message.(type) {
+		case *pgproto3.DataRow:
+			row = message.Values[0]
+		case *pgproto3.CopyData:
+			row = message.Data
+		case *pgproto3.CommandComplete:
+			done++
+		case *pgproto3.ErrorResponse:
+			failed = pgconn.ErrorResponseToPgError(message)
+		case *pgproto3.ReadyForQuery:
+			return failed
+		}
+		if row != nil && done < len(b.rows) && b.rows[done] != nil && failed == nil {
+			if err := b.rows[done](row); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// cancel drops a connection on which an answer is still due and asks the server to stop what it is doing.
+func (c *Conn) cancel() {
+	if !c.Usable() {
+		return
+	}
+	c.broken = true
+	ctx, cancel := context.WithTimeout(context.Background(), 200*time.Millisecond)
+	defer cancel()
+	_ = c.pg.CancelRequest(ctx)
+	_ = c.pg.Conn().Close()
+}
+
+// RollBack ends the transaction, if there is one. A connection that cannot do that is dropped, and the server ends it.
+func (c *Conn) RollBack() {
+	if !c.Usable() {
+		return
+	}
+	b := &Batch{}
+	b.Exec("ROLLBACK")
+	_ = c.Send(context.Background(), b, 200*time.Millisecond)
+}
+
+// Close says goodbye and does not wait for the server to close its end, which takes longer than the rest of a run.
+func (c *Conn) Close() {
+	if !c.Usable() {
+		return
+	}
+	c.broken = true
+	_, _ = c.pg.Conn().Write([]byte{'X', 0, 0, 0, 4}) // PostgreSQL documentation, Message Formats, Terminate
+	_ = c.pg.Conn().Close()
+}
+
+// ServerVersion returns the server's version as it reports it.
+func (c *Conn) ServerVersion() string { return c.pg.ParameterStatus("server_version") }
+
+// MajorVersion returns the server's major version, 0 if that cannot be read.
+func (c *Conn) MajorVersion() int {
+	major, _, _ := strings.Cut(c.ServerVersion(), ".")
+	n, _ := strconv.Atoi(strings.TrimFunc(major, func(r rune) bool { return r < '0' || r > '9' }))
+	return n
+}
+
+// Encoding returns the client encoding in which the server can send everything that is stored.
+func (c *Conn) Encoding() string {
+	if c.pg.ParameterStatus("server_encoding") == "SQL_ASCII" {
+		return "SQL_ASCII" // bytes of any encoding or of none, which cannot be converted
+	}
+	return "UTF8"
+}

@@ -1,0 +1,49 @@
+package postgres
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// SettingError reports an environment variable of libpq's that cannot be used.
+type SettingError struct {
+	Variable string
+	Problem  string // never quotes the value
+}
+
+func (e *SettingError) Error() string { return e.Variable + ": " + e.Problem }
+
+// ConfigFromEnviron reads the environment variables that libpq reads (PostgreSQL documentation, libpq, Environment
+// Variables). The error is a *SettingError.
+func ConfigFromEnviron(vars map[string]string) (Config, error) {
+	c := Config{
+		Host: vars["PGHOST"], Port: vars["PGPORT"], User: vars["PGUSER"], Password: vars["PGPASSWORD"],
+		Database: vars["PGDATABASE"], PasswordFile: vars["PGPASSFILE"], Options: vars["PGOPTIONS"],
+		SSLMode: vars["PGSSLMODE"], RootCertificates: vars["PGSSLROOTCERT"], Certificate: vars["PGSSLCERT"],
+		Key: vars["PGSSLKEY"], KeyPassword: vars["PGSSLPASSWORD"], ChannelBinding: vars["PGCHANNELBINDING"],
+	}
+	if c.User == "" {
+		return c, &SettingError{"PGUSER", "is not set or empty; PGHOST is set, and connecting takes both"}
+	}
+	for port := range strings.SplitSeq(c.Port, ",") { // one for each host
+		if n, err := strconv.ParseUint(port, 10, 16); c.Port != "" && (err != nil || n == 0) {
+			return c, &SettingError{"PGPORT", "is no number from 1 to 65535"}
+		}
+	}
+	for _, choice := range []struct {
+		variable, value string
+		words           []string
+	}{
+		{"PGSSLMODE", c.SSLMode, []string{"disable", "allow", "prefer", "require", "verify-ca", "verify-full"}},
+		{"PGCHANNELBINDING", c.ChannelBinding, []string{"disable", "prefer", "require"}},
+	} {
+		if choice.value != "" && !slices.Contains(choice.words, choice.value) {
+			return c, &SettingError{choice.variable, "is not one of " + strings.Join(choice.words, ", ")}
+		}
+	}
+	if c.SSLMode == "prefer" || c.SSLMode == "allow" {
+		c.SSLMode = ""
+	}
+	return c, nil
+}

@@ -1,0 +1,52 @@
+package postgres
+
+import (
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+	"syscall"
+
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// Explain returns an error in one line for people, with the remedy where it is one of the network's. It leaves out the
+// chain of wrapped errors, and the Detail of an error of the server's, which may hold a value of somebody's row.
+func Explain(err error) string {
+	var (
+		pgErr     *pgconn.PgError
+		dns       *net.DNSError
+		untrusted *tls.CertificateVerificationError
+		dial      *net.OpError
+	)
+	switch {
+	case errors.As(err, &pgErr):
+		return fmt.Sprintf("%s (SQLSTATE %s)", OneLine(pgErr.Message), pgErr.Code)
+	case errors.As(err, &dns):
+		if dns.IsNotFound {
+			return fmt.Sprintf("the host name %q is not known: it must be the name of PostgreSQL's service, in a network that this container is in too", dns.Name)
+		}
+		return fmt.Sprintf("the host name %q could not be looked up: %s", dns.Name, dns.Err)
+	case errors.As(err, &untrusted):
+		return "the server's TLS certificate does not verify: " + OneLine(untrusted.Err.Error())
+	case TimedOut(err):
+		return "the server does not answer"
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
+		return "the server closed the connection"
+	case errors.As(err, &dial):
+		if tcp, ok := dial.Addr.(*net.TCPAddr); ok && tcp.IP.IsLoopback() && errors.Is(err, syscall.ECONNREFUSED) {
+			return OneLine(dial.Err.Error()) + ": inside a container, localhost is the container itself; write the name of PostgreSQL's service instead"
+		}
+		return OneLine(dial.Err.Error())
+	}
+	var connectErr *pgconn.ConnectError
+	if errors.As(err, &connectErr) {
+		err = connectErr.Unwrap() // without the user
+	}
+	return OneLine(err.Error())
+}
+
+// OneLine returns s with every run of white space replaced by one space.
+func OneLine(s string) string { return strings.Join(strings.Fields(s), " ") }

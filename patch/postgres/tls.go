@@ -1,0 +1,88 @@
+package postgres
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+	"golang.org/x/crypto/x509roots/fallback/bundle"
+	"software.sslmate.com/src/go-pkcs12"
+)
+
+// negotiateTLS upgrades the connection if the server supports TLS. Unlike pgconn's sslmode=prefer it needs no second
+// connection, and it never falls back to plain text because a certificate is not trusted.
+func (t Target) negotiateTLS(ctx context.Context, _ *pgconn.Config, conn net.Conn) (net.Conn, error) {
+	if t.preferTLS == nil {
+		return conn, nil // a Unix-domain socket
+	}
+	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
+	defer stop()
+	sslRequest := []byte{0, 0, 0, 8, 4, 210, 22, 47} // PostgreSQL documentation, Message Formats, SSLRequest
+	if _, err := conn.Write(sslRequest); err != nil {
+		return conn, err
+	}
+	answer := make([]byte, 1)
+	if _, err := io.ReadFull(conn, answer); err != nil {
+		return conn, err
+	}
+	switch answer[0] {
+	case 'N':
+		return conn, nil
+	case 'S':
+		secured := tls.Client(conn, t.preferTLS)
+		return secured, secured.HandshakeContext(ctx)
+	default:
+		return conn, errors.New("whatever listens there does not speak PostgreSQL's protocol")
+	}
+}
+
+// useSystemRoots trusts the system's CAs or, where there are none, as in an image from scratch, those of Mozilla that
+// are compiled in. They are parsed only here, because that takes longer than the rest of a run.
+func useSystemRoots(conn *pgconn.Config) error {
+	roots, err := x509.SystemCertPool()
+	if err != nil || roots.Equal(x509.NewCertPool()) {
+		roots = x509.NewCertPool()
+		for root := range bundle.Roots() {
+			certificate, err := x509.ParseCertificate(root.Certificate)
+			if err != nil {
+				return err
+			}
+			if root.Constraint == nil {
+				roots.AddCert(certificate)
+			} else {
+				roots.AddCertWithConstraint(certificate, root.Constraint)
+			}
+		}
+	}
+	if conn.TLSConfig != nil { // nil for a Unix-domain socket
+		conn.TLSConfig.RootCAs = roots
+	}
+	for _, f := range conn.Fallbacks {
+		f.TLSConfig.RootCAs = roots
+	}
+	return nil
+}
+
+// useIdentity adds the client certificate of a PKCS#12 file to c.
+func useIdentity(c *tls.Config, file, password string) error {
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return err
+	}
+	key, leaf, chain, err := pkcs12.DecodeChain(data, password)
+	if err != nil {
+		return err
+	}
+	certificate := tls.Certificate{PrivateKey: key, Leaf: leaf, Certificate: [][]byte{leaf.Raw}}
+	for _, c := range chain {
+		certificate.Certificate = append(certificate.Certificate, c.Raw)
+	}
+	c.Certificates = []tls.Certificate{certificate}
+	return nil
+}

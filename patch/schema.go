@@ -1,0 +1,176 @@
+package patch
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+
+	"evolution-openai-patch/patch/postgres"
+)
+
+// schema is one schema of a database on its way from wherever it stands to where it is requested to be.
+type schema struct {
+	cfg        *Config
+	log        *slog.Logger
+	database   postgres.Target
+	name       string
+	backup     string // the file that was written before the first change, "" if none
+	unanswered bool   // a COMMIT was sent and not answered
+}
+
+// blank returns the Result of a schema of which nothing but these fixes is known.
+func (s *schema) blank(fixes []Fix, status Status) Result {
+	return Result{Target: s.database.String(), Schema: s.name, assessment: everyFix(fixes, status), requested: fixes}
+}
+
+// attempt inspects, plans and applies. Calling it again is safe whatever it returns, because it starts from what is there.
+// Only the inspection is bounded by the context of the waiting. The Result says what is known even if there is an error.
+func (s *schema) attempt(ctx, waiting context.Context, conn *postgres.Conn) (Result, error) {
+	state, err := s.cfg.inspect(waiting, conn, s.name)
+	if err != nil {
+		conn.RollBack()
+		return s.blank(s.cfg.fixesFor(State{Schema: s.name}), Failed), fmt.Errorf("inspect: %w", err)
+	}
+	request := s.cfg.request(state)
+	r := s.blank(request.Fixes, Failed)
+	r.State = state
+	if err := s.ready(waiting, conn, state); err != nil {
+		return r, err
+	}
+	p, err := plan(request, state)
+	if err != nil {
+		return r, err
+	}
+	r.assessment = assess(request, state)
+	if s.cfg.DryRun {
+		r.SQL = p.SQL
+	}
+	switch {
+	case p.Unguarded != "" && s.cfg.mayChange():
+		return r, unguarded(s.cfg, state, p.Unguarded)
+	case !s.cfg.mayChange() || len(p.SQL) == 0:
+		return r, s.missing(waiting, conn, state)
+	}
+	after, err := s.apply(ctx, conn, request, state, p)
+	if err != nil {
+		return r, err
+	}
+	r.State, r.assessment, r.Changed = after, assess(request, after), true
+	return r, nil
+}
+
+// apply backs the schema up where that is requested, and executes the plan.
+func (s *schema) apply(ctx context.Context, conn *postgres.Conn, request Request, state State, p Plan) (after State, err error) {
+	switch {
+	case state.Standby:
+		return state, &postgres.NotReadyError{Reason: "the server is a standby, which takes no changes; waiting for its promotion"}
+	case state.Table != nil && !state.Table.Mine:
+		return state, fmt.Errorf("role %s may not change table %s, which belongs to %s: connect as that role or as a superuser",
+			postgres.Identifier(state.Role), state.table(), postgres.Identifier(state.Table.Owner))
+	}
+	c := &change{cfg: s.cfg, conn: conn, log: s.log, request: request, before: state, plan: p}
+	if s.cfg.BackupDir != "" && s.backup == "" && state.Table != nil {
+		if s.backup, err = c.backUp(ctx, s.database); err != nil {
+			return state, err
+		}
+	}
+	after, err = c.execute(ctx)
+	var unknown *UnknownError
+	s.unanswered = errors.As(err, &unknown) || err != nil && s.unanswered
+	return after, err
+}
+
+// ready returns an error as long as something has to be waited for before anything is planned.
+func (s *schema) ready(ctx context.Context, conn *postgres.Conn, state State) error {
+	switch {
+	case !s.cfg.mayChange():
+		return nil
+	case state.Table == nil && state.Migrating:
+		return &postgres.NotReadyError{Reason: "a migration is running that may create the table", Cause: s.missing(ctx, conn, state)}
+	case state.Migrating: // what it leaves is what counts, be it more to do or a table that would be refused half-way
+		return &postgres.NotReadyError{Reason: "a migration of Evolution's is running"}
+	case s.cfg.OnMissingTable != MissingWait:
+		return nil
+	case state.Table == nil:
+		return s.cfg.retryUntilPresent(s.missing(ctx, conn, state))
+	case state.Migrations.Unfinished > 0:
+		return &postgres.NotReadyError{Reason: "a migration was begun and has not finished; if Evolution is not running, see its log"}
+	}
+	return nil
+}
+
+// retryUntilPresent makes an error about something that is missing retryable where it is to be waited for.
+func (c *Config) retryUntilPresent(missing error) error {
+	if missing == nil || !c.waitsForTable() {
+		return missing
+	}
+	return &postgres.NotReadyError{
+		Reason: missing.Error() + " (where Evolution itself waits for this container, it never comes: there, set PATCH_ON_MISSING_TABLE=guard or continue)",
+		Cause:  missing,
+	}
+}
+
+// missing returns an error for a schema without the table, but none where a guard does all that is requested.
+func (s *schema) missing(ctx context.Context, conn *postgres.Conn, state State) error {
+	if state.Table != nil || !s.cfg.waitsForTable() && state.Guard.covers(s.cfg.fixesFor(state)) {
+		return nil
+	}
+	return &MissingError{what: "table " + state.table(), schemas: schemasWithTable(ctx, conn, s.cfg), watched: s.cfg.Watch.Duration > 0}
+}
+
+// schemasWithTable names the schemas that hold the table, for a message. It returns nil if they cannot be found.
+func schemasWithTable(ctx context.Context, conn *postgres.Conn, cfg *Config) (schemas []string) {
+	if !conn.Usable() {
+		return nil
+	}
+	b := conn.Begin("READ ONLY", cfg.limits())
+	found := b.Read("SELECT pg_catalog.json_agg(c.relnamespace::pg_catalog.regnamespace ORDER BY 1)::pg_catalog.text FROM pg_catalog.pg_class c WHERE c.relname = " +
+		postgres.Literal(tableName) + " AND c.relkind = 'r'")
+	b.Exec("COMMIT")
+	if err := conn.Send(ctx, b, cfg.ConnectTimeout.Duration); err == nil {
+		_ = json.Unmarshal(found.Bytes(), &schemas)
+	}
+	return schemas
+}
+
+// unguarded returns the error for a schema without the table in which no guard can be installed either.
+func unguarded(cfg *Config, s State, why string) error {
+	remedy := "and the guard cannot be installed: " + why
+	if cfg.Watch.Duration == 0 {
+		remedy += "; or set PATCH_WATCH or PATCH_ON_MISSING_TABLE=wait in a container that Evolution does not wait for"
+	}
+	return &MissingError{what: "table " + s.table(), remedy: remedy}
+}
+
+// removeGuard drops what is left of a guard that has fired or was removed: its function and its schema. A session that
+// creates an index may have read the event trigger before it was dropped, and be about to call the function. Every such
+// session has a transaction ID; so while any other session of the database has one, this is left to a later run.
+func (s *schema) removeGuard(ctx context.Context, conn *postgres.Conn, state State) {
+	g := state.Guard
+	if !s.cfg.mayChange() || g == nil || g.Trigger != nil || !g.Mine || g.foreign(s.name) != "" || state.Standby {
+		return
+	}
+	name := postgres.Identifier(guardName(s.name))
+	b := conn.Begin("ISOLATION LEVEL READ COMMITTED READ WRITE", s.cfg.limits())
+	lock(b, State{}, false)
+	requireUnchanged(b, slices.DeleteFunc(slices.Clone(state.answers), func(a answer) bool { return a.sql != forSchema(guardSQL, s.name) }))
+	b.Exec(`SELECT 1 / CASE WHEN EXISTS (SELECT FROM pg_catalog.pg_stat_activity a JOIN pg_catalog.pg_database d ON d.oid = a.datid
+		WHERE d.datname = pg_catalog.current_database() AND a.pid <> pg_catalog.pg_backend_pid() AND a.backend_xid IS NOT NULL AND a.backend_type <> 'autovacuum worker') THEN 0 ELSE 1 END`)
+	for _, f := range g.Functions {
+		b.Exec(fmt.Sprintf("DROP FUNCTION %s.%s()", name, postgres.Identifier(f.Name)))
+	}
+	if len(g.Others) > 0 {
+		b.Exec(fmt.Sprintf("DROP TABLE %s.%s", name, formerTable))
+	}
+	b.Exec("DROP SCHEMA " + name)
+	b.Exec("COMMIT")
+	if err := conn.Send(ctx, b, s.cfg.ConnectTimeout.Duration+2*s.cfg.LockTimeout.Duration); err != nil {
+		s.log.Debug("what is left of the guard is left to a later run", "reason", explain(err))
+		conn.RollBack()
+		return
+	}
+	s.log.Info("removed what was left of the guard", "schema_removed", guardName(s.name))
+}

@@ -1,0 +1,56 @@
+package patch
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+)
+
+// Secret is text that no format verb and no log handler prints.
+type Secret string
+
+// String implements fmt.Stringer.
+func (Secret) String() string { return "(secret)" }
+
+// GoString implements fmt.GoStringer.
+func (Secret) GoString() string { return "(secret)" }
+
+// maxSecret is the largest secret file that is read, in bytes.
+const maxSecret = 64 << 10
+
+// readSecret reads a file as a container engine mounts one: a regular file or a pipe, not a device that never ends.
+func readSecret(file string) (string, error) {
+	unreadable := func(err error) error {
+		return fmt.Errorf("cannot be read: %w; this program, in the image user 65532, must be able to", fileCause(err))
+	}
+	info, err := os.Stat(file)
+	if err != nil {
+		return "", unreadable(err)
+	}
+	if !info.Mode().IsRegular() && info.Mode().Type() != os.ModeNamedPipe {
+		return "", errors.New("cannot be read: it is neither a regular file nor a pipe")
+	}
+	f, err := os.Open(file)
+	if err != nil {
+		return "", unreadable(err)
+	}
+	defer f.Close()
+	content, err := io.ReadAll(io.LimitReader(f, maxSecret+1))
+	if err != nil {
+		return "", unreadable(err)
+	}
+	if len(content) > maxSecret {
+		return "", errors.New("is too long for a connection string: it holds more than 64 KiB")
+	}
+	return string(content), nil
+}
+
+// fileCause returns what the system says of a file, without the file's name.
+func fileCause(err error) error {
+	var path *os.PathError
+	if errors.As(err, &path) {
+		return path.Err
+	}
+	return err
+}

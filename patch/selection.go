@@ -1,0 +1,111 @@
+package patch
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Selection is the value of PATCH_FIXES.
+type Selection struct {
+	Auto  bool  // besides Named, what one key in several instances needs
+	Named []Fix // in the order of the catalogue
+}
+
+// UnmarshalText implements encoding.TextUnmarshaler. The error quotes no name, because it may be a secret.
+func (s *Selection) UnmarshalText(text []byte) error {
+	words := strings.Split(string(text), ",")
+	var named []string
+	for i, word := range words {
+		word = strings.TrimSpace(word)
+		if word == "auto" {
+			s.Auto = true
+			continue
+		}
+		if !slices.ContainsFunc(Fixes, func(f Fix) bool { return f.Name == word }) {
+			return fmt.Errorf("%w; write one or more of auto, %s, separated by commas", unknownFix(word, i+1, len(words)), list(fixNames(Fixes)))
+		}
+		named = append(named, word)
+	}
+	for _, f := range Fixes {
+		if slices.Contains(named, f.Name) {
+			s.Named = append(s.Named, f)
+		}
+	}
+	return nil
+}
+
+// unknownFix says what is wrong with one of several words in PATCH_FIXES.
+func unknownFix(word string, position, of int) error {
+	switch {
+	case word == "" && position == of:
+		return errors.New("ends with a comma")
+	case word == "":
+		return fmt.Errorf("has nothing before comma %d", position)
+	case strings.ContainsAny(word, "; \t\n|:+"):
+		return errors.New("is not separated by commas")
+	case of == 1:
+		return errors.New("names a fix that this version does not have")
+	}
+	return fmt.Errorf("names a fix that this version does not have, as number %d of %d", position, of)
+}
+
+// complete adds the fixes without which those named are of no use, and returns their names. Putting an index back also
+// requires that what needs it to be gone is reverted.
+func (s *Selection) complete(action Action) (added []string) {
+	named := s.Named
+	s.Named = nil
+	for _, f := range Fixes {
+		switch {
+		case contains(named, f.Name):
+		case slices.ContainsFunc(named, func(n Fix) bool { return n.Needs == f.Name }), action == ActionRevert && contains(named, f.Needs):
+			added = append(added, f.Name)
+		default:
+			continue
+		}
+		s.Named = append(s.Named, f)
+	}
+	return added
+}
+
+// mayPad reports whether fixes that concern the keys themselves may be selected.
+func (s *Selection) mayPad() bool { return s.Auto || pads(s.Named) }
+
+// fixesFor returns the fixes that are selected where s was found, in the order in which they are applied or reverted. With
+// auto, what this program has left there counts too: the padding always, and a dropped index where nothing is dropped.
+func (c *Config) fixesFor(s State) []Fix {
+	selected := slices.Clone(c.Fixes.Named)
+	if c.Fixes.Auto {
+		selected = nil
+		for _, f := range Fixes {
+			needed := f.From != "" && (s.Table == nil || !f.Pad || s.Migrations.Last >= f.From) && (c.Action != ActionRevert || !f.Pad)
+			present := f.Pad && (s.Function != nil || s.padTrigger() != nil) || !f.Pad && c.Action != ActionApply && s.lacks(f)
+			if contains(c.Fixes.Named, f.Name) || needed || present {
+				selected = append(selected, f)
+			}
+		}
+	}
+	if c.Action == ActionRevert {
+		slices.Reverse(selected) // the padding is reverted before the index that it needs to be gone
+	}
+	return selected
+}
+
+// fixNames returns the names of fixes.
+func fixNames(fixes []Fix) (names []string) {
+	for _, f := range fixes {
+		names = append(names, f.Name)
+	}
+	return names
+}
+
+// contains reports whether a fix of that name is among fixes.
+func contains(fixes []Fix, name string) bool {
+	return slices.ContainsFunc(fixes, func(f Fix) bool { return f.Name == name })
+}
+
+// pads reports whether one of the fixes concerns the keys themselves.
+func pads(fixes []Fix) bool {
+	return slices.ContainsFunc(fixes, func(f Fix) bool { return f.Pad })
+}

@@ -1,0 +1,140 @@
+package patch
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"evolution-openai-patch/patch/postgres"
+)
+
+// checkPadding refuses a function or trigger of our name that is not exactly as the program creates it. Whoever owns the
+// function decides what runs in every INSERT, so its owner must be able to do whatever the owner of the table can.
+func checkPadding(s State) error {
+	f, t, function := s.Function, s.padTrigger(), padFunction(s.Schema)
+	switch {
+	case f != nil && !f.Trusted:
+		return refuse("function %s belongs to role %s, which is not %s, the owner of table %s; if nobody needs it, let its owner drop it",
+			function, postgres.Identifier(f.Owner), postgres.Identifier(s.Table.Owner), s.table())
+	case f != nil && (!f.Plain || f.Body != padBody || !sameSettings(f.Settings, padSettings)):
+		return refuse("function %s, owned by %s, is not as this program creates it; if nobody needs it: DROP FUNCTION %s CASCADE", function, postgres.Identifier(f.Owner), function)
+	case t != nil && (f == nil || t.Function != f.OID || !t.Plain || t.Type != triggerRow|triggerBefore|triggerInsert|triggerUpdate):
+		return refuse("trigger %s of table %s is not as this program creates it; if nobody needs it: DROP TRIGGER %s ON %s",
+			postgres.Identifier(t.Name), s.table(), t.Name, s.table())
+	}
+	return nil
+}
+
+// sameSettings compares pg_proc.proconfig, in which quote_all_identifiers leaves quotes.
+func sameSettings(found, wanted []string) bool {
+	return slices.EqualFunc(found, wanted, func(a, b string) bool { return strings.ReplaceAll(a, `"`, "") == b })
+}
+
+// checkColumn refuses a column in which a space at the end of a key means something else, is impossible, or cannot be seen.
+func checkColumn(f Fix, s State) error {
+	c, column := s.Table.column(f.Column), postgres.Identifier(f.Column)
+	switch {
+	case c == nil:
+		return refuse("%s has no column %s", s.table(), column)
+	case !c.Text:
+		return refuse("column %s of %s is of type %s, and not text or varchar", column, s.table(), c.Type)
+	case c.Generated:
+		return refuse("column %s of %s is generated", column, s.table())
+	case s.Nondeterministic:
+		return refuse("column %s of %s has a nondeterministic collation, in which a space may not count", column, s.table())
+	case len(s.Children) > 0:
+		return refuse("other tables inherit from %s, which belongs to %s: %s", s.table(), postgres.Identifier(s.Table.Owner), strings.Join(s.Children, ", "))
+	case s.Table.Hidden:
+		return refuse("row security hides rows of %s from role %s; connect as a superuser, or as an owner to whom it does not apply", s.table(), postgres.Identifier(s.Role))
+	case s.Keys == nil:
+		return fmt.Errorf("role %s may not read table %s, so whether its keys end in a space is not known: connect as its owner, %s",
+			postgres.Identifier(s.Role), s.table(), postgres.Identifier(s.Table.Owner))
+	}
+	return nil
+}
+
+// checkSpaceStays refuses a table of which a CHECK constraint, a setting or another trigger may forbid the space or remove
+// it again.
+func checkSpaceStays(f Fix, s State) error {
+	c := s.Table.column(f.Column)
+	for _, k := range s.Checks {
+		// A key that is stored with the space, or will be in the same transaction, proves that the constraint allows it.
+		if slices.Contains(k.Columns, c.Number) && s.Keys.Bare+s.Keys.Spaced == 0 {
+			return refuse("the CHECK constraint %s of %s may forbid the space: %s", postgres.Identifier(k.Name), s.table(), k.Definition)
+		}
+	}
+	if len(s.Replica) > 0 {
+		return refuse("session_replication_role is replica for %s, so no trigger would pad the keys stored from there: ALTER … RESET session_replication_role", strings.Join(s.Replica, ", "))
+	}
+	const before = triggerRow | triggerBefore | triggerInsert
+	for _, t := range s.Triggers {
+		if t.Name > objectName && t.Type&before == before && t.Enabled != "D" { // triggers fire in the order of their names
+			return refuse("trigger %s of %s runs after the padding and may take the space away: %s", postgres.Identifier(t.Name), s.table(), t.Definition)
+		}
+	}
+	return nil
+}
+
+// checkOwnersCode refuses to change rows, or a trigger, of a table in which code of its owner would run with the rights of
+// another role. SECURITY.md explains why nothing less is safe.
+func checkOwnersCode(s State) error {
+	if found := ownersCode(s); len(found) > 0 {
+		owner := postgres.Identifier(s.Table.Owner)
+		return refuse("in a change to %s, code of its owner %s would run with the rights of %s: %s; connect as %s",
+			s.table(), owner, postgres.Identifier(s.Role), strings.Join(found, ", "), owner)
+	}
+	return nil
+}
+
+// ownersCode names what the owner of the table wrote that runs in an UPDATE with the rights of the role that updates, or is
+// evaluated while the UPDATE is planned.
+func ownersCode(s State) (found []string) {
+	for _, t := range s.Triggers {
+		if t.Name != objectName && t.Type&triggerUpdate != 0 && t.Enabled != "D" {
+			found = append(found, "trigger "+postgres.Identifier(t.Name))
+		}
+	}
+	for _, r := range s.Rules {
+		found = append(found, "rule "+postgres.Identifier(r))
+	}
+	for _, c := range s.Checks {
+		found = append(found, "CHECK constraint "+postgres.Identifier(c.Name))
+	}
+	for _, c := range s.Table.Columns {
+		if c.Generated {
+			found = append(found, "generated column "+postgres.Identifier(c.Name))
+		}
+		if !c.BuiltIn { // an index on it, or a foreign key, calls functions of its type
+			found = append(found, fmt.Sprintf("column %s of type %s", postgres.Identifier(c.Name), c.Type))
+		}
+	}
+	for _, x := range s.Indexes {
+		if x.Expressions || x.Partial {
+			found = append(found, "index "+x.Name)
+		}
+	}
+	for _, k := range s.ForeignKeys {
+		found = append(found, "foreign key "+k)
+	}
+	for _, e := range s.Statistics {
+		found = append(found, "statistics "+postgres.Identifier(e))
+	}
+	return found
+}
+
+// suspects names what may have undone a change to the table, for a message.
+func suspects(s State) string {
+	var found []string
+	for _, t := range s.Triggers {
+		if t.Name != objectName && t.fires() {
+			found = append(found, "trigger "+postgres.Identifier(t.Name))
+		}
+	}
+	for _, r := range s.Rules {
+		found = append(found, "rule "+postgres.Identifier(r))
+	}
+	if len(found) == 0 {
+		return ""
+	}
+	return "; what may have undone it: " + strings.Join(found, ", ")
+}
