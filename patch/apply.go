@@ -1,6 +1,7 @@
 package patch
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -135,7 +136,7 @@ func (c *change) transaction(ctx context.Context) (after State, err error) {
 	commit := &postgres.Batch{}
 	commit.Exec("COMMIT")
 	if err := c.conn.Send(ctx, commit, c.cfg.ConnectTimeout.Duration); err != nil {
-		if err = fmt.Errorf("commit: %w", err); postgres.SQLState(err) == "" {
+		if err = fmt.Errorf("commit: %w", err); postgres.OutcomeUnknown(err) {
 			err = &UnknownError{err}
 		}
 		return after, err
@@ -176,7 +177,7 @@ func (c *change) holders(ctx context.Context) string {
 	}
 	var names []string
 	for _, h := range holders[:min(len(holders), 5)] {
-		names = append(names, fmt.Sprintf("pid %d (application_name %q, user %q, transaction since %s)", h.PID, h.Application, h.User, h.Since))
+		names = append(names, fmt.Sprintf("pid %d (application_name %q, user %q, transaction since %s)", h.PID, h.Application, h.User, cmp.Or(h.Since, "a time hidden from this role")))
 	}
 	return "; held by " + strings.Join(names, ", ")
 }

@@ -101,7 +101,7 @@ func (c *change) backupHead(database postgres.Target, columns []string) string {
 	var l lines
 	l.add("-- Backup of %s in %s, taken by evolution-openai-patch before its first change.", comment(table), comment(database.String()))
 	l.add("-- It holds API keys. To restore it, stop Evolution and run, as the owner of the table: psql -X -d DATABASE -f THIS_FILE")
-	l.add("-- All or nothing. Credentials that came later stay; if they share a key, the unique index cannot come back: delete them first.")
+	l.add("-- All or nothing. Credentials that came later stay; if they share a key, the unique index cannot come back: run this program with PATCH_ACTION=revert first, which tells the way out.")
 	l.add(`\set ON_ERROR_STOP on`)
 	l.add("BEGIN;")
 	l.add("SET LOCAL client_encoding = '%s';", c.conn.Encoding())
@@ -146,6 +146,9 @@ func (c *change) backupTail(columns []string) string {
 		l.add("%s;", createPadFunction(s.Schema))
 		l.add("REVOKE ALL ON FUNCTION %s FROM PUBLIC;", padFunction(s.Schema))
 		l.add("ALTER FUNCTION %s OWNER TO %s;", padFunction(s.Schema), postgres.Identifier(s.Function.Owner))
+		if kept := s.Function.spaces(); len(kept) > 0 {
+			l.add("%s;", commentPadFunction(s.Schema, kept))
+		}
 		l.add("%s;", createPadTrigger(s.Schema))
 	}
 	l.add("COMMIT;")

@@ -35,7 +35,7 @@ func command(ctx context.Context, args, environ []string, stdout, stderr io.Writ
 	default:
 		environ = append(environ[:len(environ):len(environ)], "PATCH_ACTION="+argument)
 	}
-	cfg, err := Parse(environ)
+	cfg, err := Parse(ctx, environ)
 	log := newLogger(cfg, stderr)
 	if argument != "" && !slices.Contains(actions, Action(argument)) {
 		err = errors.Join(&ConfigError{

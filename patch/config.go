@@ -1,6 +1,7 @@
 package patch
 
 import (
+	"context"
 	"errors"
 	"reflect"
 	"slices"
@@ -47,8 +48,9 @@ type Target struct {
 }
 
 // Parse reads the environment, in the form of os.Environ, and the secret file that it may name. The error joins a
-// *ConfigError for every problem found; LogFormat and LogLevel are usable even then.
-func Parse(environ []string) (Config, error) {
+// *ConfigError for every problem found; LogFormat and LogLevel are usable even then. Cancelling ctx ends the wait for a pipe
+// that the secret is to come through, with context.Cause(ctx) as an error.
+func Parse(ctx context.Context, environ []string) (Config, error) {
 	vars := variables(environ)
 	var cfg Config
 	errs := unknownVariables(vars)
@@ -62,7 +64,7 @@ func Parse(environ []string) (Config, error) {
 		errs = append(errs, &ConfigError{"PATCH_WATCH", "keeps the fixes in place, so it goes with neither PATCH_ACTION=revert nor PATCH_DRY_RUN"})
 	}
 	cfg.Completed = cfg.Fixes.complete(cfg.Action)
-	if err := cfg.readTargets(vars); err != nil {
+	if err := cfg.readTargets(ctx, vars); err != nil {
 		errs = append(errs, err)
 	}
 	if len(errs) == 0 && cfg.BackupDir != "" && cfg.mayChange() {
@@ -110,14 +112,17 @@ func fields() []reflect.StructField {
 }
 
 // readTargets finds the connection string, in the order that the README gives, and reads it.
-func (c *Config) readTargets(vars map[string]string) error {
+func (c *Config) readTargets(ctx context.Context, vars map[string]string) error {
 	variable, uri := "DATABASE_CONNECTION_URI", string(c.URI)
 	switch {
 	case uri != "" && c.URIFile != "":
 		return &ConfigError{variable, "is set, and DATABASE_CONNECTION_URI_FILE too; set one of them"}
 	case c.URIFile != "":
 		variable = "DATABASE_CONNECTION_URI_FILE"
-		content, err := readSecret(c.URIFile)
+		content, err := readSecret(ctx, c.URIFile)
+		if ctx.Err() != nil {
+			return err
+		}
 		if err != nil {
 			return &ConfigError{variable, err.Error()}
 		}

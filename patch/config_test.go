@@ -1,12 +1,15 @@
 package patch
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -47,12 +50,15 @@ func TestConfigErrors(t *testing.T) {
 		"libpq, no sslmode":  {[]string{"PGHOST=h", "PGUSER=u", "PGSSLMODE=ture"}, []string{"PGSSLMODE: is not one of disable, allow, prefer, require, verify-ca, verify-full"}},
 		"libpq, port":        {[]string{"PGHOST=h", "PGUSER=u", "PGPORT=abc"}, []string{"PGPORT: is no number from 1 to 65535"}},
 		"libpq, ports":       {[]string{"PGHOST=h,i", "PGUSER=u", "PGPORT=5432,0"}, []string{"PGPORT: is no number from 1 to 65535"}},
+		"libpq, more ports":  {[]string{"PGHOST=h,i", "PGUSER=u", "PGPORT=1,2,3"}, []string{"PGPORT: does not name one port for each host"}},
+		"libpq, no CA":       {[]string{"PGHOST=h", "PGUSER=u", "PGSSLROOTCERT=/no/such"}, []string{"PGSSLROOTCERT: names a file that cannot be read: no such file or directory"}},
+		"libpq, no key":      {[]string{"PGHOST=h", "PGUSER=u", "PGSSLCERT=/etc/hostname"}, []string{"PGSSLCERT: goes with PGSSLKEY"}},
 		"libpq, binding":     {[]string{"PGHOST=h", "PGUSER=u", "PGCHANNELBINDING=always"}, []string{"PGCHANNELBINDING: is not one of disable, prefer, require"}},
 		"a lone quote":       {[]string{"DATABASE_CONNECTION_URI='"}, []string{"DATABASE_CONNECTION_URI: it does not begin with"}},
 		"a device":           {[]string{"DATABASE_CONNECTION_URI_FILE=/dev/zero"}, []string{"DATABASE_CONNECTION_URI_FILE: cannot be read: it is neither a regular file nor a pipe"}},
 		"a long file":        {[]string{"DATABASE_CONNECTION_URI_FILE=" + file(strings.Repeat("x", 64<<10+1))}, []string{"DATABASE_CONNECTION_URI_FILE: is too long for a connection string: it holds more than 64 KiB"}},
 		"no unit":            {[]string{goodURI, "PATCH_CONNECT_TIMEOUT=30"}, []string{"PATCH_CONNECT_TIMEOUT: is not a duration"}},
-		"beyond Go's":        {[]string{goodURI, "PATCH_WATCH=999999999h"}, []string{"PATCH_WATCH: is too long; it must be 0 (off) or from 100ms to 2562047h: looking more often would be a load of its own"}},
+		"beyond Go's":        {[]string{goodURI, "PATCH_WATCH=999999999h"}, []string{"PATCH_WATCH: is too long; it must be 0 (off) or from 100ms, below which looking would be a load of its own, to 2562047h"}},
 		"beyond both":        {[]string{goodURI, "PATCH_LOCK_TIMEOUT=999999999h30m"}, []string{"PATCH_LOCK_TIMEOUT: is too long; it must be from 1ms to 2147483647ms"}},
 		"beyond PostgreSQL":  {[]string{goodURI, "PATCH_LOCK_TIMEOUT=600h"}, []string{"PATCH_LOCK_TIMEOUT: is too long; it must be from 1ms to 2147483647ms"}},
 		"connecting":         {[]string{goodURI, "PATCH_CONNECT_TIMEOUT=2147483648ms"}, []string{"PATCH_CONNECT_TIMEOUT: is too long; it must be from 1ms to 2147483647ms"}},
@@ -77,7 +83,7 @@ func TestConfigErrors(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := Parse(c.environ)
+			_, err := Parse(t.Context(), c.environ)
 			if err == nil {
 				t.Fatal("no error")
 			}
@@ -102,7 +108,7 @@ func TestConfigErrors(t *testing.T) {
 }
 
 func TestConfigTakesWhatPeopleWrite(t *testing.T) {
-	cfg, err := Parse([]string{
+	cfg, err := Parse(t.Context(), []string{
 		`DATABASE_CONNECTION_URI="postgresql://u:p@h/d?schema=evolution_api"`, "PATCH_DRY_RUN='true'", "PATCH_WAIT_TIMEOUT=0", "PATCH_FIXES= apikey-index ",
 		"PATCH_LOCK_TIMEOUT=", "PATCH_SCHEMAS=", "PATCH_SERVICE_HOST=10.0.0.1", "PATCH_API_PORT_80_TCP=tcp://10.0.0.1:80", "LOG_LEVEL=ERROR,WARN",
 		"DATABASE_URL=mysql://not/this", "NOT_EVEN_A_VARIABLE",
@@ -123,7 +129,7 @@ func TestUnknownVariables(t *testing.T) {
 		"PATCH_WATCH_INTERVAL": "PATCH_WATCH", "Patch_Dry_Run": "PATCH_DRY_RUN", "PATCH_WAIT": "", "PATCH_DATABASES": "", "PATCH_CONNECTIONS": "", "PATCH_": "",
 		"PATCH_PORTS": "", "PATCH_HOST": "",
 	} {
-		_, err := Parse([]string{goodURI, name + "="})
+		_, err := Parse(t.Context(), []string{goodURI, name + "="})
 		if err == nil || !strings.HasPrefix(err.Error(), name+": no such variable; did you mean PATCH_"+strings.TrimPrefix(near, "PATCH_")) {
 			t.Errorf("%s: %v", name, err)
 		}
@@ -132,7 +138,7 @@ func TestUnknownVariables(t *testing.T) {
 		"PATCH_SERVICE_HOST", "PATCH_SERVICE_PORT", "PATCH_SERVICE_PORT_HTTP", "PATCH_PORT", "PATCH_PORT_80_TCP", "PATCH_PORT_80_TCP_ADDR",
 		"PATCH_PORT_53_UDP_PROTO", "PATCH_ME_SERVICE_HOST", "PATCH_ME_PORT", "PATCH_ME_PORT_80_TCP_PORT", "DISPATCH_X", "PATCHES",
 	} {
-		if _, err := Parse([]string{goodURI, name + "=tcp://10.0.0.1:80"}); err != nil {
+		if _, err := Parse(t.Context(), []string{goodURI, name + "=tcp://10.0.0.1:80"}); err != nil {
 			t.Error(err)
 		}
 	}
@@ -144,7 +150,7 @@ func TestLimitsAreTaken(t *testing.T) {
 		"PATCH_WATCH=100ms", "PATCH_WATCH=0s", "PATCH_LOCK_TIMEOUT=1ms", "PATCH_LOCK_TIMEOUT=2147483647ms", "PATCH_CONNECT_TIMEOUT=2147483647ms",
 		"PATCH_WAIT_TIMEOUT=2562047h", "PATCH_LOCK_RETRY=0",
 	} {
-		if _, err := Parse([]string{goodURI, v}); err != nil {
+		if _, err := Parse(t.Context(), []string{goodURI, v}); err != nil {
 			t.Errorf("%s: %v", v, err)
 		}
 	}
@@ -159,21 +165,38 @@ func TestURIFromAPipe(t *testing.T) {
 	defer r.Close()
 	_, _ = w.WriteString("postgresql://u:p@h/piped\n")
 	w.Close()
-	cfg, err := Parse([]string{fmt.Sprintf("DATABASE_CONNECTION_URI_FILE=/dev/fd/%d", r.Fd())})
+	cfg, err := Parse(t.Context(), []string{fmt.Sprintf("DATABASE_CONNECTION_URI_FILE=/dev/fd/%d", r.Fd())})
 	if err != nil || cfg.Targets[0].String() != "h:5432/piped" {
 		t.Error(err)
+	}
+}
+
+// A pipe that nobody writes to does not keep a signal from ending the program.
+func TestPipeWithoutAWriter(t *testing.T) {
+	pipe := filepath.Join(t.TempDir(), "pipe")
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancelCause(t.Context())
+	ended := make(chan int)
+	go func() {
+		ended <- Main(ctx, nil, []string{"DATABASE_CONNECTION_URI_FILE=" + pipe}, io.Discard, io.Discard)
+	}()
+	cancel(Interrupted{syscall.SIGTERM})
+	if status := <-ended; status != 143 {
+		t.Errorf("exit status %d, want 143", status)
 	}
 }
 
 // PATCH_BACKUP_DIR is tried only where something may be changed, and nothing is left in it.
 func TestBackupDirIsTried(t *testing.T) {
 	for _, harmless := range []string{"PATCH_ACTION=status", "PATCH_DRY_RUN=true"} {
-		if _, err := Parse([]string{goodURI, "PATCH_BACKUP_DIR=/no/such", harmless}); err != nil {
+		if _, err := Parse(t.Context(), []string{goodURI, "PATCH_BACKUP_DIR=/no/such", harmless}); err != nil {
 			t.Errorf("%s: %v", harmless, err)
 		}
 	}
 	dir := t.TempDir()
-	if _, err := Parse([]string{goodURI, "PATCH_BACKUP_DIR=" + dir}); err != nil {
+	if _, err := Parse(t.Context(), []string{goodURI, "PATCH_BACKUP_DIR=" + dir}); err != nil {
 		t.Error(err)
 	}
 	if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
@@ -248,7 +271,7 @@ func TestReadmeListsEveryVariable(t *testing.T) {
 
 // A Config may end up in somebody's log.
 func TestConfigPrintsNoSecret(t *testing.T) {
-	cfg, err := Parse([]string{"DATABASE_CONNECTION_URI=postgresql://u:Sup3rSecret@h/d", "DATABASE_URL=postgresql://u:Sup3rSecret@h/d"})
+	cfg, err := Parse(t.Context(), []string{"DATABASE_CONNECTION_URI=postgresql://u:Sup3rSecret@h/d", "DATABASE_URL=postgresql://u:Sup3rSecret@h/d"})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -44,9 +44,34 @@ func duplicates(ctx context.Context, c *change) error {
 	if len(groups) > 100 {
 		groups = append(groups[:100], fmt.Sprintf("and %d groups more", len(groups)-100))
 	}
-	return refuse("the unique index cannot come back while credentials share a value; of each group leave one as it is, and change the others, whose instances then need a key of their own: "+
-		`UPDATE %s SET "apiKey" = rtrim("apiKey") || '-' || id, name = name || '-' || id WHERE id IN ('…'); (deleting them in Evolution fails or takes their bots along). The groups: %s`,
-		s.table(), strings.Join(groups, "; "))
+	hint := ""
+	if c.cfg.Fixes.Auto && contains(c.request.Fixes, "name-index") {
+		hint = "; if the index on the name was gone before this program ran, set PATCH_FIXES to the other fixes"
+	}
+	return &RefusedError{
+		reason: "the unique index cannot come back while credentials share a value; the remedy changes all but the first of each group, whose instances then need a key of their own (deleting them in Evolution fails or takes their bots along)" +
+			hint + ". The groups: " + strings.Join(groups, "; "),
+		remedy: separate(c.request.Fixes, s),
+	}
+}
+
+// separate returns the SQL that makes the values of the columns of these fixes differ: of each group of credentials that
+// share one, all but the first get their id at the end, cut to what the column takes.
+func separate(fixes []Fix, s State) string {
+	var updates []string
+	for _, column := range []string{"apiKey", "name"} {
+		c := s.Table.column(column)
+		if c == nil || !slices.ContainsFunc(fixes, func(f Fix) bool { return f.Column == column }) {
+			continue
+		}
+		value := fmt.Sprintf("rtrim(t.%s, ' ')", postgres.Identifier(column))
+		if c.Limit > 0 { // two characters less: the hyphen, and the space of the padding
+			value = fmt.Sprintf("left(%s, %d - length(t.id))", value, c.Limit-2)
+		}
+		updates = append(updates, fmt.Sprintf(`UPDATE %[1]s AS t SET %[2]s = %[3]s || '-' || t.id FROM (SELECT id, row_number() OVER (PARTITION BY rtrim(%[2]s, ' ') ORDER BY id) AS n FROM %[1]s WHERE %[2]s IS NOT NULL) AS d WHERE d.id = t.id AND d.n > 1;`,
+			s.table(), postgres.Identifier(column), value))
+	}
+	return strings.Join(updates, " ")
 }
 
 // shared describes the groups of credentials that share a value. show returns as much of the value as may be printed.

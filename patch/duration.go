@@ -15,7 +15,7 @@ func (i *Interval) UnmarshalText(text []byte) (err error) {
 		return nil
 	}
 	i.Duration, err = parseDuration(string(text), 100*time.Millisecond, longest,
-		"it must be 0 (off) or from 100ms to 2562047h: looking more often would be a load of its own")
+		"it must be 0 (off) or from 100ms, below which looking would be a load of its own, to 2562047h")
 	return err
 }
 

@@ -17,13 +17,16 @@ type ConfigError struct {
 func (e *ConfigError) Error() string { return e.Variable + ": " + e.Problem }
 
 // RefusedError reports a schema that is not what this program knows. Nothing was changed.
-type RefusedError struct{ reason string }
+type RefusedError struct {
+	reason string
+	remedy string // SQL after which a further run succeeds, "" if there is none to give
+}
 
 func (e *RefusedError) Error() string { return "refused, and nothing was changed: " + e.reason }
 
 // refuse returns a *RefusedError.
 func refuse(format string, args ...any) error {
-	return &RefusedError{fmt.Sprintf(format, args...)}
+	return &RefusedError{reason: fmt.Sprintf(format, args...)}
 }
 
 // MissingError reports that there is no database or no table yet.

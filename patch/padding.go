@@ -94,8 +94,7 @@ func (p *Plan) pad(f Fix, s State) {
 		p.add("%s", createPadFunction(s.Schema))
 		p.add("REVOKE ALL ON FUNCTION %s FROM %s", function, s.grantees())
 		if len(s.Keys.Spaces) > 0 { // a dump carries the comment
-			note, _ := json.Marshal(keptSpaces{s.Keys.Spaces}) // cannot fail: strings and numbers
-			p.add("COMMENT ON FUNCTION %s IS %s", function, postgres.Literal(string(note)))
+			p.add("%s", commentPadFunction(s.Schema, s.Keys.Spaces))
 		}
 		if s.Role != s.Table.Owner { // so that the owner can drop it
 			p.add("ALTER FUNCTION %s OWNER TO %s", function, postgres.Identifier(s.Table.Owner))
@@ -144,6 +143,12 @@ func (s State) grantees() string {
 // before the padding, for those that ended in any, so that revert gives each key back as it was.
 type keptSpaces struct {
 	Spaces map[string]int `json:"spaces"`
+}
+
+// commentPadFunction returns the statement that sets the comment.
+func commentPadFunction(schema string, spaces map[string]int) string {
+	note, _ := json.Marshal(keptSpaces{spaces}) // cannot fail: strings and numbers
+	return fmt.Sprintf("COMMENT ON FUNCTION %s IS %s", padFunction(schema), postgres.Literal(string(note)))
 }
 
 // maxSpaces is the largest number of spaces that is taken from a comment, which anybody may have edited.

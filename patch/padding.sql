@@ -18,7 +18,7 @@ SELECT pg_catalog.json_build_object(
         WHERE f.proname = 'evolution_openai_patch' AND f.pronargs = 0 AND f.pronamespace = c.relnamespace),
     'rules', (SELECT pg_catalog.json_agg(r.rulename ORDER BY r.rulename) FROM pg_catalog.pg_rewrite r WHERE r.ev_class = c.oid),
     'checks', (
-        SELECT pg_catalog.json_agg(pg_catalog.json_build_object('name', k.conname, 'definition', pg_catalog.pg_get_constraintdef(k.oid), 'columns', k.conkey) ORDER BY k.conname)
+        SELECT pg_catalog.json_agg(pg_catalog.json_build_object('name', k.conname, 'definition', pg_catalog.pg_get_constraintdef(k.oid), 'columns', k.conkey, 'validated', k.convalidated) ORDER BY k.conname)
         FROM pg_catalog.pg_constraint k WHERE k.conrelid = c.oid AND k.contype = 'c'),
     -- An update that cascades queues triggers of the other table, which fire with the rights of whoever updates.
     'foreign_keys', (
@@ -27,12 +27,16 @@ SELECT pg_catalog.json_build_object(
         WHERE k.contype = 'f' AND (k.confrelid = c.oid AND a.attnum = ANY (k.confkey) OR k.conrelid = c.oid AND a.attnum = ANY (k.conkey))),
     'statistics', (SELECT pg_catalog.json_agg(e.stxname ORDER BY e.stxname) FROM pg_catalog.pg_statistic_ext e WHERE e.stxrelid = c.oid),
     'children', (SELECT pg_catalog.json_agg(i.inhrelid::pg_catalog.regclass ORDER BY i.inhrelid) FROM pg_catalog.pg_inherits i WHERE i.inhparent = c.oid),
-    -- Where this is replica, no ordinary trigger fires. Evolution connects as this role or as the owner of its table.
+    -- Where this is replica, no ordinary trigger fires. Evolution connects as this role or as the owner of its table. A
+    -- setting is stored in the spelling of whoever made it.
     'replica', (
-        SELECT pg_catalog.json_agg(DISTINCT CASE WHEN r.setrole = 0 THEN 'the database' ELSE pg_catalog.format('role %I', pg_catalog.pg_get_userbyid(r.setrole)) END)
-        FROM pg_catalog.pg_db_role_setting r
-        WHERE 'session_replication_role=replica' = ANY (r.setconfig) AND (r.setrole IN (0, c.relowner) OR pg_catalog.pg_get_userbyid(r.setrole) = session_user)
-            AND (r.setdatabase = 0 OR r.setdatabase = (SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database()))),
+        SELECT pg_catalog.json_agg(DISTINCT found.place) FROM (
+            SELECT CASE WHEN r.setrole = 0 THEN 'the database' ELSE pg_catalog.format('role %I', pg_catalog.pg_get_userbyid(r.setrole)) END
+            FROM pg_catalog.pg_db_role_setting r, pg_catalog.unnest(r.setconfig) AS config(setting)
+            WHERE pg_catalog.lower(config.setting) = 'session_replication_role=replica' AND (r.setrole IN (0, c.relowner) OR pg_catalog.pg_get_userbyid(r.setrole) = session_user)
+                AND (r.setdatabase = 0 OR r.setdatabase = (SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database()))
+            UNION ALL
+            SELECT 'this session' WHERE pg_catalog.current_setting('session_replication_role') = 'replica') AS found(place)),
     'nondeterministic', EXISTS (
         SELECT FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_collation o ON o.oid = a.attcollation
         WHERE a.attrelid = c.oid AND a.attname = 'apiKey' AND NOT o.collisdeterministic)

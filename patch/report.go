@@ -2,6 +2,7 @@ package patch
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -24,6 +25,7 @@ type line struct {
 	Error     string            `json:"error"`     // "" if none
 	Found     map[string]string `json:"found,omitempty"`
 	SQL       []string          `json:"sql,omitempty"`
+	Remedy    string            `json:"remedy,omitempty"` // SQL to execute before another run
 }
 
 // report writes one line for each result, as text or as JSON.
@@ -39,6 +41,10 @@ func report(w io.Writer, results []Result, format LogFormat) error {
 		}
 		if r.Err != nil {
 			l.Error = explain(r.Err)
+		}
+		var refused *RefusedError
+		if errors.As(r.Err, &refused) {
+			l.Remedy = refused.remedy
 		}
 		if format == FormatJSON {
 			text, err := json.Marshal(l)
@@ -57,7 +63,7 @@ func report(w io.Writer, results []Result, format LogFormat) error {
 	return nil
 }
 
-// text writes the line for people. The SQL of a dry run stands last and unquoted, to be copied.
+// text writes the line for people. SQL stands last and unquoted, to be copied.
 func (l line) text(b *strings.Builder) {
 	changed := "unknown"
 	if l.Changed != nil {
@@ -76,12 +82,19 @@ func (l line) text(b *strings.Builder) {
 		fmt.Fprintf(b, " error=%q", l.Error)
 	}
 	if len(l.SQL) > 0 {
-		sql := "BEGIN; " + strings.Join(l.SQL, "; ") + "; COMMIT;"
-		if strings.ContainsFunc(sql, func(r rune) bool { return !unicode.IsPrint(r) }) { // in a name that somebody chose
-			sql = strconv.QuoteToGraphic(sql)
-		}
-		b.WriteString(" would run: " + sql)
+		b.WriteString(" would run: " + printable("BEGIN; "+strings.Join(l.SQL, "; ")+"; COMMIT;"))
 	}
+	if l.Remedy != "" {
+		b.WriteString(" remedy: " + printable(l.Remedy))
+	}
+}
+
+// printable returns SQL as it is, or quoted where a name that somebody chose holds what cannot be printed.
+func printable(sql string) string {
+	if strings.ContainsFunc(sql, func(r rune) bool { return !unicode.IsPrint(r) }) {
+		return strconv.QuoteToGraphic(sql)
+	}
+	return sql
 }
 
 // word quotes what could be taken for more than one word.
@@ -106,7 +119,9 @@ func logResult(cfg *Config, log *slog.Logger, r Result) {
 	case r.Notice != "":
 		log.Warn(r.Notice)
 		return
-	case s.Migrations.Last >= firstChecking && !pads(r.requested) && s.Function == nil:
+	case r.Status == Pending && s.Table != nil && cfg.Watch.Duration == 0:
+		log.Warn("the first migrations of Evolution have not come to every column yet, so the fixes for these are not in place; run this once more after Evolution has started")
+	case s.Migrations.Last >= firstChecking && !pads(r.requested) && !s.pads() && cfg.Action != ActionRevert:
 		log.Warn("dropping the index is not enough here: from Evolution 2.3.0 on the application itself refuses a key that another instance has; set PATCH_FIXES=auto or apikey-index,apikey-check",
 			"evolution", release(s.Migrations.Last))
 	case cfg.Fixes.Auto && s.Table != nil && s.Migrations.Last == "" && !pads(r.requested) && cfg.Action != ActionRevert:

@@ -1,6 +1,7 @@
 package patch
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -19,8 +20,28 @@ func (Secret) GoString() string { return "(secret)" }
 // maxSecret is the largest secret file that is read, in bytes.
 const maxSecret = 64 << 10
 
-// readSecret reads a file as a container engine mounts one: a regular file or a pipe, not a device that never ends.
-func readSecret(file string) (string, error) {
+// readSecret reads a file as a container engine mounts one: a regular file or a pipe, not a device that never ends. Until
+// somebody writes to a pipe, ctx ends the wait.
+func readSecret(ctx context.Context, file string) (string, error) {
+	type result struct {
+		content string
+		err     error
+	}
+	read := make(chan result, 1)
+	go func() {
+		content, err := readFile(file)
+		read <- result{content, err}
+	}()
+	select {
+	case <-ctx.Done():
+		return "", context.Cause(ctx)
+	case r := <-read:
+		return r.content, r.err
+	}
+}
+
+// readFile reads at most maxSecret bytes of a regular file or a pipe.
+func readFile(file string) (string, error) {
 	unreadable := func(err error) error {
 		return fmt.Errorf("cannot be read: %w; this program, in the image user 65532, must be able to", fileCause(err))
 	}

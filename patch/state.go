@@ -116,6 +116,7 @@ type Check struct {
 	Name       string `json:"name"`
 	Definition string `json:"definition"`
 	Columns    []int  `json:"columns"`
+	Validated  bool   `json:"validated"` // every stored row satisfies it
 }
 
 // special reports whether the index is not a plain one, or serves a further purpose.
@@ -206,6 +207,9 @@ func (s State) padTrigger() *Trigger {
 	}
 	return nil
 }
+
+// pads reports whether the padding trigger is there and enabled.
+func (s State) pads() bool { return s.padTrigger() != nil && s.padTrigger().fires() }
 
 // Function describes the function of our name in the schema.
 type Function struct {

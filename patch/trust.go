@@ -58,8 +58,9 @@ func checkColumn(f Fix, s State) error {
 func checkSpaceStays(f Fix, s State) error {
 	c := s.Table.column(f.Column)
 	for _, k := range s.Checks {
-		// A key that is stored with the space, or will be in the same transaction, proves that the constraint allows it.
-		if slices.Contains(k.Columns, c.Number) && s.Keys.Bare+s.Keys.Spaced == 0 {
+		// A key that is stored with the space, or will be in the same transaction, shows that the constraint allows it. One
+		// that was stored before a constraint that is not validated shows nothing.
+		if slices.Contains(k.Columns, c.Number) && s.Keys.Bare == 0 && (s.Keys.Spaced == 0 || !k.Validated) {
 			return refuse("the CHECK constraint %s of %s may forbid the space: %s", postgres.Identifier(k.Name), s.table(), k.Definition)
 		}
 	}
@@ -69,7 +70,8 @@ func checkSpaceStays(f Fix, s State) error {
 	const before = triggerRow | triggerBefore | triggerInsert
 	for _, t := range s.Triggers {
 		if t.Name > objectName && t.Type&before == before && t.Enabled != "D" { // triggers fire in the order of their names
-			return refuse("trigger %s of %s runs after the padding and may take the space away: %s", postgres.Identifier(t.Name), s.table(), t.Definition)
+			return refuse("trigger %s of %s runs after the padding and may take the space away: %s; triggers run in the order of their names: rename it to one that sorts before %s",
+				postgres.Identifier(t.Name), s.table(), t.Definition, objectName)
 		}
 	}
 	return nil

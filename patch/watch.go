@@ -25,15 +25,15 @@ func (d *database) watch(ctx context.Context) []Result {
 			last[i] = interrupted(ctx, last[i])
 		}
 	}
-	changed := make([]bool, len(last))
+	changed, unknown := make([]bool, len(last)), make([]bool, len(last)) // in any round
 	for {
 		for i, r := range last {
-			changed[i] = changed[i] || r.Changed
+			changed[i], unknown[i] = changed[i] || r.Changed, unknown[i] || r.Unknown
 		}
 		select {
 		case <-ctx.Done():
 			for i := range last {
-				last[i].Changed = changed[i]
+				last[i].Changed, last[i].Unknown = changed[i], unknown[i] && !changed[i]
 				if stopped := context.Cause(ctx); last[i].Err != nil && !errors.Is(last[i].Err, stopped) {
 					last[i].Err = fmt.Errorf("%s (%w)", explain(last[i].Err), stopped)
 				}

@@ -107,6 +107,14 @@ func SQLState(err error) string {
 	return ""
 }
 
+// OutcomeUnknown reports whether a COMMIT that ended with this error may have taken effect: the server did not answer, it
+// ended the session (as it does while COMMIT waits for a synchronous standby), or a pooler lost the server.
+func OutcomeUnknown(err error) bool {
+	var pgErr *pgconn.PgError
+	return !errors.As(err, &pgErr) || pgErr.SeverityUnlocalized != "ERROR" && pgErr.SeverityUnlocalized != "" ||
+		strings.HasPrefix(pgErr.Code, "08") || strings.HasPrefix(pgErr.Code, "57P")
+}
+
 // LockUnavailable reports whether another session held a lock: lock_not_available or deadlock_detected.
 func LockUnavailable(err error) bool {
 	code := SQLState(err)

@@ -41,6 +41,16 @@ func NewTarget(c Config) (Target, error) {
 			return Target{}, errors.New("it holds a NUL or is not UTF-8, which PostgreSQL cannot store")
 		}
 	}
+	for _, f := range []struct{ what, file string }{
+		{"CA certificate", c.RootCertificates},
+		{"client certificate", c.Certificate},
+		{"client key", c.Key},
+		{"client identity", c.Identity},
+	} {
+		if err := checkFile(f.file); err != nil {
+			return Target{}, fmt.Errorf("the file with the %s cannot be read: %w", f.what, err)
+		}
+	}
 	conn, err := pgconn.ParseConfig(c.keywords())
 	if err != nil {
 		if cause := errors.Unwrap(err); cause != nil {
@@ -62,7 +72,7 @@ func NewTarget(c Config) (Target, error) {
 	}
 	if c.Identity != "" && conn.TLSConfig != nil {
 		if err := useIdentity(conn.TLSConfig, c.Identity, c.KeyPassword); err != nil {
-			return Target{}, fmt.Errorf("sslidentity: %w", err)
+			return Target{}, fmt.Errorf("the file with the client identity cannot be used: %w", err)
 		}
 	}
 	t := Target{conn: conn}

@@ -91,10 +91,12 @@ func TestCompiledInRoots(t *testing.T) {
 
 func TestUnusableConfigs(t *testing.T) {
 	for says, c := range map[string]Config{
-		"NUL":            {Host: "h", User: "u", Password: "a\x00Secret"},
-		"not UTF-8":      {Host: "h", User: "u", Database: "\xffSecret"},
-		"sslidentity":    {Host: "h", User: "u", SSLMode: "require", Identity: "/nothing/here", KeyPassword: "Secret"},
-		"unable to read": {Host: "h", User: "u", SSLMode: "verify-ca", RootCertificates: "/nothing/here"},
+		"NUL":       {Host: "h", User: "u", Password: "a\x00Secret"},
+		"not UTF-8": {Host: "h", User: "u", Database: "\xffSecret"},
+		"client identity cannot be read: no such file":            {Host: "h", User: "u", SSLMode: "require", Identity: "/nothing/here", KeyPassword: "Secret"},
+		"client identity cannot be used":                          {Host: "h", User: "u", SSLMode: "require", Identity: "config_test.go", KeyPassword: "Secret"},
+		"CA certificate cannot be read: no such file":             {Host: "h", User: "u", SSLMode: "verify-ca", RootCertificates: "/nothing/here"},
+		"CA certificate cannot be read: it is not a regular file": {Host: "h", User: "u", SSLMode: "verify-ca", RootCertificates: "/dev/zero"},
 	} {
 		if _, err := NewTarget(c); err == nil || !strings.Contains(err.Error(), says) || strings.Contains(err.Error(), "Secret") {
 			t.Errorf("%v, want %q", err, says)

@@ -31,6 +31,17 @@ func ConfigFromEnviron(vars map[string]string) (Config, error) {
 			return c, &SettingError{"PGPORT", "is no number from 1 to 65535"}
 		}
 	}
+	if hosts, ports := strings.Count(c.Host, ","), strings.Count(c.Port, ","); ports > 0 && ports != hosts {
+		return c, &SettingError{"PGPORT", "does not name one port for each host of PGHOST"}
+	}
+	for _, f := range [][2]string{{"PGSSLROOTCERT", c.RootCertificates}, {"PGSSLCERT", c.Certificate}, {"PGSSLKEY", c.Key}} {
+		if err := checkFile(f[1]); err != nil {
+			return c, &SettingError{f[0], "names a file that cannot be read: " + err.Error()}
+		}
+	}
+	if (c.Certificate == "") != (c.Key == "") {
+		return c, &SettingError{"PGSSLCERT", "goes with PGSSLKEY; set both or neither"}
+	}
 	for _, choice := range []struct {
 		variable, value string
 		words           []string

@@ -69,6 +69,29 @@ func useSystemRoots(conn *pgconn.Config) error {
 	return nil
 }
 
+// maxFile is the largest file with a certificate or a key that is read, in bytes.
+const maxFile = 1 << 20
+
+// checkFile returns an error unless the file can be read to its end. The name "" is no file.
+func checkFile(name string) error {
+	if name == "" {
+		return nil
+	}
+	info, err := os.Stat(name)
+	var path *os.PathError
+	switch {
+	case errors.As(err, &path):
+		return path.Err
+	case err != nil:
+		return err
+	case !info.Mode().IsRegular():
+		return errors.New("it is not a regular file")
+	case info.Size() > maxFile:
+		return errors.New("it holds more than 1 MiB")
+	}
+	return nil
+}
+
 // useIdentity adds the client certificate of a PKCS#12 file to c.
 func useIdentity(c *tls.Config, file, password string) error {
 	data, err := os.ReadFile(file)

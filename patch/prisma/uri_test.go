@@ -111,7 +111,7 @@ func TestURIErrors(t *testing.T) {
 		"postgresql://u:p%00@h/d":               "NUL",
 		"postgresql://u:p@h/d?schema=":          "schema is empty",
 		"postgresql://u:p@h/../d":               "dot segment",
-		"postgresql://u:p@h/d?sslidentity=/x":   "sslidentity",
+		"postgresql://u:p@h/d?sslidentity=/x":   "client identity",
 	} {
 		c, _, err := Parse(uri)
 		if err == nil {
