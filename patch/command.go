@@ -52,12 +52,12 @@ func command(ctx context.Context, args, environ []string, stdout, stderr io.Writ
 	if cfg.Watch.Duration > 0 {
 		debug.SetGCPercent(10) // by default 4 MB of garbage gather before it is collected, more than all that is in use
 	}
-	results := handleFleet(ctx, &cfg, log)
-	if err := report(stdout, results, cfg.LogFormat); err != nil {
-		log.Error("standard output: " + err.Error())
-		return err
-	}
-	return firstFailure(cfg, results)
+	report := newReporter(&cfg, log, stdout)
+	stop := report.logProgress()
+	handleFleet(ctx, &cfg, log, report)
+	stop()
+	report.logSummary()
+	return report.err()
 }
 
 // newLogger writes to standard error in the format asked for.
@@ -67,22 +67,6 @@ func newLogger(cfg Config, stderr io.Writer) *slog.Logger {
 		return slog.New(slog.NewJSONHandler(stderr, options))
 	}
 	return slog.New(slog.NewTextHandler(stderr, options))
-}
-
-// firstFailure returns the first error of the results, in the order given, that the exit status is to tell.
-func firstFailure(cfg Config, results []Result) error {
-	for _, r := range results {
-		var stopped Interrupted
-		switch {
-		case errors.As(r.Err, &stopped) && cfg.watches():
-			// A watch that is stopped has done what it was to do.
-		case r.Err != nil && (cfg.OnError == ErrorFail || errors.As(r.Err, &stopped)):
-			return r.Err
-		case r.Status == Unpatched && cfg.Action == ActionStatus:
-			return errNotInPlace
-		}
-	}
-	return nil
 }
 
 // exitStatus is the only map from an error to an exit status.

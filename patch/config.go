@@ -1,12 +1,13 @@
 package patch
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"reflect"
 	"slices"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/caarlos0/env/v11"
 
@@ -25,7 +26,9 @@ type Config struct {
 	Fixes          Selection      `env:"PATCH_FIXES" envDefault:"auto" help:"comma-separated: auto, apikey-index, apikey-check, name-index. auto is what one key in several instances needs: apikey-index, and apikey-check where the database is Evolution 2.3.0 or later or a guard is armed; status and revert count what is there, too"`
 	KeepNames      Switch         `env:"PATCH_KEEP_INDEX_NAMES" envDefault:"false" help:"leave a plain index under a dropped one's name, so that a later migration that names it passes"`
 	OnMissingTable OnMissingTable `env:"PATCH_ON_MISSING_TABLE" envDefault:"continue" help:"no database or table yet: continue (warn, exit 0), guard (install a one-shot event trigger, the guard), wait (until it is there and no migration is running), fail (exit 4)"`
-	Schemas        string         `env:"PATCH_SCHEMAS" help:"the schema, if not the connection string's; there it is public where none is named"`
+	Schemas        Schemas        `env:"PATCH_SCHEMAS" help:"comma-separated names, if not the schema of the connection string, which is public where none is named; *: every schema of the database that holds Evolution's table"`
+	Databases      Databases      `env:"PATCH_DATABASES" help:"comma-separated names and shell patterns, if not the database of the connection string; *: every database of the server that holds Evolution's table"`
+	Connections    Count          `env:"PATCH_CONNECTIONS" envDefault:"4" help:"the most connections that are open to one server at once"`
 	Watch          Interval       `env:"PATCH_WATCH" envDefault:"0" help:"stay, and put the fixes back in place at this interval, at least 100ms; 0 is off"`
 	WaitTimeout    Limit          `env:"PATCH_WAIT_TIMEOUT" envDefault:"2m" help:"how long to wait for PostgreSQL, for a migration that is running and, with wait, for the table; 0 is for ever; with PATCH_WATCH it is always for ever"`
 	ConnectTimeout Timeout        `env:"PATCH_CONNECT_TIMEOUT" envDefault:"5s" help:"one attempt to connect, authentication included"`
@@ -41,10 +44,12 @@ type Config struct {
 	Completed []string `env:"-"` // names of fixes that were not asked for but are needed by others
 }
 
-// Target is one database, with the schemas of it that are to be handled.
+// Target is what one connection string leads to.
 type Target struct {
 	postgres.Target
-	Schemas []string
+	Databases       Databases // of the same server
+	Schemas         Schemas   // of each database that is named
+	SchemasOfOthers Schemas   // of each database that is found by a pattern
 }
 
 // Parse reads the environment, in the form of os.Environ, and the secret file that it may name. The error joins a
@@ -137,42 +142,52 @@ func (c *Config) readTargets(ctx context.Context, vars map[string]string) error 
 		if errors.As(err, &setting) {
 			return &ConfigError{setting.Variable, setting.Problem}
 		}
-		return c.addTarget("PGHOST", connection, "public")
+		return c.addTarget("PGHOST", connection, "")
 	case uri == "":
 		return &ConfigError{variable, "is not set or empty; give it the very string that Evolution gets"}
 	}
 	uris := strings.FieldsFunc(uri, func(r rune) bool { return strings.ContainsRune(" \t\n\v\f\r", r) })
-	if len(uris) > 1 {
-		return &ConfigError{variable, "holds white space: this version takes one connection string; a space in a password is written %20"}
+	var errs []error
+	for i, uri := range uris {
+		named := variable
+		if len(uris) > 1 {
+			named = fmt.Sprintf("%s: connection string %d of %d", variable, i+1, len(uris))
+		}
+		connection, schema, err := prisma.Parse(unquote(uri))
+		if err != nil && len(uris) > 1 {
+			err = fmt.Errorf("%w; connection strings are separated by white space, so that in a password is written %%20", err)
+		}
+		if err == nil {
+			err = c.addTarget(named, connection, schema)
+		} else {
+			err = &ConfigError{named, err.Error()}
+		}
+		errs = append(errs, err)
 	}
-	connection, schema, err := prisma.Parse(unquote(uris[0]))
-	if err != nil {
-		return &ConfigError{variable, err.Error()}
-	}
-	return c.addTarget(variable, connection, schema)
+	return errors.Join(errs...)
 }
 
-// addTarget adds a target to the configuration. The schema is that of the variable unless PATCH_SCHEMAS names another.
+// addTarget adds a target to the configuration. The schema is that of the connection string, "" if it names none.
 func (c *Config) addTarget(variable string, connection postgres.Config, schema string) error {
-	named := variable
-	if c.Schemas != "" {
-		if strings.ContainsAny(c.Schemas, ",*") {
-			return &ConfigError{"PATCH_SCHEMAS", "this version takes the name of one schema"}
-		}
-		schema, named = c.Schemas, "PATCH_SCHEMAS"
-	}
-	switch {
-	case len(schema) > 63:
-		return &ConfigError{named, "names a schema of more than 63 bytes, which PostgreSQL does not have"}
-	case strings.ContainsRune(schema, 0) || !utf8.ValidString(schema):
-		return &ConfigError{named, "names a schema with a NUL, or not in UTF-8, which PostgreSQL cannot store"}
+	if err := checkName(schema, "schema"); err != nil {
+		return &ConfigError{variable, err.Error()}
 	}
 	connection.ApplicationName = "evolution-openai-patch"
 	target, err := postgres.NewTarget(connection)
 	if err != nil {
 		return &ConfigError{variable, err.Error()}
 	}
-	c.Targets = append(c.Targets, Target{target, []string{schema}})
+	t := Target{target, c.Databases, c.Schemas, c.Schemas}
+	if len(t.Databases.Names)+len(t.Databases.Patterns) == 0 {
+		t.Databases.Names = []string{target.Database()}
+	}
+	if !c.Schemas.given() {
+		t.Schemas.Names = []string{cmp.Or(schema, "public")}
+		if t.SchemasOfOthers = t.Schemas; schema == "" {
+			t.SchemasOfOthers = Schemas{All: true}
+		}
+	}
+	c.Targets = append(c.Targets, t)
 	return nil
 }
 

@@ -34,7 +34,7 @@ func TestConfigErrors(t *testing.T) {
 		"no such file":       {[]string{"DATABASE_CONNECTION_URI_FILE=/no/such"}, []string{"DATABASE_CONNECTION_URI_FILE: cannot be read"}},
 		"a folder":           {[]string{"DATABASE_CONNECTION_URI_FILE=" + os.TempDir()}, []string{"DATABASE_CONNECTION_URI_FILE: cannot be read"}},
 		"an empty file":      {[]string{"DATABASE_CONNECTION_URI_FILE=" + file("")}, []string{"DATABASE_CONNECTION_URI_FILE: names an empty file"}},
-		"two":                {[]string{"DATABASE_CONNECTION_URI=" + secret + " " + secret}, []string{"DATABASE_CONNECTION_URI: holds white space"}},
+		"a raw space":        {[]string{"DATABASE_CONNECTION_URI=postgresql://u:a Sup3rSecret@h/d"}, []string{"DATABASE_CONNECTION_URI: connection string 1 of 2: its port is no number from 1 to 65535; if that is the password", "DATABASE_CONNECTION_URI: connection string 2 of 2: it does not begin with postgresql:// or postgres://; connection strings are separated by white space, so that in a password is written %20"}},
 		"mysql":              {[]string{goodURI, "DATABASE_PROVIDER=mysql"}, []string{"DATABASE_PROVIDER: is not one of postgresql, psql_bouncer; this program speaks PostgreSQL only"}},
 		"duration":           {[]string{goodURI, "PATCH_WAIT_TIMEOUT=30"}, []string{"PATCH_WAIT_TIMEOUT: is not a duration; write a number with its unit"}},
 		"negative":           {[]string{goodURI, "PATCH_WAIT_TIMEOUT=-1s"}, []string{"PATCH_WAIT_TIMEOUT: is too short; it must be from 0s to 2562047h"}},
@@ -44,8 +44,12 @@ func TestConfigErrors(t *testing.T) {
 		"misspelt":           {[]string{goodURI, "PATCH_WAIT_TIMOUT=1s"}, []string{"PATCH_WAIT_TIMOUT: no such variable; did you mean PATCH_WAIT_TIMEOUT?"}},
 		"transposed":         {[]string{goodURI, "PATCH_SCHMEAS=x"}, []string{"PATCH_SCHMEAS: no such variable; did you mean PATCH_SCHEMAS?"}},
 		"lower case":         {[]string{goodURI, "patch_fixes=x"}, []string{"patch_fixes: no such variable; did you mean PATCH_FIXES?"}},
-		"several schemas":    {[]string{goodURI, "PATCH_SCHEMAS=a,b"}, []string{"PATCH_SCHEMAS: this version takes the name of one schema"}},
-		"every schema":       {[]string{goodURI, "PATCH_SCHEMAS=*"}, []string{"PATCH_SCHEMAS: this version takes the name of one schema"}},
+		"schema pattern":     {[]string{goodURI, "PATCH_SCHEMAS=a*"}, []string{"PATCH_SCHEMAS: takes names and, for every schema that holds the table, *"}},
+		"schemas, a comma":   {[]string{goodURI, "PATCH_SCHEMAS=a,"}, []string{"PATCH_SCHEMAS: ends with a comma"}},
+		"database pattern":   {[]string{goodURI, "PATCH_DATABASES=a,[b"}, []string{"PATCH_DATABASES: holds a pattern that is not well formed, as number 2 of 2"}},
+		"databases, comma":   {[]string{goodURI, "PATCH_DATABASES=a,,b"}, []string{"PATCH_DATABASES: has nothing before comma 2"}},
+		"no connections":     {[]string{goodURI, "PATCH_CONNECTIONS=0"}, []string{"PATCH_CONNECTIONS: is not a whole number from 1 to 1000"}},
+		"half a connection":  {[]string{goodURI, "PATCH_CONNECTIONS=1.5"}, []string{"PATCH_CONNECTIONS: is not a whole number from 1 to 1000"}},
 		"libpq, no user":     {[]string{"PGHOST=h"}, []string{"PGUSER: is not set"}},
 		"libpq, no sslmode":  {[]string{"PGHOST=h", "PGUSER=u", "PGSSLMODE=ture"}, []string{"PGSSLMODE: is not one of disable, allow, prefer, require, verify-ca, verify-full"}},
 		"libpq, port":        {[]string{"PGHOST=h", "PGUSER=u", "PGPORT=abc"}, []string{"PGPORT: is no number from 1 to 65535"}},
@@ -116,7 +120,7 @@ func TestConfigTakesWhatPeopleWrite(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !cfg.DryRun || cfg.WaitTimeout.Duration != 0 || cfg.LockTimeout.String() != "50ms" || len(cfg.Fixes.Named) != 1 || cfg.Targets[0].Schemas[0] != "evolution_api" {
+	if !cfg.DryRun || cfg.WaitTimeout.Duration != 0 || cfg.LockTimeout.String() != "50ms" || len(cfg.Fixes.Named) != 1 || cfg.Targets[0].Schemas.Names[0] != "evolution_api" {
 		t.Errorf("%+v", cfg)
 	}
 }
@@ -126,7 +130,7 @@ func TestUnknownVariables(t *testing.T) {
 	for name, near := range map[string]string{
 		"PATCH_FIX": "PATCH_FIXES", "PATCH_LOGLEVEL": "PATCH_LOG_LEVEL", "PATCH_SCHEMA": "PATCH_SCHEMAS", "PATCH_KEEP_NAMES": "PATCH_KEEP_INDEX_NAMES",
 		"PATCH_TIMEOUT": "PATCH_WAIT_TIMEOUT", "PATCH_MISSING_TABLE": "PATCH_ON_MISSING_TABLE", "PATCH_BACKUP": "PATCH_BACKUP_DIR",
-		"PATCH_WATCH_INTERVAL": "PATCH_WATCH", "Patch_Dry_Run": "PATCH_DRY_RUN", "PATCH_WAIT": "", "PATCH_DATABASES": "", "PATCH_CONNECTIONS": "", "PATCH_": "",
+		"PATCH_WATCH_INTERVAL": "PATCH_WATCH", "Patch_Dry_Run": "PATCH_DRY_RUN", "PATCH_WAIT": "", "PATCH_DATABASE": "PATCH_DATABASES", "PATCH_CONNECTION": "PATCH_CONNECTIONS", "PATCH_": "",
 		"PATCH_PORTS": "", "PATCH_HOST": "",
 	} {
 		_, err := Parse(t.Context(), []string{goodURI, name + "="})

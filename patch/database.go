@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
+	"strings"
 	"time"
 
 	"evolution-openai-patch/patch/postgres"
@@ -15,8 +17,14 @@ type database struct {
 	cfg         *Config
 	log         *slog.Logger
 	target      postgres.Target
-	conn        *postgres.Conn // nil: not connected
-	disconnects int            // how often the connection was lost after it had been made
+	server      *server
+	position    int     // of its target
+	named       bool    // not only matched by a pattern
+	requested   Schemas // to be handled
+	conn        *postgres.Conn
+	slot        bool // a connection may be made, or is open
+	disconnects int  // how often the connection was lost after it had been made
+	listed      bool // schemas is complete
 	schemas     []*progress
 }
 
@@ -26,32 +34,58 @@ type progress struct {
 	latest Result // of the last attempt
 	err    error  // that ended it; nil before the first attempt
 	done   bool
+	absent bool // there is no table in a schema or database that was not named, so nothing is reported
 }
 
-// newDatabase returns the database of a target.
-func newDatabase(cfg *Config, target Target, log *slog.Logger) *database {
-	d := &database{cfg: cfg, target: target.Target, log: log.With("target", target.String())}
-	for _, name := range target.Schemas {
-		d.schemas = append(d.schemas, &progress{schema: schema{cfg: cfg, log: d.log.With("schema", name), database: d.target, name: name}})
-	}
-	return d
-}
-
-// handle waits until PostgreSQL accepts connections, for no longer than limit, and handles every schema to its end. The
-// connection stays open.
+// handle waits until PostgreSQL accepts connections, for no longer than limit, handles every schema to its end, and returns
+// a Result for each, by name. It may leave the connection open.
 func (d *database) handle(ctx context.Context, limit time.Duration) (results []Result) {
-	for _, p := range d.schemas {
-		p.latest, p.err, p.done, p.unanswered = p.blank(d.cfg.fixesFor(State{Schema: p.name}), Failed), nil, false, false
+	d.schemas, d.listed, d.disconnects = nil, false, 0
+	for _, name := range d.requested.Names {
+		d.add(name, d.named)
 	}
-	retry := postgres.Retry{Limit: limit, MaxDelay: d.cfg.Watch.Duration, Notify: d.logWaiting}
-	err := retry.Do(ctx, func(waiting context.Context) error { return d.attempt(ctx, waiting) })
+	err := d.retry(ctx, limit, func(waiting context.Context) error { return d.attempt(ctx, waiting) })
+	if err != nil && len(d.schemas) == 0 {
+		d.add("*", d.named)
+	}
 	for _, p := range d.schemas {
 		if !p.done {
 			d.conclude(ctx, p, p.latest, final(ctx, err, p.err))
 		}
-		results = append(results, p.latest)
+		if !p.absent {
+			results = append(results, p.latest)
+		}
 	}
 	return results
+}
+
+// add adds a schema to those that are handled.
+func (d *database) add(name string, named bool) {
+	p := &progress{schema: schema{cfg: d.cfg, log: d.log.With("schema", name), database: d.target, name: name, named: named}}
+	p.latest = d.blank(name, d.cfg.fixesFor(State{Schema: name}))
+	d.schemas = append(d.schemas, p)
+}
+
+// blank returns the Result of a schema of which nothing but these fixes is known.
+func (d *database) blank(schema string, fixes []Fix) Result {
+	return Result{
+		Target: d.target.String(), Schema: schema, assessment: everyFix(fixes, Failed), requested: fixes,
+		place: place{d.position, d.target.Database(), schema},
+	}
+}
+
+// failure returns the Result of a target whose databases could not be listed over this one.
+func (d *database) failure(ctx context.Context, err error) Result {
+	d.schemas, d.named = nil, true
+	d.add("*", true)
+	p := d.schemas[0]
+	d.conclude(ctx, p, p.latest, err)
+	return p.latest
+}
+
+// retry attempts something until it is done, fails for good, or the limit has passed. The error is final.
+func (d *database) retry(ctx context.Context, limit time.Duration, attempt func(context.Context) error) error {
+	return final(ctx, postgres.Retry{Limit: limit, MaxDelay: d.cfg.Watch.Duration, Notify: d.logWaiting}.Do(ctx, attempt), nil)
 }
 
 // logWaiting reports that PostgreSQL, or something in it, is not ready yet.
@@ -63,15 +97,18 @@ func (d *database) logWaiting(err error, elapsed time.Duration) {
 	d.log.Info("still waiting for PostgreSQL", "for", elapsed.Round(time.Second), "reason", explain(err))
 }
 
-// final returns the error of a schema that was not done when the waiting ended with err: the signal, or that the time was
-// up, with what kept this very schema.
+// final returns the error with which the waiting ended: the signal, or that the time was up, with its own cause if there
+// is one.
 func final(ctx context.Context, err, own error) error {
 	var timeout *postgres.TimeoutError
+	var wait *WaitError
 	switch {
+	case err == nil:
+		return nil
 	case ctx.Err() != nil:
 		return context.Cause(ctx)
-	case errors.As(err, &timeout) && own != nil:
-		return &WaitError{timeout.Limit, own}
+	case errors.As(err, &wait) && own != nil:
+		return &WaitError{wait.Limit, own}
 	case errors.As(err, &timeout):
 		return &WaitError{timeout.Limit, timeout.Cause}
 	}
@@ -82,19 +119,29 @@ func final(ctx context.Context, err, own error) error {
 // which a schema has to be attempted again, or that concerns all of them.
 func (d *database) attempt(ctx, waiting context.Context) (again error) {
 	if err := d.connect(waiting); err != nil {
+		for _, p := range d.schemas {
+			p.err = nil // what kept it before does not keep it now
+		}
+		return err
+	}
+	if err := d.list(waiting); err != nil {
+		if !d.conn.Usable() {
+			return d.reconnect(err)
+		}
 		return err
 	}
 	for _, p := range d.schemas {
 		if p.done {
 			continue
 		}
-		r, err := p.attempt(ctx, waiting, d.conn)
+		r, err := p.attempt(ctx, waiting, d.conn, d.blank(p.name, p.latest.requested))
 		if r.known() || !p.latest.known() {
 			p.latest = r
 		}
 		switch {
 		case !d.conn.Usable():
-			return d.reconnect(err)
+			p.err = d.reconnect(err)
+			return p.err
 		case err != nil && postgres.Retryable(err):
 			p.err = err
 			if again == nil {
@@ -104,7 +151,43 @@ func (d *database) attempt(ctx, waiting context.Context) (again error) {
 			d.conclude(ctx, p, r, err)
 		}
 	}
+	if again != nil && !d.keep() { // others may go on meanwhile
+		d.disconnect()
+	}
 	return again
+}
+
+// list adds the schemas that hold the table, where they are requested and not known yet.
+func (d *database) list(ctx context.Context) error {
+	if d.listed || !d.requested.All {
+		return nil
+	}
+	names, err := d.cfg.listNames(ctx, d.conn, schemasSQL)
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		if !slices.Contains(d.requested.Names, name) {
+			d.add(name, false)
+		}
+	}
+	if len(d.schemas) == 0 && d.named {
+		return d.cfg.retryUntilPresent(d.missing("a schema with table "+postgres.Identifier(tableName)+" in database ",
+			"and a guard needs the name of the schema: set PATCH_SCHEMAS, or ?schema= in the connection string"))
+	}
+	slices.SortFunc(d.schemas, func(a, b *progress) int { return strings.Compare(a.name, b.name) })
+	d.listed = true
+	return nil
+}
+
+// missing returns the error for a database that is missing, or in which something is. The remedy is what to do about it
+// where a guard is requested.
+func (d *database) missing(what, remedy string) error {
+	missing := &MissingError{what: what + postgres.Identifier(d.target.Database()), watched: d.cfg.Watch.Duration > 0}
+	if d.cfg.OnMissingTable == MissingGuard && d.cfg.mayChange() && !missing.watched {
+		missing.remedy = remedy
+	}
+	return missing
 }
 
 // conclude makes the last Result of a schema the final one. A missing table is an error only where one is required.
@@ -112,23 +195,41 @@ func (d *database) conclude(ctx context.Context, p *progress, r Result, err erro
 	var missing *MissingError
 	allowed := errors.As(err, &missing) && !d.cfg.tableRequired()
 	if (err == nil || allowed) && d.conn.Usable() {
-		p.removeGuard(ctx, d.conn, r.State)
+		p.removeGuard(ctx, d.conn, r.state)
 	}
 	r.Unknown = p.unanswered && !r.Changed
+	r.Evolution = release(r.state.Migrations.Last)
+	var unknown *UnknownError
+	var stopped Interrupted
 	switch {
+	case missing != nil && !d.named, errors.Is(err, errAbsent):
+		p.absent = true
 	case allowed:
 		if r.Status == Failed { // it was not assessed
 			r.assessment = everyFix(r.requested, Pending)
 		}
-		r.Status, r.Notice = Pending, missing.Error()
+		r.Status = Pending
+	case errors.As(err, &stopped) && d.cfg.watches(): // what a watch knows is what it has seen
+		r.assessment = assess(Request{Schema: r.Schema, Fixes: r.requested, KeepNames: bool(d.cfg.KeepNames)}, r.state)
 	case err != nil:
 		r.Status, r.Fixes, r.Err = Failed, everyFix(r.requested, Failed).Fixes, err
-		var unknown *UnknownError
 		if r.Unknown && !errors.As(err, &unknown) {
 			r.Err = &UnknownError{err}
 		}
 	}
+	r.Notes = notes(d.cfg, r, missing)
+	r.state = State{} // it is large, and there may be many
 	p.latest, p.done = r, true
+}
+
+// keep reports whether the connection stays open while it is not used.
+func (d *database) keep() bool { return d.server.spacious() }
+
+// acquire waits until a connection may be made. If ctx ends first, the attempt that needs it finds that out.
+func (d *database) acquire(ctx context.Context) {
+	if !d.slot {
+		d.slot = d.server.acquire(ctx) == nil
+	}
 }
 
 // connect makes the connection if there is none.
@@ -136,17 +237,18 @@ func (d *database) connect(ctx context.Context) error {
 	if d.conn != nil {
 		return nil
 	}
+	if d.acquire(ctx); !d.slot {
+		return context.Cause(ctx)
+	}
 	limited, cancel := context.WithTimeout(ctx, d.cfg.ConnectTimeout.Duration)
 	defer cancel()
 	conn, err := d.target.Connect(limited)
-	if postgres.NoDatabase(err) {
-		missing := &MissingError{what: "database " + postgres.Identifier(d.target.Database()), watched: d.cfg.Watch.Duration > 0}
-		if d.cfg.OnMissingTable == MissingGuard && d.cfg.mayChange() && !missing.watched {
-			missing.remedy = "so no guard can be installed in it; Evolution creates it on its first start: run this once more after that, or set PATCH_WATCH or PATCH_ON_MISSING_TABLE=wait in a container that Evolution does not wait for"
-		}
-		return d.cfg.retryUntilPresent(missing)
-	}
 	if err != nil {
+		d.disconnect()
+		if postgres.NoDatabase(err) {
+			return d.cfg.retryUntilPresent(d.missing("database ",
+				"so no guard can be installed in it; Evolution creates it on its first start: run this once more after that, or set PATCH_WATCH or PATCH_ON_MISSING_TABLE=wait in a container that Evolution does not wait for"))
+		}
 		return err
 	}
 	d.conn = conn
@@ -167,8 +269,19 @@ func (d *database) reconnect(err error) error {
 	return err
 }
 
-// disconnect closes the connection, if there is one.
+// disconnect closes the connection, if there is one, and allows another in its place.
 func (d *database) disconnect() {
-	d.conn.Close()
-	d.conn = nil
+	conn, slot := d.conn, d.slot
+	d.conn, d.slot = nil, false
+	switch {
+	case !slot:
+	case d.keep(): // nobody waits for the slot
+		conn.Close()
+		d.server.release()
+	default: // so that the server never has more connections than allowed
+		go func() {
+			conn.CloseAndWait()
+			d.server.release()
+		}()
+	}
 }

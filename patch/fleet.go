@@ -2,36 +2,156 @@ package patch
 
 import (
 	"context"
+	"encoding/json"
+	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
+	"time"
+
+	"evolution-openai-patch/patch/postgres"
 )
 
-// handleFleet handles every target to its end, side by side, and returns a Result for each schema in the order given. An
-// error of one holds none of the others back; it stands in Result.Err. Cancelling ctx ends it, with context.Cause(ctx) as
-// the error of what was not done.
-func handleFleet(ctx context.Context, cfg *Config, log *slog.Logger) (results []Result) {
+// handleFleet handles every target to its end, side by side. An error of one holds none of the others back. Cancelling ctx
+// ends it, with context.Cause(ctx) as the error of what was not done.
+func handleFleet(ctx context.Context, cfg *Config, log *slog.Logger, report *reporter) {
 	if len(cfg.Completed) > 0 {
 		log.Info("PATCH_FIXES is completed, because some fixes are of use only together", "added", cfg.Completed)
 	}
-	byTarget := make([][]Result, len(cfg.Targets))
+	targets := newTargets(cfg, log, report)
 	var group sync.WaitGroup
-	for i, target := range cfg.Targets {
-		d := newDatabase(cfg, target, log)
+	for _, t := range targets {
 		group.Go(func() {
-			defer d.disconnect()
 			if cfg.watches() {
-				byTarget[i] = d.watch(ctx)
+				t.watch(ctx)
 				return
 			}
-			byTarget[i] = d.handle(ctx, cfg.WaitTimeout.Duration)
-			for _, r := range byTarget[i] {
-				logResult(cfg, d.log, r)
+			t.round(ctx, cfg.WaitTimeout.Duration, report.write)
+		})
+	}
+	group.Wait()
+}
+
+// target is what one connection string leads to while it is handled.
+type target struct {
+	Target
+	cfg       *Config
+	log       *slog.Logger
+	report    *reporter
+	server    *server
+	position  int                  // among the targets
+	databases map[string]*database // by name
+}
+
+// newTargets returns the targets of the configuration. Those of one server share its connections.
+func newTargets(cfg *Config, log *slog.Logger, report *reporter) (targets []*target) {
+	servers := map[string]*server{}
+	for i, t := range cfg.Targets {
+		s := servers[t.Server()]
+		if s == nil {
+			s = newServer(cfg.Connections)
+			servers[t.Server()] = s
+		}
+		s.expect(t.Databases)
+		targets = append(targets, &target{Target: t, cfg: cfg, log: log, report: report, server: s, position: i, databases: map[string]*database{}})
+	}
+	return targets
+}
+
+// round handles every database of the target once, and passes the results of each to done as soon as it has them.
+func (t *target) round(ctx context.Context, limit time.Duration, done func([]Result)) {
+	names, err := t.names(ctx, limit)
+	if err != nil {
+		done([]Result{t.database(t.Target.Database(), true).failure(ctx, err)})
+		return
+	}
+	t.report.expect(len(names))
+	var group sync.WaitGroup
+	for _, name := range names {
+		d := t.database(name, slices.Contains(t.Databases.Names, name))
+		d.acquire(ctx)
+		group.Go(func() {
+			done(d.handle(ctx, limit))
+			if !d.keep() {
+				d.disconnect()
 			}
 		})
 	}
 	group.Wait()
-	for _, r := range byTarget {
-		results = append(results, r...)
+}
+
+// database returns the database of that name, the same one in every round.
+func (t *target) database(name string, named bool) *database {
+	d := t.databases[name]
+	if d == nil {
+		schemas := t.SchemasOfOthers
+		if named {
+			schemas = t.Schemas
+		}
+		c := t.Target.Target
+		if name != c.Database() {
+			c = c.WithDatabase(name)
+		}
+		d = &database{cfg: t.cfg, log: t.log.With("target", c.String()), target: c, server: t.server, position: t.position, named: named, requested: schemas}
+		t.databases[name] = d
 	}
-	return results
+	return d
+}
+
+// names returns the names of the databases that are to be handled: those that were named, and those of the server that a
+// pattern matches.
+func (t *target) names(ctx context.Context, limit time.Duration) ([]string, error) {
+	names := slices.Clone(t.Databases.Names)
+	if len(t.Databases.Patterns) == 0 {
+		return names, nil
+	}
+	d := t.database(t.Target.Database(), slices.Contains(t.Databases.Names, t.Target.Database()))
+	defer func() {
+		if !d.keep() {
+			d.disconnect()
+		}
+	}()
+	var found []string
+	err := d.retry(ctx, limit, func(waiting context.Context) (err error) {
+		if err = d.connect(waiting); err != nil {
+			return err
+		}
+		if found, err = t.cfg.listNames(waiting, d.conn, databasesSQL); !d.conn.Usable() {
+			return d.reconnect(err)
+		}
+		return err
+	})
+	for _, name := range found {
+		if t.Databases.matches(name) {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names), err
+}
+
+// databasesSQL lists the databases of the server that allow connections and that the role may connect to, without the
+// templates.
+const databasesSQL = `SELECT pg_catalog.json_agg(d.datname)::pg_catalog.text FROM pg_catalog.pg_database d
+	WHERE d.datallowconn AND NOT d.datistemplate AND pg_catalog.has_database_privilege(d.oid, 'CONNECT')`
+
+// schemasSQL lists the schemas of the database that hold a table of the name of Evolution's.
+const schemasSQL = `SELECT pg_catalog.json_agg(n.nspname)::pg_catalog.text
+	FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+	WHERE c.relname = '` + tableName + `' AND c.relkind = 'r' AND c.relpersistence <> 't'`
+
+// listNames returns the names that a query for a JSON array finds, sorted.
+func (c *Config) listNames(ctx context.Context, conn *postgres.Conn, sql string) (names []string, err error) {
+	b := conn.Begin("ISOLATION LEVEL READ COMMITTED READ ONLY", c.limits())
+	found := b.Read(sql)
+	b.Exec("COMMIT")
+	if err := conn.Send(ctx, b, c.ConnectTimeout.Duration); err != nil {
+		conn.RollBack()
+		return nil, fmt.Errorf("list: %w", err)
+	}
+	if len(found.Bytes()) > 0 {
+		err = json.Unmarshal(found.Bytes(), &names)
+	}
+	slices.Sort(names)
+	return names, err
 }

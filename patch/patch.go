@@ -21,20 +21,28 @@ const (
 	Failed    Status = "failed"
 )
 
-// Result is what became of one schema of one target.
+// Result is what became of one schema of one database.
 type Result struct {
 	Target string // host:port/database
-	Schema string
+	Schema string // "*" where the schemas could not be listed
 	assessment
-	Changed bool
-	Unknown bool     // whether it changed is not known, because COMMIT was not answered
-	State   State    // what was verified before the commit, or else found; the zero State if nothing could be read
-	SQL     []string // what a dry run would execute
-	Notice  string   // why there is nothing to do yet, "" if there is
-	Err     error
+	Changed   bool
+	Unknown   bool     // whether it changed is not known, because COMMIT was not answered
+	Evolution string   // the releases that the database can be of, "" if that is unknown
+	SQL       []string // what a dry run would execute
+	Err       error
+	Notes     []note // what the log says besides
 
 	requested []Fix
+	state     State // what was verified before the commit, or else found; only until the Result is final
+	place     place
+}
+
+// place is where a Result stands in the order of targets as given, then databases and schemas by name.
+type place struct {
+	target           int
+	database, schema string
 }
 
 // known reports whether the schema could be inspected.
-func (r Result) known() bool { return r.State.Role != "" }
+func (r Result) known() bool { return r.state.Role != "" }

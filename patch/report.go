@@ -1,149 +1,176 @@
 package patch
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
-	"slices"
-	"strconv"
 	"strings"
-	"unicode"
+	"sync"
+	"time"
 
 	"evolution-openai-patch/patch/postgres"
 )
 
-// line is a Result as programs read it.
-type line struct {
-	Target    string            `json:"target"`
-	Schema    string            `json:"schema"`
-	State     Status            `json:"state"`
-	Changed   *bool             `json:"changed"` // null where it is not known
-	Fixes     map[string]Status `json:"fixes"`
-	Evolution string            `json:"evolution"` // release range, "" if unknown
-	Error     string            `json:"error"`     // "" if none
-	Found     map[string]string `json:"found,omitempty"`
-	SQL       []string          `json:"sql,omitempty"`
-	Remedy    string            `json:"remedy,omitempty"` // SQL to execute before another run
+// reporter writes the line of each schema as soon as its database is done, and keeps what the summary and the exit status
+// need. It may be used concurrently.
+type reporter struct {
+	cfg *Config
+	log *slog.Logger
+	out io.Writer
+
+	mu        sync.Mutex
+	expected  int // databases
+	databases int // that are done
+	absent    int // of these, without the table
+	changed   int
+	counts    map[Status]int // schemas
+	failure   error          // the first in the order of places
+	at        place          // of the failure
+	writeErr  error          // the first of standard output
 }
 
-// report writes one line for each result, as text or as JSON.
-func report(w io.Writer, results []Result, format LogFormat) error {
+// newReporter returns a reporter that writes to out and logs to log.
+func newReporter(cfg *Config, log *slog.Logger, out io.Writer) *reporter {
+	return &reporter{cfg: cfg, log: log, out: out, counts: map[Status]int{}}
+}
+
+// expect adds to the number of databases that progress is measured by.
+func (p *reporter) expect(databases int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.expected += databases
+}
+
+// write logs and writes the results of one database that is done.
+func (p *reporter) write(results []Result) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.databases++
+	if len(results) == 0 {
+		p.absent++
+	}
+	for _, r := range results {
+		logNotes(p.log, r)
+		p.count(r)
+	}
+	p.print(results)
+}
+
+// count adds a Result to the summary and the exit status.
+func (p *reporter) count(r Result) {
+	p.counts[r.Status]++
+	if r.Changed {
+		p.changed++
+	}
+	if err := failure(p.cfg, r); err != nil && (p.failure == nil || r.place.compare(p.at) < 0) {
+		p.failure, p.at = err, r.place
+	}
+}
+
+// print writes a line for each Result, as text or as JSON.
+func (p *reporter) print(results []Result) {
 	var b strings.Builder
 	for _, r := range results {
-		l := line{
-			Target: r.Target, Schema: r.Schema, State: r.Status, Changed: &r.Changed, Fixes: r.Fixes,
-			Evolution: release(r.State.Migrations.Last), Found: r.Found, SQL: r.SQL,
-		}
-		if r.Unknown {
-			l.Changed = nil
-		}
-		if r.Err != nil {
-			l.Error = explain(r.Err)
-		}
-		var refused *RefusedError
-		if errors.As(r.Err, &refused) {
-			l.Remedy = refused.remedy
-		}
-		if format == FormatJSON {
-			text, err := json.Marshal(l)
-			if err != nil {
-				return err
-			}
+		l := newLine(r)
+		if p.cfg.LogFormat == FormatJSON {
+			text, _ := json.Marshal(l) // cannot fail: strings, bools, lists and maps of these
 			b.Write(text)
 		} else {
 			l.text(&b)
 		}
 		b.WriteByte('\n')
 	}
-	if _, err := io.WriteString(w, b.String()); err != nil {
-		return fmt.Errorf("%w; not written: %s", err, postgres.OneLine(b.String()))
+	if _, err := io.WriteString(p.out, b.String()); err != nil {
+		err = fmt.Errorf("%w; not written: %s", err, postgres.OneLine(b.String()))
+		p.log.Error("standard output: " + err.Error())
+		p.writeErr = cmp.Or(p.writeErr, err)
+	}
+}
+
+// compare orders places.
+func (a place) compare(b place) int {
+	return cmp.Or(cmp.Compare(a.target, b.target), cmp.Compare(a.database, b.database), cmp.Compare(a.schema, b.schema))
+}
+
+// failure returns what the exit status has to tell of a Result, nil for nothing.
+func failure(cfg *Config, r Result) error {
+	var stopped Interrupted
+	switch {
+	case errors.As(r.Err, &stopped) && cfg.watches():
+		return nil // a watch that is stopped has done what it was to do
+	case r.Err != nil && (cfg.OnError == ErrorFail || errors.As(r.Err, &stopped)):
+		return r.Err
+	case r.Status == Unpatched && cfg.Action == ActionStatus:
+		return errNotInPlace
 	}
 	return nil
 }
 
-// text writes the line for people. SQL stands last and unquoted, to be copied.
-func (l line) text(b *strings.Builder) {
-	changed := "unknown"
-	if l.Changed != nil {
-		changed = strconv.FormatBool(*l.Changed)
-	}
-	fmt.Fprintf(b, "%s: %s schema=%s changed=%s", l.State, word(l.Target), word(l.Schema), changed)
-	for _, f := range Fixes {
-		if s, requested := l.Fixes[f.Name]; requested {
-			fmt.Fprintf(b, " %s=%s", f.Name, s)
+// err returns the first error of the results, or that standard output could not be written.
+func (p *reporter) err() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return cmp.Or(p.writeErr, p.failure)
+}
+
+// progressInterval is the time between two messages on how far the work is.
+const progressInterval = 10 * time.Second
+
+// logProgress logs how far the work is until stop is called, where there are several databases.
+func (p *reporter) logProgress() (stop func()) {
+	done := make(chan struct{})
+	ticker := time.NewTicker(progressInterval)
+	go func() {
+		defer ticker.Stop()
+		for {
+			select {
+			case <-done:
+				return
+			case <-ticker.C:
+				p.mu.Lock()
+				if p.expected > 1 {
+					p.log.Info("working", "databases_done", p.databases, "databases", p.expected)
+				}
+				p.mu.Unlock()
+			}
 		}
-	}
-	if l.Evolution != "" {
-		fmt.Fprintf(b, " evolution=%s", word(l.Evolution))
-	}
-	if l.Error != "" {
-		fmt.Fprintf(b, " error=%q", l.Error)
-	}
-	if len(l.SQL) > 0 {
-		b.WriteString(" would run: " + printable("BEGIN; "+strings.Join(l.SQL, "; ")+"; COMMIT;"))
-	}
-	if l.Remedy != "" {
-		b.WriteString(" remedy: " + printable(l.Remedy))
-	}
+	}()
+	return func() { close(done) }
 }
 
-// printable returns SQL as it is, or quoted where a name that somebody chose holds what cannot be printed.
-func printable(sql string) string {
-	if strings.ContainsFunc(sql, func(r rune) bool { return !unicode.IsPrint(r) }) {
-		return strconv.QuoteToGraphic(sql)
-	}
-	return sql
-}
-
-// word quotes what could be taken for more than one word.
-func word(s string) string {
-	if s == "" || slices.ContainsFunc([]rune(s), func(r rune) bool { return r == '"' || r == '=' || r == ' ' || !unicode.IsPrint(r) }) {
-		return fmt.Sprintf("%q", s)
-	}
-	return s
-}
-
-// logResult logs what a Result needs said besides its line in the report. An error stands in that line; it is logged only
-// where the line does not come now, or the exit status does not show it.
-func logResult(cfg *Config, log *slog.Logger, r Result) {
-	log = log.With("schema", r.Schema)
-	s := r.State
-	switch {
-	case r.Err != nil:
-		if cfg.Watch.Duration > 0 || cfg.OnError == ErrorContinue {
-			log.Error(explain(r.Err))
+// logSummary logs one line about all results, where there may be several.
+func (p *reporter) logSummary() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var parts []string
+	total := 0
+	for _, status := range []Status{Patched, Guarded, Pending, Unpatched, Failed} {
+		n := p.counts[status]
+		if total += n; n == 0 {
+			continue
 		}
+		part := fmt.Sprintf("%d %s", n, status)
+		if status == p.changedStatus() && p.changed > 0 {
+			part += fmt.Sprintf(" (%d changed)", p.changed)
+		}
+		parts = append(parts, part)
+	}
+	if total == 1 && p.absent == 0 && p.expected <= 1 {
 		return
-	case r.Notice != "":
-		log.Warn(r.Notice)
-		return
-	case r.Status == Pending && s.Table != nil && cfg.Watch.Duration == 0:
-		log.Warn("the first migrations of Evolution have not come to every column yet, so the fixes for these are not in place; run this once more after Evolution has started")
-	case s.Migrations.Last >= firstChecking && !pads(r.requested) && !s.pads() && cfg.Action != ActionRevert:
-		log.Warn("dropping the index is not enough here: from Evolution 2.3.0 on the application itself refuses a key that another instance has; set PATCH_FIXES=auto or apikey-index,apikey-check",
-			"evolution", release(s.Migrations.Last))
-	case cfg.Fixes.Auto && s.Table != nil && s.Migrations.Last == "" && !pads(r.requested) && cfg.Action != ActionRevert:
-		log.Warn("the release of Evolution cannot be read from its table _prisma_migrations, so only the index is dropped; for Evolution 2.3.0 or later set PATCH_FIXES=apikey-index,apikey-check")
-	case s.Keys != nil && s.Keys.Full > 0 && cfg.Action != ActionRevert:
-		log.Warn("keys that fill their column cannot take the space, so Evolution goes on refusing them to a second instance", "keys", s.Keys.Full)
 	}
-	for _, f := range r.requested {
-		if cfg.Action == ActionStatus && r.Fixes[f.Name] == Unpatched {
-			log.Info("the fix is not in place", "fix", f.Name, "found", r.Found[f.Name])
-		}
+	if p.absent > 0 {
+		parts = append(parts, fmt.Sprintf("%d databases without the table", p.absent))
 	}
-	for _, f := range Fixes {
-		if f.Hint != "" && r.Changed && r.Status == Patched && !contains(r.requested, f.Name) && !s.lacks(f) {
-			log.Info(f.Hint)
-		}
+	p.log.Info("done: " + cmp.Or(strings.Join(parts, ", "), "no database matches"))
+}
+
+// changedStatus is the status that a change leads to.
+func (p *reporter) changedStatus() Status {
+	if p.cfg.Action == ActionRevert {
+		return Unpatched
 	}
-	switch g := s.Guard; {
-	case g == nil || s.Table == nil:
-	case g.foreign(r.Schema) != "":
-		log.Warn(g.foreign(r.Schema))
-	case g.Trigger != nil && !g.Trigger.Mine:
-		log.Warn("a guard that another role installed is left, and would drop the index once more if it were created again; connect as a superuser to remove it")
-	}
+	return Patched
 }

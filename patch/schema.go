@@ -17,26 +17,27 @@ type schema struct {
 	log        *slog.Logger
 	database   postgres.Target
 	name       string
+	named      bool   // neither its name nor that of the database was only matched by a pattern
 	backup     string // the file that was written before the first change, "" if none
 	unanswered bool   // a COMMIT was sent and not answered
 }
 
-// blank returns the Result of a schema of which nothing but these fixes is known.
-func (s *schema) blank(fixes []Fix, status Status) Result {
-	return Result{Target: s.database.String(), Schema: s.name, assessment: everyFix(fixes, status), requested: fixes}
-}
+// errAbsent is what becomes of a schema that was not named and has no table.
+var errAbsent = errors.New("there is no table in a schema that was not named")
 
 // attempt inspects, plans and applies. Calling it again is safe whatever it returns, because it starts from what is there.
-// Only the inspection is bounded by the context of the waiting. The Result says what is known even if there is an error.
-func (s *schema) attempt(ctx, waiting context.Context, conn *postgres.Conn) (Result, error) {
+// Only the inspection is bounded by the context of the waiting. The Result is r with what is known, even if there is an error.
+func (s *schema) attempt(ctx, waiting context.Context, conn *postgres.Conn, r Result) (Result, error) {
 	state, err := s.cfg.inspect(waiting, conn, s.name)
 	if err != nil {
 		conn.RollBack()
-		return s.blank(s.cfg.fixesFor(State{Schema: s.name}), Failed), fmt.Errorf("inspect: %w", err)
+		return r, fmt.Errorf("inspect: %w", err)
 	}
 	request := s.cfg.request(state)
-	r := s.blank(request.Fixes, Failed)
-	r.State = state
+	r.assessment, r.requested, r.state = everyFix(request.Fixes, Failed), request.Fixes, state
+	if state.Table == nil && !s.named {
+		return r, errAbsent
+	}
 	if err := s.ready(waiting, conn, state); err != nil {
 		return r, err
 	}
@@ -58,7 +59,7 @@ func (s *schema) attempt(ctx, waiting context.Context, conn *postgres.Conn) (Res
 	if err != nil {
 		return r, err
 	}
-	r.State, r.assessment, r.Changed = after, assess(request, after), true
+	r.state, r.assessment, r.Changed = after, assess(request, after), true
 	return r, nil
 }
 

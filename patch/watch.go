@@ -4,62 +4,119 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
+	"sync"
 	"time"
 )
 
-// watch handles the database again and again until ctx ends, over one connection for as long as that lives. An error that
-// is permanent at the first round ends it; later it is logged, once, and the next round tries again. The error of a watch
-// that was stopped while the fixes were not in place wraps context.Cause(ctx).
-func (d *database) watch(ctx context.Context) []Result {
-	last := d.handle(ctx, 0)
-	if ctx.Err() == nil {
-		for _, r := range last {
-			if r.Err != nil {
-				return last
-			}
-			logResult(d.cfg, d.log, r)
-			d.log.Info("watching", "schema", r.Schema, "state", r.Status, "every", d.cfg.Watch)
-		}
-	} else {
-		for i := range last { // what it knows is what it has seen
-			last[i] = interrupted(ctx, last[i])
-		}
+// watch handles the databases of the target in rounds until ctx ends, and finds databases and schemas anew in each. It ends
+// by itself where every database fails for good in the first round; later, an error is logged once and the next round
+// tries again. The lines of the report are those of the last round; the error of a database whose fixes are not in place
+// then wraps context.Cause(ctx).
+func (t *target) watch(ctx context.Context) {
+	w := watch{target: t, last: t.collect(ctx)}
+	if ctx.Err() == nil && w.failed() {
+		t.report.write(w.results())
+		return
 	}
-	changed, unknown := make([]bool, len(last)), make([]bool, len(last)) // in any round
+	if ctx.Err() == nil {
+		w.logBeginning()
+	}
+	interval := t.cfg.Watch.Duration
+	pause := interval - interval/10 // so that a change is made within the interval
 	for {
-		for i, r := range last {
-			changed[i], unknown[i] = changed[i] || r.Changed, unknown[i] || r.Unknown
-		}
 		select {
 		case <-ctx.Done():
-			for i := range last {
-				last[i].Changed, last[i].Unknown = changed[i], unknown[i] && !changed[i]
-				if stopped := context.Cause(ctx); last[i].Err != nil && !errors.Is(last[i].Err, stopped) {
-					last[i].Err = fmt.Errorf("%s (%w)", explain(last[i].Err), stopped)
-				}
-			}
-			return last
-		case <-time.After(d.cfg.Watch.Duration - d.cfg.Watch.Duration/10): // so that the change is made within the interval
+			w.end(ctx)
+			t.report.write(w.results())
+			return
+		case <-time.After(pause):
 		}
-		d.disconnects = 0
-		now := d.handle(ctx, 0)
-		if ctx.Err() != nil {
-			continue
+		began := time.Now()
+		if now := t.collect(ctx); ctx.Err() == nil {
+			w.compare(now)
 		}
-		for i, r := range now {
-			if before := last[i]; r.Status != before.Status || r.Err != nil && (before.Err == nil || explain(r.Err) != explain(before.Err)) {
-				d.log.Info("the state has changed", "schema", r.Schema, "before", before.Status, "now", r.Status)
-				logResult(d.cfg, d.log, r)
-			}
+		took := time.Since(began)
+		if took > interval && !w.late && ctx.Err() == nil {
+			w.late = true
+			t.log.Warn("a round takes longer than PATCH_WATCH, so the next begins at once", "took", took.Round(time.Millisecond), "every", interval)
 		}
-		last = now
+		pause = max(interval-interval/10-took, 0)
 	}
 }
 
-// interrupted returns the Result of a watch that was stopped in its first round.
-func interrupted(ctx context.Context, r Result) Result {
-	if errors.Is(r.Err, context.Cause(ctx)) {
-		r.assessment, r.Err = assess(Request{Schema: r.Schema, Fixes: r.requested}, r.State), nil
+// watch is what the rounds of a watch have found.
+type watch struct {
+	target *target
+	last   map[place]Result
+	late   bool // it has been logged that a round takes longer than the interval
+}
+
+// failed reports whether every database failed.
+func (w *watch) failed() bool {
+	for _, r := range w.last {
+		if r.Err == nil {
+			return false
+		}
 	}
-	return r
+	return len(w.last) > 0
+}
+
+// collect handles every database once and returns the results.
+func (t *target) collect(ctx context.Context) map[place]Result {
+	var mu sync.Mutex
+	found := map[place]Result{}
+	t.round(ctx, 0, func(results []Result) {
+		mu.Lock()
+		defer mu.Unlock()
+		for _, r := range results {
+			found[r.place] = r
+		}
+	})
+	return found
+}
+
+// logBeginning logs the results of the first round.
+func (w *watch) logBeginning() {
+	log, every := w.target.log, w.target.cfg.Watch.Duration
+	for _, r := range w.results() {
+		logNotes(log, r)
+		if len(w.last) == 1 {
+			log.Info("watching", "target", r.Target, "schema", r.Schema, "state", r.Status, "every", every)
+		}
+	}
+	if len(w.last) != 1 {
+		log.Info("watching", "target", w.target.String(), "schemas", len(w.last), "every", every)
+	}
+}
+
+// compare takes over the results of a later round, and logs what is new.
+func (w *watch) compare(now map[place]Result) {
+	for at, r := range now {
+		before := w.last[at]
+		if r.Status != before.Status || r.Err != nil && (before.Err == nil || explain(r.Err) != explain(before.Err)) {
+			w.target.log.Info("the state has changed", "target", r.Target, "schema", r.Schema, "before", before.Status, "now", r.Status)
+			logNotes(w.target.log, r)
+		}
+		r.Changed = r.Changed || before.Changed // in any round
+		r.Unknown = (r.Unknown || before.Unknown) && !r.Changed
+		now[at] = r
+	}
+	w.last = now
+}
+
+// end makes the results those of a watch that was stopped.
+func (w *watch) end(ctx context.Context) {
+	for at, r := range w.last {
+		if stopped := context.Cause(ctx); r.Err != nil && !errors.Is(r.Err, stopped) {
+			r.Err = fmt.Errorf("%s (%w)", explain(r.Err), stopped)
+			w.last[at] = r
+		}
+	}
+}
+
+// results returns the results in the order of their places.
+func (w *watch) results() []Result {
+	return slices.SortedFunc(maps.Values(w.last), func(a, b Result) int { return a.place.compare(b.place) })
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"strconv"
 	"strings"
 	"time"
@@ -121,9 +122,25 @@ func (c *Conn) Close() {
 		return
 	}
 	c.broken = true
-	_, _ = c.pg.Conn().Write([]byte{'X', 0, 0, 0, 4}) // PostgreSQL documentation, Message Formats, Terminate
+	_, _ = c.pg.Conn().Write(terminate)
 	_ = c.pg.Conn().Close()
 }
+
+// CloseAndWait closes the connection, and waits at most a second for the server to end the session.
+func (c *Conn) CloseAndWait() {
+	if !c.Usable() {
+		return
+	}
+	c.broken = true
+	wire := c.pg.Conn()
+	_ = wire.SetDeadline(time.Now().Add(time.Second))
+	_, _ = wire.Write(terminate)
+	_, _ = io.Copy(io.Discard, wire)
+	_ = wire.Close()
+}
+
+// terminate is the message that ends a session (PostgreSQL documentation, Message Formats, Terminate).
+var terminate = []byte{'X', 0, 0, 0, 4}
 
 // ServerVersion returns the server's version as it reports it.
 func (c *Conn) ServerVersion() string { return c.pg.ParameterStatus("server_version") }

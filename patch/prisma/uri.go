@@ -16,10 +16,10 @@ import (
 )
 
 // Parse reads a connection string as Prisma does: as a URL of the WHATWG standard in which the parameter schema names the
-// schema (public if it is missing), host replaces the host, and sslcert is the CA's certificate. Parameters that Prisma
-// does not know are dropped (prisma-engines, quaint/src/connector/postgres/url.rs), with one exception: sslmode=verify-ca
-// and verify-full mean what they mean to libpq. No error quotes any part of the string, because it holds a password, and
-// not always where one expects it.
+// schema ("" if it is missing, which Prisma takes for public), host replaces the host, and sslcert is the CA's certificate.
+// Parameters that Prisma does not know are dropped (prisma-engines, quaint/src/connector/postgres/url.rs), with one
+// exception: sslmode=verify-ca and verify-full mean what they mean to libpq. No error quotes any part of the string, because
+// it holds a password, and not always where one expects it.
 func Parse(uri string) (c postgres.Config, schema string, err error) {
 	scheme, rest, ok := strings.Cut(uri, "://")
 	if !ok || !strings.EqualFold(scheme, "postgresql") && !strings.EqualFold(scheme, "postgres") {
@@ -55,9 +55,7 @@ func Parse(uri string) (c postgres.Config, schema string, err error) {
 		}
 	}
 	schema, given := parameters["schema"]
-	if !given {
-		schema = "public"
-	} else if schema == "" {
+	if given && schema == "" {
 		return c, "", errors.New("its schema is empty: write ?schema=public or leave it out")
 	}
 	addParameters(&c, parameters)

@@ -14,23 +14,23 @@ import (
 func TestURI(t *testing.T) {
 	type want struct{ user, password, target, schema string }
 	for uri, w := range map[string]want{
-		"postgresql://postgres:SENHA@postgres:5432/evolution":                                                {"postgres", "SENHA", "postgres:5432/evolution", "public"},
+		"postgresql://postgres:SENHA@postgres:5432/evolution":                                                {"postgres", "SENHA", "postgres:5432/evolution", ""},
 		"postgresql://user:pass@postgres:5432/evolution_db?schema=evolution_api":                             {"user", "pass", "postgres:5432/evolution_db", "evolution_api"},
 		"postgresql://postgres:pass@postgres_postgres:5432/evolution?schema=public&sslmode=disable":          {"postgres", "pass", "postgres_postgres:5432/evolution", "public"},
-		"postgresql://postgres.ref:pass@pooler.example.com:5432/postgres?connection_limit=2&pool_timeout=30": {"postgres.ref", "pass", "pooler.example.com:5432/postgres", "public"},
+		"postgresql://postgres.ref:pass@pooler.example.com:5432/postgres?connection_limit=2&pool_timeout=30": {"postgres.ref", "pass", "pooler.example.com:5432/postgres", ""},
 		"postgresql://user:pass@pgbouncer:5432/evolution_db?pgbouncer=true&schema=evolution_api":             {"user", "pass", "pgbouncer:5432/evolution_db", "evolution_api"},
 		"postgresql://postgres:Abc123.@&*(@db.example.com:5432/postgres?schema=evolution_api":                {"postgres", "Abc123.@&*(", "db.example.com:5432/postgres", "evolution_api"},
-		"postgresql://user:pass@localhost/evolution?host=/cloudsql/project:region:instance":                  {"user", "pass", "/cloudsql/project:region:instance:5432/evolution", "public"},
-		"postgres://u:p%40%2F%3a@h":                        {"u", "p@/:", "h:5432/postgres", "public"},
-		"POSTGRESQL://u:100%@h:6432/d":                     {"u", "100%", "h:6432/d", "public"},
-		"postgresql://u:a:b@h/d/more":                      {"u", "a:b", "h:5432/d", "public"},
-		"postgresql://u@h/":                                {"u", "", "h:5432/u", "public"},
-		"postgresql://u:p@[2001:db8::1]:5433/d":            {"u", "p", "[2001:db8::1]:5433/d", "public"},
+		"postgresql://user:pass@localhost/evolution?host=/cloudsql/project:region:instance":                  {"user", "pass", "/cloudsql/project:region:instance:5432/evolution", ""},
+		"postgres://u:p%40%2F%3a@h":                        {"u", "p@/:", "h:5432/postgres", ""},
+		"POSTGRESQL://u:100%@h:6432/d":                     {"u", "100%", "h:6432/d", ""},
+		"postgresql://u:a:b@h/d/more":                      {"u", "a:b", "h:5432/d", ""},
+		"postgresql://u@h/":                                {"u", "", "h:5432/u", ""},
+		"postgresql://u:p@[2001:db8::1]:5433/d":            {"u", "p", "[2001:db8::1]:5433/d", ""},
 		"postgresql://u:p%4@h/d?schema=a%4":                {"u", "p%4", "h:5432/d", "a%4"},
 		"postgresql://u%4@h/d?schema=%":                    {"u%4", "", "h:5432/d", "%"},
 		"postgresql://u:p@h:/d?schema=a&schema=b+c%22":     {"u", "p", "h:5432/d", `b c"`},
-		"postgresql://u:p@h/d?host=other&sslpassword=p@ss": {"u", "p", "other:5432/d", "public"},
-		"postgresql://u:p@h/d%20e#fragment":                {"u", "p", "h:5432/d%20e", "public"},
+		"postgresql://u:p@h/d?host=other&sslpassword=p@ss": {"u", "p", "other:5432/d", ""},
+		"postgresql://u:p@h/d%20e#fragment":                {"u", "p", "h:5432/d%20e", ""},
 	} {
 		c, schema, err := Parse(uri)
 		if err != nil {
@@ -162,7 +162,7 @@ func FuzzURI(f *testing.F) {
 		if want.Port == "" {
 			want.Port = "5432"
 		}
-		refSchema := "public"
+		refSchema := ""
 		params := ref.SearchParams()
 		if params.Has("schema") {
 			values := params.GetAll("schema")

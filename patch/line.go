@@ -1,0 +1,85 @@
+package patch
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode"
+)
+
+// line is a Result as it is printed.
+type line struct {
+	Target    string            `json:"target"`
+	Schema    string            `json:"schema"`
+	State     Status            `json:"state"`
+	Changed   *bool             `json:"changed"` // null where it is not known
+	Fixes     map[string]Status `json:"fixes"`
+	Evolution string            `json:"evolution"` // release range, "" if unknown
+	Error     string            `json:"error"`     // "" if none
+	Found     map[string]string `json:"found,omitempty"`
+	SQL       []string          `json:"sql,omitempty"`
+	Remedy    string            `json:"remedy,omitempty"` // SQL to execute before another run
+}
+
+// newLine returns the line of a Result.
+func newLine(r Result) line {
+	l := line{
+		Target: r.Target, Schema: r.Schema, State: r.Status, Changed: &r.Changed, Fixes: r.Fixes,
+		Evolution: r.Evolution, Found: r.Found, SQL: r.SQL,
+	}
+	if r.Unknown {
+		l.Changed = nil
+	}
+	if r.Err != nil {
+		l.Error = explain(r.Err)
+	}
+	var refused *RefusedError
+	if errors.As(r.Err, &refused) {
+		l.Remedy = refused.remedy
+	}
+	return l
+}
+
+// text writes the line for people. SQL stands last and unquoted, to be copied.
+func (l line) text(b *strings.Builder) {
+	changed := "unknown"
+	if l.Changed != nil {
+		changed = strconv.FormatBool(*l.Changed)
+	}
+	fmt.Fprintf(b, "%s: %s schema=%s changed=%s", l.State, word(l.Target), word(l.Schema), changed)
+	for _, f := range Fixes {
+		if s, requested := l.Fixes[f.Name]; requested {
+			fmt.Fprintf(b, " %s=%s", f.Name, s)
+		}
+	}
+	if l.Evolution != "" {
+		fmt.Fprintf(b, " evolution=%s", word(l.Evolution))
+	}
+	if l.Error != "" {
+		fmt.Fprintf(b, " error=%q", l.Error)
+	}
+	if len(l.SQL) > 0 {
+		b.WriteString(" would run: " + printable("BEGIN; "+strings.Join(l.SQL, "; ")+"; COMMIT;"))
+	}
+	if l.Remedy != "" {
+		b.WriteString(" remedy: " + printable(l.Remedy))
+	}
+}
+
+// printable returns SQL as it is, or quoted where a name that somebody chose holds what cannot be printed.
+func printable(sql string) string {
+	if strings.ContainsFunc(sql, func(r rune) bool { return !unicode.IsPrint(r) }) {
+		return strconv.QuoteToGraphic(sql)
+	}
+	return sql
+}
+
+// word quotes what could be taken for more than one word.
+func word(s string) string {
+	if s == "" || slices.ContainsFunc([]rune(s), func(r rune) bool { return r == '"' || r == '=' || r == ' ' || !unicode.IsPrint(r) }) {
+		return fmt.Sprintf("%q", s)
+	}
+	return s
+}

@@ -1,0 +1,115 @@
+package patch
+
+import (
+	"errors"
+	"fmt"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+)
+
+// Schemas is the value of PATCH_SCHEMAS.
+type Schemas struct {
+	Names []string // in the order of their names
+	All   bool     // besides Names, every schema that holds the table
+}
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (s *Schemas) UnmarshalText(text []byte) error {
+	names, err := splitNames(string(text), "schema")
+	for _, name := range names {
+		switch {
+		case name == "*":
+			s.All = true
+		case strings.Contains(name, "*"):
+			return errors.New("takes names and, for every schema that holds the table, *; only PATCH_DATABASES takes patterns")
+		default:
+			s.Names = append(s.Names, name)
+		}
+	}
+	return err
+}
+
+// given reports whether PATCH_SCHEMAS is set.
+func (s Schemas) given() bool { return s.All || len(s.Names) > 0 }
+
+// Databases is the value of PATCH_DATABASES.
+type Databases struct {
+	Names    []string // in the order of their names
+	Patterns []string // in the syntax of path.Match
+}
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (d *Databases) UnmarshalText(text []byte) error {
+	names, err := splitNames(string(text), "database")
+	for i, name := range names {
+		if !strings.ContainsAny(name, `*?[\`) {
+			d.Names = append(d.Names, name)
+			continue
+		}
+		if _, err := path.Match(name, ""); err != nil {
+			return fmt.Errorf("holds a pattern that is not well formed, as number %d of %d", i+1, len(names))
+		}
+		d.Patterns = append(d.Patterns, name)
+	}
+	return err
+}
+
+// matches reports whether a pattern matches the name of a database. In a name, a slash is a character like any other.
+func (d Databases) matches(name string) bool {
+	return slices.ContainsFunc(d.Patterns, func(pattern string) bool {
+		matched, _ := path.Match(strings.ReplaceAll(pattern, "/", "\x00"), strings.ReplaceAll(name, "/", "\x00"))
+		return matched
+	})
+}
+
+// splitNames splits a list of names at its commas, sorts it, and checks each name. The error quotes none.
+func splitNames(text, kind string) ([]string, error) {
+	names := strings.Split(text, ",")
+	for i := range names {
+		names[i] = strings.TrimSpace(names[i])
+		switch {
+		case names[i] == "" && i == len(names)-1:
+			return nil, errors.New("ends with a comma")
+		case names[i] == "":
+			return nil, fmt.Errorf("has nothing before comma %d", i+1)
+		}
+		if err := checkName(names[i], kind); err != nil {
+			return nil, err
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names), nil
+}
+
+// maxName is the longest name that PostgreSQL has, in bytes (PostgreSQL documentation, Identifiers and Key Words).
+const maxName = 63
+
+// checkName returns an error for a name that PostgreSQL cannot have given to anything.
+func checkName(name, kind string) error {
+	switch {
+	case len(name) > maxName:
+		return fmt.Errorf("names a %s of more than 63 bytes, which PostgreSQL does not have", kind)
+	case strings.ContainsRune(name, 0) || !utf8.ValidString(name):
+		return fmt.Errorf("names a %s with a NUL, or not in UTF-8, which PostgreSQL cannot store", kind)
+	}
+	return nil
+}
+
+// Count is the value of PATCH_CONNECTIONS.
+type Count int
+
+// maxCount is the most connections that are allowed, far more than a server has processors.
+const maxCount = 1000
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (c *Count) UnmarshalText(text []byte) error {
+	n, err := strconv.Atoi(string(text))
+	if err != nil || n < 1 || n > maxCount {
+		return errors.New("is not a whole number from 1 to 1000")
+	}
+	*c = Count(n)
+	return nil
+}

@@ -1,0 +1,64 @@
+package patch
+
+import (
+	"context"
+	"log/slog"
+)
+
+// note is what the log says of a Result besides its line in the report.
+type note struct {
+	level   slog.Level
+	message string
+	args    []any
+}
+
+// notes returns what the log says of a Result. An error stands in the line of the report; it is logged only where the line
+// does not come now, or the exit status does not show it.
+func notes(cfg *Config, r Result, missing *MissingError) (found []note) {
+	add := func(level slog.Level, message string, args ...any) { found = append(found, note{level, message, args}) }
+	s := r.state
+	switch {
+	case r.Err != nil:
+		if cfg.Watch.Duration > 0 || cfg.OnError == ErrorContinue {
+			add(slog.LevelError, explain(r.Err))
+		}
+		return found
+	case missing != nil:
+		add(slog.LevelWarn, missing.Error())
+		return found
+	case r.Status == Pending && s.Table != nil && cfg.Watch.Duration == 0:
+		add(slog.LevelWarn, "the first migrations of Evolution have not come to every column yet, so the fixes for these are not in place; run this once more after Evolution has started")
+	case s.Migrations.Last >= firstChecking && !pads(r.requested) && !s.pads() && cfg.Action != ActionRevert:
+		add(slog.LevelWarn, "dropping the index is not enough here: from Evolution 2.3.0 on the application itself refuses a key that another instance has; set PATCH_FIXES=auto or apikey-index,apikey-check",
+			"evolution", r.Evolution)
+	case cfg.Fixes.Auto && s.Table != nil && s.Migrations.Last == "" && !pads(r.requested) && cfg.Action != ActionRevert:
+		add(slog.LevelWarn, "the release of Evolution cannot be read from its table _prisma_migrations, so only the index is dropped; for Evolution 2.3.0 or later set PATCH_FIXES=apikey-index,apikey-check")
+	case s.Keys != nil && s.Keys.Full > 0 && cfg.Action != ActionRevert:
+		add(slog.LevelWarn, "keys that fill their column cannot take the space, so Evolution goes on refusing them to a second instance", "keys", s.Keys.Full)
+	}
+	for _, f := range r.requested {
+		if cfg.Action == ActionStatus && r.Fixes[f.Name] == Unpatched {
+			add(slog.LevelInfo, "the fix is not in place", "fix", f.Name, "found", r.Found[f.Name])
+		}
+	}
+	for _, f := range Fixes {
+		if f.Hint != "" && r.Changed && r.Status == Patched && !contains(r.requested, f.Name) && !s.lacks(f) {
+			add(slog.LevelInfo, f.Hint)
+		}
+	}
+	switch g := s.Guard; {
+	case g == nil || s.Table == nil:
+	case g.foreign(r.Schema) != "":
+		add(slog.LevelWarn, g.foreign(r.Schema))
+	case g.Trigger != nil && !g.Trigger.Mine:
+		add(slog.LevelWarn, "a guard that another role installed is left, and would drop the index once more if it were created again; connect as a superuser to remove it")
+	}
+	return found
+}
+
+// logNotes logs the notes of a Result.
+func logNotes(log *slog.Logger, r Result) {
+	for _, n := range r.Notes {
+		log.With("target", r.Target, "schema", r.Schema).Log(context.Background(), n.level, n.message, n.args...)
+	}
+}

@@ -1,0 +1,36 @@
+package patch
+
+import "context"
+
+// server bounds the connections to one PostgreSQL server, which several databases and targets share.
+type server struct {
+	slots    chan struct{} // one for each connection
+	expected int           // connections that would be open at once if all of them were kept
+}
+
+// newServer allows so many connections at once.
+func newServer(connections Count) *server { return &server{slots: make(chan struct{}, connections)} }
+
+// expect adds the databases of a target to those that are expected. How many a pattern finds is not known.
+func (s *server) expect(d Databases) {
+	s.expected += len(d.Names)
+	if len(d.Patterns) > 0 {
+		s.expected += cap(s.slots) + 1
+	}
+}
+
+// spacious reports whether every expected connection can be kept open.
+func (s *server) spacious() bool { return s.expected <= cap(s.slots) }
+
+// acquire waits until another connection may be made.
+func (s *server) acquire(ctx context.Context) error {
+	select {
+	case s.slots <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// release allows another connection in the place of one that is closed.
+func (s *server) release() { <-s.slots }
