@@ -6,8 +6,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/jackc/pgx/v5"
-
 	"evolution-openai-patch/test/pgtest"
 )
 
@@ -67,13 +65,13 @@ func TestAttackThroughTheBackup(t *testing.T) {
 func TestAttackSchemaNameInTheBackup(t *testing.T) {
 	for _, end := range []string{"\r", "\n", "\r\n", "\v", "\f", "\u2028", "\u0085"} {
 		t.Run(fmt.Sprintf("%q", end), func(t *testing.T) {
-			a := &attack{Database: pgtest.NewDatabase(t, "public")}
+			a := &attack{Database: pgtest.NewDatabase(t, "public"), t: t}
 			mark, dir := a.markerFile(), t.TempDir()
 			if a.Schema = "x" + end + `\! >` + mark + " #"; len(a.Schema) > 63 {
 				t.Fatalf("%q is too long for a name: set TMPDIR to a shorter path", a.Schema)
 			}
-			a.Exec("CREATE SCHEMA " + pgx.Identifier{a.Schema}.Sanitize())
-			a.Exec("SET search_path TO " + pgx.Identifier{a.Schema}.Sanitize())
+			a.Exec("CREATE SCHEMA " + pgtest.Quote(a.Schema))
+			a.Exec("SET search_path TO " + pgtest.Quote(a.Schema))
 			a.Migrate(pgtest.Last)
 			a.Exec(`INSERT INTO "Instance"(id, name) VALUES ('i1', 'one')`)
 			a.InsertCredentials(3)
@@ -97,7 +95,7 @@ func TestAttackNames(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			a := newAttack(t, "evo")
 			owner := fmt.Sprintf(hostile, "SELECT evil.strike();COMMIT;--") + strings.TrimPrefix(a.Name, "evolution_")
-			q := pgx.Identifier{owner}.Sanitize()
+			q := pgtest.Quote(owner)
 			a.createRole(owner, "")
 			a.Exec(fmt.Sprintf(`CREATE SCHEMA %[1]s AUTHORIZATION %[1]s; GRANT %[1]s TO %[2]s`, q, a.evo))
 			a.Schema = owner

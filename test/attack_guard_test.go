@@ -66,7 +66,7 @@ func TestAttackThroughDefaultPrivileges(t *testing.T) {
 			check := func(when string) {
 				t.Helper()
 				if found := a.Text(granted); found != "" {
-					t.Errorf("%s: %s", when, found)
+					t.Errorf("%s: others have rights on %s", when, found)
 				}
 			}
 			for _, kind := range []string{"TABLES", "SCHEMAS", "SEQUENCES", "FUNCTIONS", "TYPES"} {
@@ -88,7 +88,7 @@ func TestAttackThroughDefaultPrivileges(t *testing.T) {
 			a.Exec(fmt.Sprintf(`ALTER DEFAULT PRIVILEGES FOR ROLE postgres, %s GRANT ALL ON FUNCTIONS TO %s`, a.evo, a.mallory))
 			a.patchAs(map[string]string{"postgres": "postgres", "evo": a.evo}[role], allFixes).Expect(t, 0, "patched: ", "changed=true")
 			if found := a.Text(granted); found != "" {
-				t.Error(found)
+				t.Errorf("others have rights on %s", found)
 			}
 		})
 	}

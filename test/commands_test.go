@@ -40,7 +40,7 @@ func TestDemo(t *testing.T) {
 		t.Error("the binary in bin/ was replaced")
 	}
 	if strings.Contains(string(out), "\x1b") {
-		t.Error("the output contains escape codes although it is no terminal")
+		t.Error("the output contains escape codes although it is not a terminal")
 	}
 	for _, story := range []string{
 		`instance sales registers \S+\n  taken`, `instance support registers \S+\n  refused by Evolution.* already registered`,

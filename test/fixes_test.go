@@ -8,8 +8,8 @@ import (
 	"evolution-openai-patch/test/pgtest"
 )
 
-// The HTTP status that Evolution returns when three instances register one key, by release and fixes. The README has the same
-// table.
+// The HTTP statuses that Evolution returns when three instances register one key depend on its release and on the fixes. The
+// README has the same table.
 func TestWhatEvolutionSends(t *testing.T) {
 	for _, c := range []struct {
 		fixes            string

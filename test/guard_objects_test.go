@@ -17,7 +17,7 @@ func TestGuardThatCannotWork(t *testing.T) {
 	pgtest.Exec(t, evo, `SET search_path TO public`)
 	pgtest.MustMigrate(t, evo, pgtest.Last)
 	if got := d.Indexes(); got != "OpenaiCreds_apiKey_key OpenaiCreds_pkey" { // dropping the index of the names needs no function
-		t.Errorf("indexes: %s", got)
+		t.Errorf("the indexes are %s", got)
 	}
 	d.Patch(allFixes).Expect(t, 3, "failed: ", "evolution_openai_patch", d.Name+"_mallory")
 	d.Patch(indexOnly).Expect(t, 0, "patched: ", "changed=true")

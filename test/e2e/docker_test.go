@@ -63,7 +63,7 @@ var images sync.Once
 func buildImages(t *testing.T) {
 	t.Helper()
 	images.Do(func() {
-		pgtest.AtEnd(func() { // removes no image that another name refers to
+		pgtest.AtEnd(func() { // keeps images that have other names too
 			for _, name := range []string{image, standIn, pauseImage} {
 				_ = exec.Command("docker", "rmi", "-f", name).Run()
 			}

@@ -6,7 +6,7 @@
 package pgtest
 
 import (
-	"fmt"
+	"errors"
 	"log"
 	"os"
 	"path/filepath"
@@ -60,20 +60,28 @@ func unsetPostgresVariables() {
 	}
 }
 
-var root = sync.OnceValues(func() (string, error) {
+// findRoot returns the root folder of the repository, which contains the working directory.
+var findRoot = sync.OnceValues(func() (string, error) {
 	dir, err := os.Getwd()
-	for ; err == nil && dir != filepath.Dir(dir); dir = filepath.Dir(dir) {
+	if err != nil {
+		return "", err
+	}
+	for {
 		module, err := os.ReadFile(filepath.Join(dir, "go.mod"))
 		if err == nil && strings.HasPrefix(string(module), "module evolution-openai-patch\n") {
 			return dir, nil
 		}
+		parent := filepath.Dir(dir)
+		if parent == dir {
+			return "", errors.New("the working directory is not in the repository")
+		}
+		dir = parent
 	}
-	return "", fmt.Errorf("no go.mod of this module in the working directory or above it: %w", err)
 })
 
 // Root returns the path of an element of the repository, such as Root("scripts", "build.sh"), or of its root folder.
 func Root(elem ...string) string {
-	dir, err := root()
+	dir, err := findRoot()
 	if err != nil {
 		panic(err)
 	}

@@ -1,5 +1,5 @@
-// Command evolution stands in for Evolution API in the tests: it migrates its database as `prisma migrate deploy` does,
-// then registers one OpenAI key for two instances with Evolution's own statements, and stays.
+// Command evolution takes the place of Evolution API in the tests: it migrates its database as `prisma migrate deploy` does,
+// registers one OpenAI key in two instances with Evolution's statements, and runs until it is stopped.
 //
 //	evolution            migrate, register until both instances have the key, stay until stopped
 //	evolution register   register a further key for two further instances, once
@@ -55,7 +55,7 @@ func run(ctx context.Context, action string) error {
 	return nil
 }
 
-// connect takes out of the URI what only Prisma understands.
+// connect connects to a URI in Prisma's dialect, and returns the schema that it names.
 func connect(ctx context.Context, uri string) (*pgx.Conn, string, error) {
 	u, err := url.Parse(uri)
 	if err != nil {
@@ -70,7 +70,7 @@ func connect(ctx context.Context, uri string) (*pgx.Conn, string, error) {
 	return c, schema, err
 }
 
-// deploy runs the missing migrations, a transaction each, under Prisma's advisory lock, and records them.
+// deploy runs the missing migrations, each in a transaction, under Prisma's advisory lock, and records them.
 func deploy(ctx context.Context, c *pgx.Conn, schema string) error {
 	name := pgx.Identifier{schema}.Sanitize()
 	if _, err := c.Exec(ctx, "SELECT pg_advisory_lock(72707369); CREATE SCHEMA IF NOT EXISTS "+name+"; SET search_path TO "+name+`;
@@ -108,7 +108,7 @@ func deploy(ctx context.Context, c *pgx.Conn, schema string) error {
 	return err
 }
 
-// share registers one new key for two new instances. Like a user, it tries a refused one again.
+// share registers one new key in two new instances, each in a number of attempts.
 func share(ctx context.Context, c *pgx.Conn, schema string, attempts int) error {
 	key := "sk-proj-" + rand.Text()
 	for _, instance := range []string{"one-" + rand.Text(), "two-" + rand.Text()} {
@@ -136,7 +136,7 @@ func share(ctx context.Context, c *pgx.Conn, schema string, attempts int) error 
 	return nil
 }
 
-// register is POST /openai/creds/{instance} of Evolution 2.3: it asks for the key first, then inserts.
+// register runs the statements of Evolution 2.3 for POST /openai/creds/{instance}: it looks for the key, then inserts it.
 func register(ctx context.Context, c *pgx.Conn, schema, instance, key string) error {
 	table := pgx.Identifier{schema, "OpenaiCreds"}.Sanitize()
 	found, err := c.Exec(ctx, `SELECT "id", "name", "apiKey" FROM `+table+` WHERE "apiKey" = $1 LIMIT 1`, key)

@@ -1,6 +1,6 @@
-// Command pod decodes a Kubernetes manifest strictly, with Kubernetes' own types, and prints its Deployment's pod as a
-// kubelet without an API server can run it: the Secret's values in the places that refer to them, and the host's network.
-// It is a module of its own, so that Kubernetes does not become a dependency of the program's.
+// Command pod decodes a Kubernetes manifest strictly, with Kubernetes' own types, and prints the pod of its Deployment in a
+// form that a kubelet can run without an API server: with the Secret's values, and in the host's network. It is a module of
+// its own, so that the program does not depend on Kubernetes.
 //
 //	pod MANIFEST NAME PATCH-IMAGE EVOLUTION-IMAGE DATABASE-URI
 package main
@@ -35,7 +35,7 @@ func main() {
 	}
 }
 
-// pod is the pod of the manifest's Deployment, with an image for each of its containers.
+// pod returns the pod of the manifest's Deployment, with these images for its containers.
 func pod(manifest, name string, images map[string]string, uri string) (*corev1.Pod, error) {
 	secret, deployment, err := decode(manifest)
 	if err != nil {
@@ -65,7 +65,7 @@ func pod(manifest, name string, images map[string]string, uri string) (*corev1.P
 				ref := e.ValueFrom.SecretKeyRef
 				value, ok := secret.StringData[ref.Key]
 				if ref.Name != secret.Name || !ok {
-					return nil, fmt.Errorf("%s: %s refers to key %q of Secret %q, which is not there", manifest, e.Name, ref.Key, ref.Name)
+					return nil, fmt.Errorf("%s: %s refers to key %q of Secret %q, which does not exist", manifest, e.Name, ref.Key, ref.Name)
 				}
 				c.Env[j] = corev1.EnvVar{Name: e.Name, Value: value}
 			}
@@ -74,7 +74,7 @@ func pod(manifest, name string, images map[string]string, uri string) (*corev1.P
 	return p, nil
 }
 
-// decode refuses fields that Kubernetes does not know.
+// decode returns the objects in a manifest. It refuses fields that Kubernetes does not know.
 func decode(manifest string) (secret *corev1.Secret, deployment *appsv1.Deployment, err error) {
 	f, err := os.Open(manifest)
 	if err != nil {
@@ -107,7 +107,7 @@ func decode(manifest string) (secret *corev1.Secret, deployment *appsv1.Deployme
 		}
 	}
 	if secret == nil || deployment == nil {
-		return nil, nil, errors.New("it has not both a Secret and a Deployment")
+		return nil, nil, errors.New("the manifest needs a Secret and a Deployment")
 	}
 	return secret, deployment, nil
 }
