@@ -1,5 +1,7 @@
 // Package test tests the program from the outside: it sets the environment, and checks the exit status, the output and
 // the catalog of a real PostgreSQL server.
+//
+// Helpers are in package pgtest, end-to-end tests in e2e, and measurements in lab.
 package test
 
 import (

@@ -3,6 +3,23 @@
 // faulty networks between the two.
 //
 // A package of tests calls [Main] from its TestMain.
+//
+//	pgtest.go      Main, and the repository's root folder
+//	secrets.go     passwords and keys, which the program must never print
+//	programs.go    the programs of PostgreSQL and other servers
+//	server.go      a PostgreSQL server
+//	database.go    a database of one test's own
+//	migrate.go     what `prisma migrate deploy` does
+//	evolution.go   what Evolution does, and what the program changes for it
+//	dump.go        a database as text, and comparing two
+//	run.go         the program as a function, and what it prints
+//	process.go     the program as the built binary
+//	proxy.go       a network that counts round trips and breaks at one
+//	partition.go   a network that stalls after a number of bytes
+//	commit.go      a network that breaks at a COMMIT
+//	listen.go      free ports, and servers that misbehave
+//	wait.go        polling
+//	files.go       temporary files
 package pgtest
 
 import (
