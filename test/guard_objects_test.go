@@ -39,7 +39,7 @@ func TestGuardNameTaken(t *testing.T) {
 			d.Exec(fmt.Sprintf(sql, guardSchema, d.Name))
 			before := d.Dump()
 			for range 2 {
-				d.Patch(guard, allFixes).Expect(t, 0, "pending: ", "changed=false", "level=WARN", "the guard cannot be armed", guardSchema)
+				d.Patch(guard, allFixes).Expect(t, 0, "pending: ", "changed=false", "level=WARN", "the guard cannot be installed", guardSchema)
 				d.Patch("PATCH_ACTION=revert").Expect(t, 0, "pending: ", "changed=false")
 			}
 			d.ExpectDump(before)

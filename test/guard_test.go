@@ -126,9 +126,9 @@ func TestGuardNeedsRights(t *testing.T) {
 	d.Exec(fmt.Sprintf(`DO $$ BEGIN CREATE ROLE no_superuser LOGIN PASSWORD '%s'; EXCEPTION WHEN duplicate_object THEN NULL; END $$`, pgtest.Password))
 	d.Exec(`GRANT CREATE ON DATABASE ` + d.Name + ` TO no_superuser`)
 	pgtest.Run(t, "DATABASE_CONNECTION_URI="+d.URIAs("no_superuser"), guard).
-		Expect(t, 0, "pending: ", "level=WARN", "the guard cannot be armed", "PATCH_WATCH", "PATCH_ON_MISSING_TABLE=wait")
+		Expect(t, 0, "pending: ", "level=WARN", "the guard cannot be installed", "PATCH_WATCH", "PATCH_ON_MISSING_TABLE=wait")
 	d.ExpectNoGuard()
-	pgtest.Run(t, "DATABASE_CONNECTION_URI="+pgtest.Shared.URI("not_there_yet", ""), guard).Expect(t, 0, "pending: ", `database \"not_there_yet\" does not exist, so no guard can be armed`, "PATCH_WATCH", "PATCH_ON_MISSING_TABLE=wait")
+	pgtest.Run(t, "DATABASE_CONNECTION_URI="+pgtest.Shared.URI("not_there_yet", ""), guard).Expect(t, 0, "pending: ", `database \"not_there_yet\" does not exist, so no guard can be installed`, "PATCH_WATCH", "PATCH_ON_MISSING_TABLE=wait")
 }
 
 // Installing a guard needs no backup: there is no table yet.

@@ -18,7 +18,7 @@ func TestInterruptedFirstBoot(t *testing.T) {
 		p := d.Start(allFixes, "PATCH_WATCH=100ms", "PATCH_ON_MISSING_TABLE=wait")
 		p.WaitFor("state=pending every=")
 		d.Migrate(pgtest.Last)
-		p.WaitFor("is=patched")
+		p.WaitFor("now=patched")
 		p.Stop(syscall.SIGTERM).Expect(t, 0, "patched: ", "name-index=patched")
 		d.Exec(`ALTER TABLE "OpenaiCreds" DROP COLUMN name`)
 		d.Patch(allFixes, mode).Expect(t, 3, "failed: ", "has no column")

@@ -19,7 +19,7 @@ func TestWatch(t *testing.T) {
 	p := d.Start("PATCH_WATCH=100ms", allFixes, "PATCH_KEEP_INDEX_NAMES=true")
 	p.WaitFor("state=pending every=")
 	d.Migrate(pgtest.Last)
-	p.WaitFor("was=pending is=patched")
+	p.WaitFor("before=pending now=patched")
 	waitUntilPatched(t, d)
 	d.Exec(`INSERT INTO "Instance"(id, name) VALUES ('i1', 'one'), ('i2', 'two')`)
 
@@ -177,7 +177,7 @@ func TestWatchOfAServerThatEndsIdleSessions(t *testing.T) {
 		createIndex(d)
 		waitUntilDropped(t, d, p)
 	}
-	if strings.Contains(p.Stderr.String(), "is=failed") || strings.Contains(p.Stderr.String(), "level=ERROR") {
+	if strings.Contains(p.Stderr.String(), "now=failed") || strings.Contains(p.Stderr.String(), "level=ERROR") {
 		t.Errorf("the program reports a failure:\n%s", p.Stderr.String())
 	}
 	p.Stop(syscall.SIGTERM).Expect(t, 0, "patched: ")
