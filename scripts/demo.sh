@@ -63,8 +63,8 @@ for attempt in 1 2 3 4 5; do
 done
 sql -c 'CREATE SCHEMA evolution_api'
 sql -c 'CREATE TABLE "_prisma_migrations" (migration_name text, finished_at timestamptz, rolled_back_at timestamptz)'
-for migration in testdata/migrations/*.sql; do
-    [[ $migration < testdata/migrations/20251122003044_z ]] || break
+for migration in test/testdata/migrations/*.sql; do
+    [[ $migration < test/testdata/migrations/20251122003044_z ]] || break
     sql -1 -f "$migration" -c "INSERT INTO \"_prisma_migrations\" VALUES ('$(basename "$migration" .sql)', now())"
 done
 sql -c "INSERT INTO \"Instance\"(id, name) VALUES ('sales', 'sales'), ('support', 'support')"

@@ -1,0 +1,96 @@
+package test
+
+import (
+	"os"
+	"strings"
+	"syscall"
+	"testing"
+
+	"evolution-openai-patch/test/pgtest"
+)
+
+func TestBackup(t *testing.T) {
+	for name, sql := range map[string]string{
+		"as shipped": "SELECT 1",
+		"constraint": `DROP INDEX "OpenaiCreds_apiKey_key"; ALTER TABLE "OpenaiCreds" ADD CONSTRAINT "my constraint" UNIQUE ("apiKey")`,
+		"names":      `ALTER INDEX "OpenaiCreds_apiKey_key" RENAME TO "another name"`,
+		"half done":  `DROP INDEX "OpenaiCreds_name_key"; CREATE INDEX "OpenaiCreds_name_key" ON "OpenaiCreds"(name)`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			d := pgtest.NewEvolution(t, "evolution_api")
+			d.InsertCredentials(300)
+			d.Exec(`INSERT INTO "OpenaiCreds"(id, name, "apiKey", "updatedAt", "instanceId") VALUES ('odd', E'tab\t line\n back\\slash \\N', 'ключ', now(), 'i1')`)
+			d.Exec(`INSERT INTO "OpenaiBot"(id, "openaiCredsId", "instanceId") VALUES ('bot', 'odd', 'i1')`)
+			d.Exec(sql)
+			before := d.SortedDump()
+			dir := t.TempDir()
+			d.Patch(allFixes, "PATCH_BACKUP_DIR="+dir, "PATCH_ACTION=status").Expect(t, 5)
+			d.Patch(allFixes, "PATCH_BACKUP_DIR="+dir, "PATCH_DRY_RUN=true").Expect(t, 0)
+			if files, _ := os.ReadDir(dir); len(files) != 0 {
+				t.Error("there is a backup although nothing was changed")
+			}
+			d.Patch(allFixes, "PATCH_BACKUP_DIR="+dir, "PATCH_KEEP_INDEX_NAMES=true").Expect(t, 0, "patched: ", "changed=true", "backed up")
+			d.Patch(allFixes, "PATCH_BACKUP_DIR="+dir, "PATCH_KEEP_INDEX_NAMES=true").Expect(t, 0, "changed=false")
+			files := pgtest.Glob(t, dir, "*")
+			if len(files) != 1 || !strings.HasSuffix(files[0], ".sql") {
+				t.Fatalf("the backups are %v, want one that ends in .sql", files)
+			}
+			if info, err := os.Stat(files[0]); err != nil || info.Mode() != 0o600 {
+				t.Errorf("the file mode is %v, %v", info, err)
+			}
+			d.Exec(`DELETE FROM "OpenaiCreds" WHERE id = 'c1'`)
+			d.Restore(files[0])
+			d.ExpectSortedDump(before)
+			d.Patch(allFixes).Expect(t, 0, "patched: ", "changed=true")
+			d.Patch(allFixes, "PATCH_ACTION=revert").Expect(t, 0, "changed=true")
+			d.Restore(files[0])
+			d.ExpectSortedDump(before)
+		})
+	}
+}
+
+// Neither a change nor a backup needs more memory for more credentials.
+func TestMemoryDoesNotGrow(t *testing.T) {
+	used := map[int]int64{} // kB, by the number of rows
+	for _, rows := range []int{10, 200_000} {
+		d := pgtest.NewEvolution(t, "evolution_api")
+		d.InsertCredentials(rows)
+		p := d.Start(allFixes, "PATCH_BACKUP_DIR="+t.TempDir())
+		p.Wait().Expect(t, 0, "patched: ", "changed=true", "backed up")
+		used[rows] = int64(p.Cmd.ProcessState.SysUsage().(*syscall.Rusage).Maxrss) // has 32 bits on some platforms
+	}
+	if t.Logf("kB by rows: %v", used); used[200_000] > used[10]+4<<10 {
+		t.Error("memory grows with the number of rows")
+	}
+}
+
+// A database with encoding SQL_ASCII may contain bytes that are not text in any encoding.
+func TestBytesThatAreNoText(t *testing.T) {
+	name := pgtest.NewDatabase(t, "public").Name + "_ascii"
+	pgtest.Exec(t, pgtest.Shared.Connect(t, "postgres"), "CREATE DATABASE "+name+" ENCODING SQL_ASCII TEMPLATE template0 LC_COLLATE 'C' LC_CTYPE 'C'")
+	d := pgtest.Shared.OpenDatabase(t, name, "public")
+	d.Migrate(pgtest.Last)
+	d.Exec(`INSERT INTO "Instance"(id, name) VALUES ('i1', E'caf\xe9'), ('i2', 'two')`)
+	d.Exec(`INSERT INTO "OpenaiCreds"(id, name, "apiKey", "updatedAt", "instanceId") VALUES ('one', E'caf\xe9', E'sk-\xe9\xff', now(), 'i1')`)
+	before := d.SortedDump()
+	dir := t.TempDir()
+	d.Patch(allFixes, "PATCH_BACKUP_DIR="+dir).Expect(t, 0, "patched: ", "changed=true")
+	d.Exec(`INSERT INTO "OpenaiCreds"(id, name, "apiKey", "updatedAt", "instanceId") VALUES ('two', E'caf\xe9', E'sk-\xe9\xff', now(), 'i2')`)
+	d.Patch(allFixes, "PATCH_ACTION=revert").Expect(t, 3, "failed: ", "credentials share a value", "one (name caf")
+	d.Exec(`DELETE FROM "OpenaiCreds" WHERE id = 'two'`)
+	files := pgtest.Glob(t, dir, "*.sql")
+	if len(files) != 1 {
+		t.Fatalf("the backups are %v, want one", files)
+	}
+	d.Restore(files[0])
+	d.ExpectSortedDump(before)
+}
+
+func TestBackupThatCannotBeWritten(t *testing.T) {
+	d := pgtest.NewEvolution(t, "evolution_api")
+	before := d.Dump()
+	for _, dir := range []string{"/no/such/folder", "/dev/null", "/proc"} {
+		d.Patch("PATCH_BACKUP_DIR="+dir).Expect(t, 2, "PATCH_BACKUP_DIR: cannot be written", "user 65532")
+	}
+	d.ExpectDump(before)
+}

@@ -1,0 +1,94 @@
+package lab
+
+import (
+	"bytes"
+	"context"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"evolution-openai-patch/test/pgtest"
+)
+
+// A sample is the time of one run of a process.
+type sample struct {
+	wall, cpu time.Duration
+}
+
+// measure runs a command.
+func measure(b *testing.B, cmd *exec.Cmd) sample {
+	b.Helper()
+	began := time.Now()
+	if out, err := cmd.CombinedOutput(); err != nil {
+		b.Fatalf("%v\n%s", err, out)
+	}
+	s := cmd.ProcessState
+	return sample{time.Since(began), s.UserTime() + s.SystemTime()}
+}
+
+// peak returns a command's largest resident memory in kB. GNU time runs the command, because a child of this process would
+// start with the memory of this process.
+func peak(b *testing.B, cmd *exec.Cmd) string {
+	b.Helper()
+	timed := exec.Command("/usr/bin/time", append([]string{"-q", "-f", "%M", "--"}, append([]string{cmd.Path}, cmd.Args[1:]...)...)...)
+	timed.Env = cmd.Env
+	var stderr bytes.Buffer
+	timed.Stderr = &stderr
+	if err := timed.Run(); err != nil {
+		b.Fatalf("%v: %s", err, stderr.String())
+	}
+	lines := strings.Fields(stderr.String())
+	return lines[len(lines)-1]
+}
+
+func median[T ~int64](values []T) T {
+	slices.Sort(values)
+	return values[len(values)/2]
+}
+
+// column returns one figure of all samples.
+func column[T ~int64](samples []sample, figure func(sample) T) []T {
+	var values []T
+	for _, s := range samples {
+		values = append(values, figure(s))
+	}
+	return values
+}
+
+func wall(s sample) time.Duration { return s.wall }
+func cpu(s sample) time.Duration  { return s.cpu }
+
+// query sends queries until a time, one after the other on each of several connections. It returns the longest time that
+// one took, and their number.
+func query(b *testing.B, d *pgtest.Database, end time.Time, connections int) (worst time.Duration, queries int) {
+	b.Helper()
+	type result struct {
+		worst   time.Duration
+		queries int
+	}
+	results := make(chan result)
+	for range connections {
+		go func(c *pgx.Conn) {
+			var r result
+			for time.Now().Before(end) {
+				began := time.Now()
+				if _, err := c.Exec(context.Background(), `SELECT id FROM "OpenaiCreds" WHERE "apiKey" = 'none' LIMIT 1`); err != nil {
+					b.Error(err)
+					break
+				}
+				r.worst = max(r.worst, time.Since(began))
+				r.queries++
+			}
+			results <- r
+		}(d.NewConn())
+	}
+	for range connections {
+		r := <-results
+		worst, queries = max(worst, r.worst), queries+r.queries
+	}
+	return worst, queries
+}

@@ -1,0 +1,62 @@
+package test
+
+import (
+	"syscall"
+	"testing"
+
+	"evolution-openai-patch/test/pgtest"
+)
+
+// An interrupted first start leaves a table without the column of a later migration. The fix for that column is pending.
+func TestInterruptedFirstBoot(t *testing.T) {
+	for _, mode := range []string{"PATCH_ON_MISSING_TABLE=continue", guard} {
+		d := pgtest.NewDatabase(t, "public")
+		d.Migrate("20240718121437") // its table has no column "name"
+		d.Patch("PATCH_ACTION=status", allFixes, mode).Expect(t, 5, "unpatched: ", "name-index=pending")
+		d.Patch(allFixes, mode).Expect(t, 0, "pending: ", "changed=true", "apikey-index=patched apikey-check=patched name-index=pending")
+		d.Patch(allFixes, mode).Expect(t, 0, "pending: ", "changed=false")
+		p := d.Start(allFixes, "PATCH_WATCH=100ms", "PATCH_ON_MISSING_TABLE=wait")
+		p.WaitFor("state=pending every=")
+		d.Migrate(pgtest.Last)
+		p.WaitFor("now=patched")
+		p.Stop(syscall.SIGTERM).Expect(t, 0, "patched: ", "name-index=patched")
+		d.Exec(`ALTER TABLE "OpenaiCreds" DROP COLUMN name`)
+		d.Patch(allFixes, mode).Expect(t, 3, "failed: ", "has no column")
+	}
+}
+
+func TestMissingTable(t *testing.T) {
+	d := pgtest.NewDatabase(t, "public")
+	d.Patch().Expect(t, 0, "pending: ", "level=WARN", `table \"public\".\"OpenaiCreds\" does not exist; Evolution creates it on its first start`)
+	d.Patch("PATCH_ON_MISSING_TABLE=fail").Expect(t, 4, "failed: ", "does not exist")
+	d.Patch("PATCH_ACTION=status", "PATCH_ON_MISSING_TABLE=fail").Expect(t, 0, "pending: ")
+
+	d = pgtest.NewEvolution(t, "evolution_api")
+	pgtest.Run(t, "DATABASE_CONNECTION_URI="+d.Server.URI(d.Name, "")).
+		Expect(t, 0, "pending: ", "exists in schema evolution_api", "PATCH_SCHEMAS", "?schema=")
+	pgtest.Run(t, "DATABASE_CONNECTION_URI="+d.Server.URI(d.Name, ""), "PATCH_SCHEMAS=evolution_api").Expect(t, 0, "patched: ")
+
+	missing := "DATABASE_CONNECTION_URI=" + pgtest.Shared.URI("nothing_of_that_name", "")
+	pgtest.Run(t, missing).Expect(t, 0, "pending: ", `database \"nothing_of_that_name\" does not exist`)
+	pgtest.Run(t, missing, "PATCH_ON_MISSING_TABLE=fail").Expect(t, 4, "failed: ")
+}
+
+func TestWaitForTheTable(t *testing.T) {
+	const wait = "PATCH_ON_MISSING_TABLE=wait"
+	d := pgtest.NewDatabase(t, "public")
+	d.Patch(wait, "PATCH_WAIT_TIMEOUT=300ms").Expect(t, 4, "failed: ", "Evolution creates it on its first start", "set PATCH_ON_MISSING_TABLE=guard")
+	d.Patch(wait, "PATCH_ACTION=status").Expect(t, 0, "pending: ")
+	d.Patch(wait, "PATCH_DRY_RUN=true").Expect(t, 0, "pending: ")
+	pgtest.Run(t, "DATABASE_CONNECTION_URI="+pgtest.Shared.URI("never_there", ""), wait, "PATCH_WAIT_TIMEOUT=300ms").Expect(t, 4, `database \"never_there\" does not exist`)
+
+	p := d.Start(wait)
+	p.WaitFor("does not exist")
+	d.Migrate(pgtest.Last)
+	p.Wait().Expect(t, 0, "patched: ", "changed=true")
+
+	d.Patch("PATCH_ACTION=revert").Expect(t, 0, "unpatched: ", "changed=true")
+	d.Exec(`UPDATE "_prisma_migrations" SET finished_at = NULL WHERE migration_name LIKE '20251122%'`)
+	d.Patch(wait, "PATCH_WAIT_TIMEOUT=300ms").Expect(t, 4, "a migration was begun and has not finished")
+	d.Exec(`UPDATE "_prisma_migrations" SET finished_at = now()`)
+	d.Patch(wait).Expect(t, 0, "patched: ", "changed=true")
+}

@@ -1,0 +1,209 @@
+package pgtest
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// Database is a database of one test's own. It stays until its server ends; the test's log has its name.
+type Database struct {
+	Server *Server
+	Name   string
+	Schema string    // Evolution's
+	Conn   *pgx.Conn // the superuser's, with Schema as its search_path
+	t      testing.TB
+}
+
+var databases atomic.Int32 // created so far
+
+// NewDatabase creates an empty database on the shared server, with the schema that Prisma would create.
+func NewDatabase(t testing.TB, schema string) *Database {
+	t.Helper()
+	return Shared.NewDatabase(t, schema)
+}
+
+// NewDatabase creates an empty database on this server.
+func (s *Server) NewDatabase(t testing.TB, schema string) *Database {
+	t.Helper()
+	name := fmt.Sprintf("evolution_%d", databases.Add(1))
+	Exec(t, s.Connect(t, "postgres"), "CREATE DATABASE "+name)
+	d := s.OpenDatabase(t, name, schema)
+	if schema != "public" {
+		d.Exec("CREATE SCHEMA " + Quote(schema))
+	}
+	d.Exec("SET search_path TO " + Quote(schema))
+	t.Logf("database %s on port %s", name, s.Port)
+	return d
+}
+
+// OpenDatabase connects to a database that exists, with the default search_path.
+func (s *Server) OpenDatabase(t testing.TB, name, schema string) *Database {
+	t.Helper()
+	return &Database{Server: s, Name: name, Schema: schema, Conn: s.Connect(t, name), t: t}
+}
+
+// Quote quotes an SQL identifier.
+func Quote(name string) string { return pgx.Identifier{name}.Sanitize() }
+
+// Connect connects to a database as the superuser, until the test ends.
+func (s *Server) Connect(t testing.TB, database string) *pgx.Conn {
+	t.Helper()
+	return Connect(t, s.URI(database, ""))
+}
+
+// Connect connects until the test ends. The options change the configuration.
+func Connect(t testing.TB, uri string, options ...func(*pgx.ConnConfig)) *pgx.Conn {
+	t.Helper()
+	config, err := pgx.ParseConfig(uri)
+	if err != nil {
+		t.Fatal(err)
+	}
+	config.DefaultQueryExecMode = pgx.QueryExecModeExec // no cached plans, which a migration would invalidate
+	for _, option := range options {
+		option(config)
+	}
+	c, err := pgx.ConnectConfig(context.Background(), config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.Close(context.Background()) })
+	return c
+}
+
+// Exec runs SQL. The test fails at once if the server refuses it.
+func Exec(t testing.TB, c *pgx.Conn, sql string, args ...any) {
+	t.Helper()
+	if _, err := c.Exec(context.Background(), sql, args...); err != nil {
+		t.Fatalf("%s: %v", sql, err)
+	}
+}
+
+// Exec runs SQL on the database's connection. The test fails at once if the server refuses it.
+func (d *Database) Exec(sql string, args ...any) { d.t.Helper(); Exec(d.t, d.Conn, sql, args...) }
+
+// Text returns the one value of a query, or of an expression, as text. NULL is "".
+func (d *Database) Text(sql string, args ...any) string {
+	d.t.Helper()
+	var s *string
+	if err := d.Conn.QueryRow(context.Background(), "SELECT ("+sql+")::text", args...).Scan(&s); err != nil {
+		d.t.Fatalf("%s: %v", sql, err)
+	}
+	if s == nil {
+		return ""
+	}
+	return *s
+}
+
+// NewConn opens a further connection of the superuser's, with the schema as its search_path.
+func (d *Database) NewConn() *pgx.Conn {
+	d.t.Helper()
+	c := d.Server.Connect(d.t, d.Name)
+	Exec(d.t, c, "SET search_path TO "+Quote(d.Schema))
+	return c
+}
+
+// URI returns the superuser's connection string.
+func (d *Database) URI() string { return d.URIAs("postgres") }
+
+// URIAs returns the connection string of a role.
+func (d *Database) URIAs(role string) string {
+	return URI(role, d.Server.Address(), d.Name, d.Schema)
+}
+
+// URIThrough returns the superuser's connection string through a proxy.
+func (d *Database) URIThrough(address string) string {
+	return URI("postgres", address, d.Name, d.Schema)
+}
+
+// In returns the same database with another schema.
+func (d *Database) In(schema string) *Database {
+	other := *d
+	other.Schema = schema
+	return &other
+}
+
+// Major returns the server's major version.
+func (d *Database) Major() (n int) {
+	d.t.Helper()
+	if _, err := fmt.Sscan(d.Text("SELECT current_setting('server_version_num')::int / 10000"), &n); err != nil {
+		d.t.Fatal(err)
+	}
+	return n
+}
+
+// Psql runs a file through psql as the superuser and returns what that printed.
+func (d *Database) Psql(file string) (output string, err error) {
+	content, err := os.ReadFile(file)
+	if err != nil {
+		return "", err
+	}
+	cmd, err := PostgresCommand("psql", "-X", "-h", "localhost", "-p", d.Server.Port, "-U", "postgres", "-d", d.Name)
+	if err != nil {
+		return "", err
+	}
+	cmd.Stdin = bytes.NewReader(content) // psql's user need not be able to read the file
+	out, err := cmd.CombinedOutput()
+	return string(out), err
+}
+
+// Restore runs a backup through psql as the superuser. The test fails at once if any statement does.
+func (d *Database) Restore(file string) {
+	d.t.Helper()
+	if out, err := d.Psql(file); err != nil || strings.Contains(out, "ERROR") {
+		d.t.Fatalf("psql: %v\n%s", err, out)
+	}
+}
+
+var cloning sync.Mutex // PostgreSQL refuses to copy a database that is being copied
+
+// Clone copies a database that has no sessions. The copy has no connection.
+func (d *Database) Clone(t testing.TB) *Database {
+	t.Helper()
+	cloning.Lock()
+	defer cloning.Unlock()
+	copied := &Database{Server: d.Server, Name: fmt.Sprintf("evolution_%d", databases.Add(1)), Schema: d.Schema, t: t}
+	if err := d.Server.execOnce("CREATE DATABASE " + copied.Name + " TEMPLATE " + d.Name); err != nil {
+		t.Error(err)
+	}
+	return copied
+}
+
+// Drop drops the database and ends its sessions.
+func (d *Database) Drop() {
+	if err := d.Server.execOnce("DROP DATABASE " + d.Name + " WITH (FORCE)"); err != nil {
+		d.t.Error(err)
+	}
+}
+
+// execOnce runs a statement over a connection of its own.
+func (s *Server) execOnce(sql string) error {
+	c, err := pgx.Connect(context.Background(), s.URI("postgres", ""))
+	if err != nil {
+		return err
+	}
+	defer c.Close(context.Background())
+	_, err = c.Exec(context.Background(), sql)
+	return err
+}
+
+// QueryOnce returns the one value of a query over a connection of its own.
+func (d *Database) QueryOnce(sql string) (text string) {
+	c, err := pgx.Connect(context.Background(), d.Server.URI(d.Name, ""))
+	if err != nil {
+		d.t.Error(err)
+		return ""
+	}
+	defer c.Close(context.Background())
+	if err := c.QueryRow(context.Background(), sql).Scan(&text); err != nil {
+		d.t.Errorf("%s: %v", sql, err)
+	}
+	return text
+}

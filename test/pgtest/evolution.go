@@ -1,0 +1,83 @@
+package pgtest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// NewEvolution creates a database as Evolution 2.3.7 leaves it, with three instances and no credentials.
+func NewEvolution(t testing.TB, schema string) *Database {
+	t.Helper()
+	d := NewDatabase(t, schema)
+	d.Migrate(Last)
+	d.Exec(`INSERT INTO "Instance"(id, name) VALUES ('i1', 'one'), ('i2', 'two'), ('i3', 'three')`)
+	return d
+}
+
+// Register runs the statements of Evolution's POST /openai/creds/{instance} and returns the HTTP status. A release from
+// 2.3 on first asks whether the key is there.
+func (d *Database) Register(release, instance, name, key string) int {
+	d.t.Helper()
+	ctx := context.Background()
+	table := pgx.Identifier{d.Schema, "OpenaiCreds"}.Sanitize()
+	if release >= "2.3" {
+		var id string
+		err := d.Conn.QueryRow(ctx, `SELECT id FROM `+table+` WHERE "apiKey" = $1 LIMIT 1 OFFSET 0`, key).Scan(&id)
+		if err == nil {
+			return 400
+		}
+		if !errors.Is(err, pgx.ErrNoRows) {
+			d.t.Fatal(err)
+		}
+	}
+	var id, stored string
+	err := d.Conn.QueryRow(ctx, `INSERT INTO `+table+` ("id","name","apiKey","createdAt","updatedAt","instanceId") VALUES ($1,$2,$3,now(),now(),$4)
+		RETURNING "id","apiKey"`, fmt.Sprintf("%s/%s/%d", instance, name, len(key)), name, key, instance).Scan(&id, &stored)
+	var pgErr *pgconn.PgError
+	switch {
+	case errors.As(err, &pgErr) && pgErr.Code == "23505":
+		return 500
+	case err != nil:
+		d.t.Fatal(err)
+	case strings.TrimRight(stored, " ") != strings.TrimRight(key, " "):
+		d.t.Errorf("%q was stored for %q", stored, key)
+	}
+	return 201
+}
+
+// InsertCredentials inserts n credentials. Of every ten keys one is NULL, one has room for just one more character, and
+// one fills its column.
+func (d *Database) InsertCredentials(n int) {
+	d.t.Helper()
+	d.Exec(`INSERT INTO "OpenaiCreds"(id, name, "apiKey", "createdAt", "updatedAt", "instanceId")
+		SELECT 'c' || i, 'name ' || i, CASE i % 10 WHEN 3 THEN NULL WHEN 4 THEN lpad(i::text, 254, 'x') WHEN 5 THEN lpad(i::text, 255, 'x') ELSE 'sk-' || i END,
+			'2026-01-01', '2026-01-01', 'i1' FROM generate_series(1, $1) AS i`, n)
+}
+
+// Indexes returns the names of the credentials' indexes.
+func (d *Database) Indexes() string {
+	d.t.Helper()
+	return d.Text(`SELECT string_agg(indexname, ' ' ORDER BY indexname) FROM pg_indexes WHERE schemaname = $1 AND tablename = 'OpenaiCreds'`, d.Schema)
+}
+
+// GuardObjects returns the names of all objects of the program's guards.
+func (d *Database) GuardObjects() string {
+	d.t.Helper()
+	return d.Text(`SELECT coalesce(string_agg(what, ' ' ORDER BY what), '') FROM (SELECT evtname::text FROM pg_event_trigger
+		UNION ALL SELECT nspname FROM pg_namespace WHERE nspname LIKE 'evolution_openai_patch%'
+		UNION ALL SELECT proname FROM pg_proc WHERE proname LIKE 'guard%') AS all_of_it(what)`)
+}
+
+// ExpectNoGuard checks that no object of a guard is left.
+func (d *Database) ExpectNoGuard() {
+	d.t.Helper()
+	if left := d.GuardObjects(); left != "" {
+		d.t.Errorf("objects of the guard are left: %s", left)
+	}
+}

@@ -1,0 +1,53 @@
+package pgtest
+
+import (
+	"io"
+	"log"
+	"net"
+	"strconv"
+	"testing"
+)
+
+// FreePort returns a TCP port of localhost that is not in use.
+func FreePort() string {
+	l, err := net.Listen("tcp", "localhost:0")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer l.Close()
+	return strconv.Itoa(l.Addr().(*net.TCPAddr).Port)
+}
+
+// Listen serves connections until the test ends, each in a goroutine, and returns the address.
+func Listen(t testing.TB, serve func(net.Conn)) (address string) {
+	t.Helper()
+	l, err := net.Listen("tcp", "localhost:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	go accept(l, serve)
+	return l.Addr().String()
+}
+
+// accept serves connections until the listener is closed.
+func accept(l net.Listener, serve func(net.Conn)) {
+	for {
+		c, err := l.Accept()
+		if err != nil {
+			return
+		}
+		go serve(c)
+	}
+}
+
+// AnswerError returns a server that ends every login with an error. Its fields are those of PostgreSQL's ErrorResponse.
+func AnswerError(fields string) func(net.Conn) {
+	return func(c net.Conn) {
+		defer c.Close()
+		_, _ = c.Read(make([]byte, 1024))
+		n := len(fields) + 4
+		_, _ = c.Write(append([]byte{'E', byte(n >> 24), byte(n >> 16), byte(n >> 8), byte(n)}, fields...))
+		_, _ = io.Copy(io.Discard, c)
+	}
+}

@@ -1,0 +1,87 @@
+package pgtest
+
+import (
+	"errors"
+	"io"
+	"net"
+	"sync"
+	"sync/atomic"
+	"testing"
+)
+
+// Partition is a network that stalls: it passes bytes on until one side has sent a number of them, then nothing in either
+// direction, while both sides stay connected. Connections that begin after that are not affected.
+type Partition struct {
+	Passed  atomic.Int64  // bytes that the counted side has sent
+	Stalled chan struct{} // closed when the network stalls
+	address string
+	client  bool  // whether the client's bytes are counted, or the server's
+	after   int64 // 0: never
+	once    sync.Once
+	ended   chan struct{} // closed when the test ends
+}
+
+// NewPartition starts a proxy to an address that stalls after as many bytes from the client, or from the server. With
+// after = 0 it only counts them.
+func NewPartition(t testing.TB, to string, client bool, after int64) *Partition {
+	t.Helper()
+	p := &Partition{client: client, after: after, Stalled: make(chan struct{}), ended: make(chan struct{})}
+	t.Cleanup(func() { close(p.ended) })
+	p.address = Listen(t, func(c net.Conn) {
+		s, err := net.Dial("tcp", to)
+		if err != nil {
+			_ = c.Close()
+			return
+		}
+		p.join(c, s)
+	})
+	return p
+}
+
+// Address returns the host and port of the proxy.
+func (p *Partition) Address() string { return p.address }
+
+func (p *Partition) join(client, server net.Conn) {
+	affected := !p.hasStalled()
+	var group sync.WaitGroup
+	group.Go(func() { p.pass(server, client, affected, p.client) })
+	group.Go(func() { p.pass(client, server, affected, !p.client) })
+	group.Wait()
+	if affected && p.hasStalled() {
+		<-p.ended
+	}
+	_, _ = client.Close(), server.Close()
+}
+
+func (p *Partition) hasStalled() bool {
+	select {
+	case <-p.Stalled:
+		return true
+	default:
+		return false
+	}
+}
+
+// pass passes bytes on in one direction until the network stalls or a connection ends.
+func (p *Partition) pass(to, from net.Conn, affected, counted bool) {
+	buffer := make([]byte, 32<<10)
+	for {
+		n, err := from.Read(buffer)
+		if affected && p.hasStalled() {
+			return
+		}
+		if counted && affected {
+			if total := p.Passed.Add(int64(n)); p.after > 0 && total >= p.after {
+				_, _ = to.Write(buffer[:int64(n)-(total-p.after)])
+				p.once.Do(func() { close(p.Stalled) })
+				return
+			}
+		}
+		if _, writeErr := to.Write(buffer[:n]); err != nil || writeErr != nil {
+			if errors.Is(err, io.EOF) {
+				_ = to.(*net.TCPConn).CloseWrite()
+			}
+			return
+		}
+	}
+}

@@ -1,0 +1,106 @@
+// Package pgtest helps to test the program against real PostgreSQL servers. It starts servers, gives each test a
+// database of its own, migrates that as Prisma does, runs the program as a function or as the built binary, and puts
+// faulty networks between the two.
+//
+// A package of tests calls [Main] from its TestMain.
+//
+//	pgtest.go      Main, and the repository's root folder
+//	secrets.go     passwords and keys, which the program must never print
+//	programs.go    the programs of PostgreSQL and other servers
+//	server.go      a PostgreSQL server
+//	database.go    a database of one test's own
+//	migrate.go     what `prisma migrate deploy` does
+//	evolution.go   what Evolution does, and what the program changes for it
+//	dump.go        a database as text, and comparing two
+//	run.go         the program as a function, and what it prints
+//	process.go     the program as the built binary
+//	proxy.go       a network that counts round trips and breaks at one
+//	partition.go   a network that stalls after a number of bytes
+//	commit.go      a network that breaks at a COMMIT
+//	listen.go      free ports, and servers that misbehave
+//	wait.go        polling
+//	files.go       temporary files
+package pgtest
+
+import (
+	"errors"
+	"log"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+)
+
+// Shared is the server that most tests use. Main starts it.
+var Shared *Server
+
+var atEnd []func()
+
+// AtEnd registers a function that Main calls after the last test.
+func AtEnd(f func()) { atEnd = append(atEnd, f) }
+
+// Main starts the shared server, runs the tests, stops the server and returns the exit status. It is 1 if the program
+// printed a password or a key in any test.
+func Main(m *testing.M) int {
+	runtime.LockOSThread() // the kernel stops the server when the thread that started it ends
+	unsetPostgresVariables()
+	dir, err := os.MkdirTemp("", "eop")
+	if err != nil {
+		log.Print(err)
+		return 1
+	}
+	defer os.RemoveAll(dir)
+	if Shared, err = StartServer(dir); err != nil {
+		log.Print(err)
+		return 1
+	}
+	defer Shared.Kill()
+	code := m.Run()
+	for _, f := range atEnd {
+		f()
+	}
+	if secret := printedSecret(); secret != "" {
+		log.Printf("FAIL: the program printed a secret in one of the tests: %s", secret)
+		return 1
+	}
+	return code
+}
+
+// unsetPostgresVariables removes libpq's variables from the environment, so that no test depends on the user's.
+func unsetPostgresVariables() {
+	for _, v := range os.Environ() {
+		if name, _, _ := strings.Cut(v, "="); strings.HasPrefix(name, "PG") && name != "PG_BINDIR" {
+			_ = os.Unsetenv(name)
+		}
+	}
+}
+
+// findRoot returns the root folder of the repository, which contains the working directory.
+var findRoot = sync.OnceValues(func() (string, error) {
+	dir, err := os.Getwd()
+	if err != nil {
+		return "", err
+	}
+	for {
+		module, err := os.ReadFile(filepath.Join(dir, "go.mod"))
+		if err == nil && strings.HasPrefix(string(module), "module evolution-openai-patch\n") {
+			return dir, nil
+		}
+		parent := filepath.Dir(dir)
+		if parent == dir {
+			return "", errors.New("the working directory is not in the repository")
+		}
+		dir = parent
+	}
+})
+
+// Root returns the path of an element of the repository, such as Root("scripts", "build.sh"), or of its root folder.
+func Root(elem ...string) string {
+	dir, err := findRoot()
+	if err != nil {
+		panic(err)
+	}
+	return filepath.Join(append([]string{dir}, elem...)...)
+}

@@ -1,0 +1,126 @@
+package pgtest
+
+import (
+	"bytes"
+	"fmt"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// Binary builds the program once, as the image has it, and returns its path.
+var Binary = sync.OnceValues(func() (string, error) {
+	path := filepath.Join(Shared.Dir, "evolution-openai-patch")
+	out, err := RootCommand("scripts/build.sh", path, "test").CombinedOutput()
+	if err != nil {
+		err = fmt.Errorf("%w\n%s", err, out)
+	}
+	return path, err
+})
+
+// RootCommand returns a command that runs in the root folder of the repository. Its name may be a path from there.
+func RootCommand(name string, args ...string) *exec.Cmd {
+	if strings.Contains(name, "/") && !filepath.IsAbs(name) {
+		name = Root(name)
+	}
+	cmd := exec.Command(name, args...)
+	cmd.Dir = Root()
+	return cmd
+}
+
+// Process is a running program.
+type Process struct {
+	Cmd            *exec.Cmd
+	Stdout, Stderr Buffer
+	Done           chan struct{} // closed when the program has ended
+	t              testing.TB
+}
+
+// Command returns a command that runs the built binary with exactly this environment.
+func Command(t testing.TB, environ ...string) *exec.Cmd {
+	t.Helper()
+	path, err := Binary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(path)
+	cmd.Env = environ
+	return cmd
+}
+
+// Start starts the built binary with exactly this environment. It is killed when the test ends.
+func Start(t testing.TB, environ ...string) *Process {
+	t.Helper()
+	p := &Process{Cmd: Command(t, environ...), Done: make(chan struct{}), t: t}
+	p.Cmd.Stdout, p.Cmd.Stderr = &p.Stdout, &p.Stderr
+	if err := p.Cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go func() { _ = p.Cmd.Wait(); close(p.Done) }()
+	t.Cleanup(func() { _ = p.Cmd.Process.Kill(); <-p.Done })
+	return p
+}
+
+// Start starts the built binary against the database.
+func (d *Database) Start(environ ...string) *Process {
+	d.t.Helper()
+	return Start(d.t, append([]string{"DATABASE_CONNECTION_URI=" + d.URI()}, environ...)...)
+}
+
+// WaitFor waits until the program has logged something.
+func (p *Process) WaitFor(words string) {
+	p.t.Helper()
+	MustUntil(p.t, 20*time.Second, func() error {
+		if strings.Contains(p.Stderr.String(), words) {
+			return nil
+		}
+		return fmt.Errorf("the program did not log %q:\n%s", words, p.Stderr.String())
+	})
+}
+
+// Stop sends a signal and waits for the program to end.
+func (p *Process) Stop(signal syscall.Signal) Outcome {
+	p.t.Helper()
+	if err := p.Cmd.Process.Signal(signal); err != nil {
+		p.t.Fatal(err)
+	}
+	return p.Wait()
+}
+
+// Wait waits for the program to end.
+func (p *Process) Wait() Outcome {
+	p.t.Helper()
+	select {
+	case <-p.Done:
+	case <-time.After(60 * time.Second):
+		p.t.Fatalf("the program does not end:\n%s", p.Stderr.String())
+	}
+	o := Outcome{p.Cmd.ProcessState.ExitCode(), p.Stdout.String(), p.Stderr.String()}
+	Record(o)
+	logOutcome(p.t, o, p.Cmd.Env)
+	return o
+}
+
+// Buffer is a bytes.Buffer for concurrent use.
+type Buffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+// Write appends to the buffer.
+func (b *Buffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.Write(p)
+}
+
+// String returns what has been written so far.
+func (b *Buffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.String()
+}

@@ -1,0 +1,80 @@
+package test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"evolution-openai-patch/test/pgtest"
+)
+
+func TestRevertLeavesTheDatabaseAsItWas(t *testing.T) {
+	for _, fixes := range []string{
+		"apikey-index", "apikey-check", "name-index", "apikey-index,apikey-check", "apikey-index,name-index", "apikey-check,name-index",
+		"apikey-index,apikey-check,name-index",
+	} {
+		for _, rows := range []int{0, 1, 10_000} {
+			for _, keep := range []string{"true", "false"} {
+				t.Run(fmt.Sprintf("%s/%d/keep=%s", fixes, rows, keep), func(t *testing.T) {
+					d := pgtest.NewEvolution(t, "evolution_api")
+					d.InsertCredentials(rows)
+					before := d.SortedDump()
+					d.Patch("PATCH_FIXES="+fixes, "PATCH_ACTION=revert").Expect(t, 0, "unpatched: ", "changed=false")
+					o := d.Patch("PATCH_FIXES="+fixes, "PATCH_KEEP_INDEX_NAMES="+keep)
+					o.Expect(t, 0, "patched: ", "changed=true")
+					if check := strings.Contains(fixes, "check"); check && rows == 10_000 {
+						o.Expect(t, 0, "keys that fill their column cannot take the space", "keys=1000")
+						if got := d.Text(`SELECT count(*) FROM "OpenaiCreds" WHERE "apiKey" LIKE '% '`); got != "8000" {
+							t.Errorf("%s keys end in a space, want 8000", got)
+						}
+					}
+					d.Patch("PATCH_FIXES="+fixes, "PATCH_KEEP_INDEX_NAMES="+keep).Expect(t, 0, "patched: ", "changed=false")
+					d.Patch("PATCH_FIXES="+fixes, "PATCH_ACTION=revert").Expect(t, 0, "unpatched: ", "changed=true")
+					d.ExpectSortedDump(before)
+					d.Patch("PATCH_FIXES="+fixes, "PATCH_ACTION=revert").Expect(t, 0, "unpatched: ", "changed=false")
+				})
+			}
+		}
+	}
+}
+
+// Keys that end in spaces before the program runs are padded to one space, and revert restores the original spaces.
+func TestKeysThatEndInSpacesComeBack(t *testing.T) {
+	d := pgtest.NewEvolution(t, "evolution_api")
+	for id, key := range map[string]string{"plain": "sk-plain", "one": "sk-one ", "two": "sk-two  ", "same": "sk-plain   ", "blank": "   ", `odd'"\n`: "sk-odd\t ", "full": strings.Repeat("f", 250) + "     "} {
+		d.Exec(`INSERT INTO "OpenaiCreds"(id, "apiKey", "updatedAt", "instanceId") VALUES ($1, $2, now(), 'i1')`, id, key)
+	}
+	before := d.SortedDump()
+	for _, fixes := range []string{"auto", "apikey-check", "apikey-index,apikey-check,name-index"} {
+		d.Patch("PATCH_FIXES="+fixes).Expect(t, 0, "patched: ", "changed=true")
+		if got := d.Text(`SELECT count(*) FROM "OpenaiCreds" WHERE "apiKey" = rtrim("apiKey") || ' '`); got != "7" {
+			t.Errorf("%s keys end in one space, want 7", got)
+		}
+		d.Exec(`ALTER TABLE "OpenaiCreds" DISABLE TRIGGER USER`)
+		d.Patch("PATCH_FIXES="+fixes).Expect(t, 0, "patched: ", "changed=true")
+		d.Patch("PATCH_FIXES="+fixes).Expect(t, 0, "patched: ", "changed=false")
+		d.Patch("PATCH_FIXES="+fixes, "PATCH_ACTION=revert").Expect(t, 0, "unpatched: ", "changed=true")
+		d.ExpectSortedDump(before)
+	}
+}
+
+func TestRevertRefusesDuplicates(t *testing.T) {
+	d := pgtest.NewEvolution(t, "evolution_api")
+	d.Patch(allFixes, "PATCH_KEEP_INDEX_NAMES=true").Expect(t, 0, "patched: ")
+	for _, instance := range []string{"i1", "i2", "i3"} {
+		if d.Register("2.3", instance, "shared name", pgtest.APIKey) != 201 {
+			t.Fatal("the shared key is refused")
+		}
+	}
+	d.Register("2.3", "i1", "short", "short")
+	d.Register("2.3", "i2", "short too", "short")
+	before := d.Dump()
+	d.Patch(allFixes, "PATCH_ACTION=revert").Expect(t, 3, "failed: ", "credentials share a value", "…0123 in i1/shared name/36", "name shared name, instance i1",
+		"instance i2", "instance i3", "… in i1/short/5", "shared name in ")
+	d.ExpectDump(before)
+	d.Exec(`DELETE FROM "OpenaiCreds" WHERE "instanceId" <> 'i1'`)
+	d.Patch(allFixes, "PATCH_ACTION=revert").Expect(t, 0, "unpatched: ", "changed=true")
+	if got := d.Text(`SELECT string_agg("apiKey", '|' ORDER BY "apiKey") FROM "OpenaiCreds"`); got != "short|"+pgtest.APIKey && got != pgtest.APIKey+"|short" {
+		t.Errorf("the keys are %q", got)
+	}
+}

@@ -1,0 +1,99 @@
+package test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"evolution-openai-patch/test/pgtest"
+)
+
+// Settings of the role or the database do not change what the program does.
+func TestSettingsDoNotDecide(t *testing.T) {
+	for setting, since := range map[string]int{
+		"statement_timeout = '50ms'": 0, "transaction_timeout = '60ms'": 17, "idle_in_transaction_session_timeout = '1ms'": 0, "lock_timeout = '1ms'": 0,
+		"quote_all_identifiers = on": 0, "default_transaction_isolation = 'serializable'": 0, "default_transaction_deferrable = on": 0,
+		"default_transaction_read_only = on": 0, "standard_conforming_strings = off": 0, "row_security = off": 0, "DateStyle = 'German'": 0, "bytea_output = 'escape'": 0,
+		"search_path = evolution_api, pg_catalog": 0, "client_min_messages = 'debug1'": 0, "check_function_bodies = off": 0, "escape_string_warning = off": 0,
+		"transform_null_equals = on": 0, "extra_float_digits = -15": 0, "default_tablespace = 'pg_default'": 0, "role = 'postgres'": 0, "xmloption = 'document'": 0,
+		"lc_messages = 'C.UTF-8'": 0, "plpgsql.extra_errors = 'all'": 0, "array_nulls = off": 0, "constraint_exclusion = on": 0,
+	} {
+		t.Run(setting, func(t *testing.T) {
+			d := pgtest.NewEvolution(t, "evolution_api")
+			if since > d.Major() {
+				t.Logf("PostgreSQL %d does not have this setting", d.Major())
+				return
+			}
+			if rows := 100; strings.Contains(setting, "timeout") {
+				d.InsertCredentials(200 * rows) // so that the change takes longer
+			} else {
+				d.InsertCredentials(rows)
+			}
+			// Functions that a search_path may find before PostgreSQL's.
+			d.Exec(`CREATE FUNCTION evolution_api.rtrim(text, text) RETURNS text LANGUAGE sql AS $$ SELECT 'not that' $$; CREATE FUNCTION evolution_api.length(text) RETURNS int LANGUAGE sql AS $$ SELECT 1000 $$`)
+			for _, of := range []string{"DATABASE " + d.Name, "ROLE postgres IN DATABASE " + d.Name} {
+				d.Exec("ALTER " + of + " SET " + setting)
+			}
+			before := d.SortedDump()
+			d.Patch("PATCH_ACTION=status", allFixes).Expect(t, 5, "unpatched: ", "evolution=2.3.7")
+			d.Patch(allFixes).Expect(t, 0, "patched: ", "changed=true")
+			d.Patch(allFixes).Expect(t, 0, "patched: ", "changed=false")
+			d.Patch(allFixes, "PATCH_ACTION=revert").Expect(t, 0, "unpatched: ", "changed=true")
+			d.ExpectSortedDump(before)
+			empty := pgtest.NewDatabase(t, "evolution_api")
+			for _, of := range []string{"DATABASE " + empty.Name, "ROLE postgres IN DATABASE " + empty.Name} {
+				empty.Exec("ALTER " + of + " SET " + setting)
+			}
+			empty.Patch(guard).Expect(t, 0, "guarded: ", "changed=true")
+			empty.Patch(guard).Expect(t, 0, "guarded: ", "changed=false")
+			empty.Conn = empty.Server.Connect(t, empty.Name) // with these settings
+			empty.Exec("SET search_path = evolution_api; SET default_transaction_read_only = off; RESET statement_timeout; RESET lock_timeout; RESET idle_in_transaction_session_timeout")
+			if since == 17 {
+				empty.Exec("SET transaction_timeout = 0")
+			}
+			empty.Migrate(pgtest.Last)
+			empty.Patch("PATCH_ACTION=status").Expect(t, 0, "patched: ")
+		})
+	}
+}
+
+func TestRights(t *testing.T) {
+	d := pgtest.NewEvolution(t, "evolution_api")
+	d.Exec(`DROP ROLE IF EXISTS guest, evo, helper`)
+	for _, role := range []string{"guest", "evo", "helper"} {
+		d.Exec(fmt.Sprintf("CREATE ROLE %s LOGIN PASSWORD '%s'", role, pgtest.Password))
+	}
+	d.Exec(`ALTER TABLE "OpenaiCreds" OWNER TO evo; GRANT CREATE, USAGE ON SCHEMA evolution_api TO evo; GRANT evo TO helper`)
+	as := func(role string) pgtest.Outcome {
+		return pgtest.Run(t, "DATABASE_CONNECTION_URI="+d.URIAs(role))
+	}
+	before := d.Dump()
+	as("guest").Expect(t, 1, "failed: ", `role \"guest\" may not change table`, `belongs to \"evo\"`)
+	d.ExpectDump(before)
+	as("helper").Expect(t, 0, "patched: ", "changed=true")
+	as("guest").Expect(t, 0, "patched: ", "changed=false")
+
+	// The owner can remove what a superuser has created.
+	d.Patch("PATCH_FIXES=apikey-check").Expect(t, 0, "patched: ", "changed=true")
+	pgtest.Run(t, "DATABASE_CONNECTION_URI="+d.URIAs("evo"), "PATCH_ACTION=revert", "PATCH_FIXES=apikey-check").Expect(t, 0, "unpatched: ", "changed=true")
+	d.ExpectDump(before)
+}
+
+// A server may be built without libxml, so that all functions for XML fail.
+func TestNeedsNoXML(t *testing.T) {
+	d := pgtest.NewDatabase(t, "evolution_api")
+	d.Exec(`DO $$ DECLARE f record; BEGIN
+		FOR f IN SELECT oid FROM pg_proc WHERE prorettype = 'xml'::regtype OR 'xml'::regtype = ANY (proargtypes) LOOP
+			EXECUTE format('ALTER FUNCTION %s RENAME TO missing_%s', f.oid::regprocedure, f.oid);
+		END LOOP;
+	END $$`)
+	asked := []string{guard, "PATCH_FIXES=apikey-index,apikey-check,name-index"}
+	d.Patch(asked...).Expect(t, 0, "guarded: ", "changed=true")
+	d.Patch(asked...).Expect(t, 0, "guarded: ", "changed=false")
+	d.Migrate(pgtest.Last)
+	d.Patch(asked...).Expect(t, 0, "patched: ", "changed=false", "evolution=2.3.7")
+	d.Exec("SELECT pg_advisory_lock(72707369)")
+	d.Patch(append(asked, "PATCH_WAIT_TIMEOUT=200ms")...).Expect(t, 4, "failed: ", "a migration of Evolution's is running")
+	d.Exec("SELECT pg_advisory_unlock(72707369)")
+	d.Patch(append(asked, "PATCH_ACTION=revert")...).Expect(t, 0, "unpatched: ", "changed=true")
+}

@@ -1,0 +1,145 @@
+package test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strconv"
+	"sync"
+	"testing"
+	"time"
+
+	"evolution-openai-patch/test/pgtest"
+)
+
+// stallLimit is PATCH_CONNECT_TIMEOUT in TestStalls.
+const stallLimit = 300 * time.Millisecond
+
+// stallCase is what the program does while its connection stalls.
+type stallCase struct {
+	name    string
+	from    *pgtest.Database // copied for each run
+	environ []string
+}
+
+// A connection that stalls after any byte leaves no lock for longer than PATCH_CONNECT_TIMEOUT. The program ends in time,
+// and its change is either complete or not made.
+func TestStalls(t *testing.T) {
+	stride := int64(400) // bytes from one stall to the next
+	if n, err := strconv.ParseInt(os.Getenv("STALL_STRIDE"), 10, 64); err == nil {
+		stride = n
+	}
+	for _, c := range stallCases(t) {
+		c.environ = append([]string{allFixes, "PATCH_CONNECT_TIMEOUT=" + stallLimit.String(), "PATCH_WAIT_TIMEOUT=10s"}, c.environ...)
+		for _, client := range []bool{true, false} {
+			t.Run(fmt.Sprintf("%s/client=%t", c.name, client), func(t *testing.T) {
+				step := stride
+				if !client {
+					step = stride * 5 / 2
+				}
+				after, bytes := c.undisturbed(t, client)
+				var group sync.WaitGroup
+				slots := make(chan struct{}, 16)
+				for n := step; n < bytes; n += step {
+					slots <- struct{}{}
+					group.Go(func() {
+						defer func() { <-slots }()
+						c.stall(t, client, n, after)
+					})
+				}
+				group.Wait()
+			})
+		}
+	}
+}
+
+func stallCases(t *testing.T) []stallCase {
+	unpatched := pgtest.NewEvolution(t, "evolution_api")
+	unpatched.InsertCredentials(30)
+	patched := pgtest.NewEvolution(t, "evolution_api")
+	patched.InsertCredentials(30)
+	patched.Patch(allFixes).Expect(t, 0, "patched: ")
+	empty := pgtest.NewDatabase(t, "evolution_api")
+	for _, d := range []*pgtest.Database{unpatched, patched, empty} {
+		_ = d.Conn.Close(context.Background()) // Clone requires that there are no sessions
+	}
+	return []stallCase{
+		{"status", patched, []string{"PATCH_ACTION=status"}},
+		{"apply", unpatched, nil},
+		{"revert", patched, []string{"PATCH_ACTION=revert"}},
+		{"guard", empty, []string{guard}},
+		{"backup", unpatched, []string{"PATCH_BACKUP_DIR=" + t.TempDir()}},
+	}
+}
+
+// run runs the program through a partition.
+func (c stallCase) run(t *testing.T, d *pgtest.Database, p *pgtest.Partition) pgtest.Outcome {
+	t.Helper()
+	return pgtest.Run(t, append(slices.Clone(c.environ), "DATABASE_CONNECTION_URI="+d.URIThrough(p.Address()))...)
+}
+
+// undisturbed returns the state after a run without a stall, and how many bytes the client, or the server, sent in it.
+func (c stallCase) undisturbed(t *testing.T, client bool) (after string, bytes int64) {
+	t.Helper()
+	p, d := pgtest.NewPartition(t, pgtest.Shared.Address(), client, 0), c.from.Clone(t)
+	c.run(t, d, p).Expect(t, 0)
+	return patchState(d), p.Passed.Load()
+}
+
+// stall runs the program with a connection that stalls after n bytes, and then without. The latter leaves the state after.
+func (c stallCase) stall(t *testing.T, client bool, n int64, after string) {
+	d := c.from.Clone(t)
+	before := patchState(d)
+	p := pgtest.NewPartition(t, pgtest.Shared.Address(), client, n)
+	began := time.Now()
+	done := make(chan pgtest.Outcome, 1)
+	go func() { done <- c.run(t, d, p) }()
+	var o pgtest.Outcome
+	select {
+	case <-p.Stalled:
+	case o = <-done: // this run sent fewer bytes
+		done <- o
+	}
+	stalled := time.Now()
+	if err := pgtest.Until(stallLimit+time.Second, func() error {
+		if held := heldLocks(d); held != "" {
+			return errors.New(held)
+		}
+		return nil
+	}); err != nil {
+		t.Errorf("byte %d: %v after the stall the program holds: %v", n, time.Since(stalled), err)
+	}
+	o = <-done
+	if took := time.Since(began); took > 8*time.Second || !slices.Contains([]int{0, 1, 4}, o.Code) {
+		t.Errorf("byte %d: exit status %d after %v", n, o.Code, took)
+	}
+	if now := patchState(d); now != before && now != after {
+		t.Errorf("byte %d: the change is incomplete:\n%s", n, now)
+	}
+	d.Patch(c.environ...).Expect(t, 0)
+	if now := patchState(d); now != after {
+		t.Errorf("byte %d: after a second run the state is\n%s\nwant\n%s", n, now, after)
+	}
+	d.Drop()
+}
+
+// patchState returns what the program changes: the table's keys, indexes and triggers, functions and event triggers.
+func patchState(d *pgtest.Database) string {
+	keys := ""
+	if d.QueryOnce(`SELECT (to_regclass('evolution_api."OpenaiCreds"') IS NOT NULL)::text`) == "true" {
+		keys = d.QueryOnce(`SELECT md5(string_agg(id || coalesce("apiKey", ''), '|' ORDER BY id)) FROM evolution_api."OpenaiCreds"`)
+	}
+	return keys + d.QueryOnce(`SELECT concat_ws(E'\n', '', (SELECT string_agg(indexdef, ',' ORDER BY indexdef) FROM pg_indexes WHERE tablename = 'OpenaiCreds'),
+		(SELECT string_agg(tgname::text || tgenabled::text, ',') FROM pg_trigger WHERE NOT tgisinternal), (SELECT string_agg(proname::text, ',') FROM pg_proc WHERE proname LIKE 'evolution%'),
+		(SELECT string_agg(evtname::text || evtenabled::text, ',') FROM pg_event_trigger))`)
+}
+
+// heldLocks returns what the program's sessions hold: locks on Evolution's table, advisory locks, and transactions in which
+// they are idle.
+func heldLocks(d *pgtest.Database) string {
+	return d.QueryOnce(`SELECT coalesce(string_agg(concat_ws(' ', a.pid, a.state, l.mode, l.relation::regclass, l.locktype), '; '), '')
+		FROM pg_stat_activity a LEFT JOIN pg_locks l ON l.pid = a.pid AND (l.locktype = 'advisory' OR l.relation = to_regclass('evolution_api."OpenaiCreds"'))
+		WHERE a.datname = current_database() AND a.application_name = 'evolution-openai-patch' AND (l.pid IS NOT NULL OR a.state LIKE 'idle in transaction%')`)
+}
