@@ -18,7 +18,7 @@ import (
 // Config holds every variable that the program reads but libpq's own (PGHOST and so on). The tags are what `help` prints
 // and what the README's table says.
 type Config struct {
-	URI            Secret         `env:"DATABASE_CONNECTION_URI" help:"the very string that Evolution gets, with ?schema=…; Prisma's dialect is understood"`
+	URI            Secret         `env:"DATABASE_CONNECTION_URI" help:"the very string that Evolution gets, with ?schema=…; Prisma's dialect is understood; several are separated by white space"`
 	URIFile        string         `env:"DATABASE_CONNECTION_URI_FILE" help:"read it from this file instead (a Docker or Kubernetes secret), of at most 64 KiB"`
 	DatabaseURL    Secret         `env:"DATABASE_URL" help:"used where neither is set; after that libpq's PGHOST, PGPORT, PGUSER, PGPASSWORD, PGDATABASE, PGSSLMODE …"`
 	Provider       Provider       `env:"DATABASE_PROVIDER" envDefault:"postgresql" help:"postgresql or psql_bouncer"`

@@ -29,6 +29,7 @@ func (s *Schemas) UnmarshalText(text []byte) error {
 			s.Names = append(s.Names, name)
 		}
 	}
+	s.Names = sorted(s.Names)
 	return err
 }
 
@@ -54,6 +55,7 @@ func (d *Databases) UnmarshalText(text []byte) error {
 		}
 		d.Patterns = append(d.Patterns, name)
 	}
+	d.Names = sorted(d.Names)
 	return err
 }
 
@@ -65,7 +67,7 @@ func (d Databases) matches(name string) bool {
 	})
 }
 
-// splitNames splits a list of names at its commas, sorts it, and checks each name. The error quotes none.
+// splitNames splits a list of names at its commas and checks each of them. The error quotes none.
 func splitNames(text, kind string) ([]string, error) {
 	names := strings.Split(text, ",")
 	for i := range names {
@@ -80,8 +82,12 @@ func splitNames(text, kind string) ([]string, error) {
 			return nil, err
 		}
 	}
-	slices.Sort(names)
-	return slices.Compact(names), nil
+	return names, nil
+}
+
+// sorted returns names in order, each once.
+func sorted(names []string) []string {
+	return slices.Compact(slices.Sorted(slices.Values(names)))
 }
 
 // maxName is the longest name that PostgreSQL has, in bytes (PostgreSQL documentation, Identifiers and Key Words).

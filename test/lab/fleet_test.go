@@ -1,0 +1,142 @@
+package lab
+
+import (
+	"context"
+	"fmt"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"evolution-openai-patch/test/pgtest"
+)
+
+const (
+	dropIndex   = `DROP INDEX IF EXISTS %s."OpenaiCreds_apiKey_key"`
+	createIndex = `CREATE UNIQUE INDEX IF NOT EXISTS "OpenaiCreds_apiKey_key" ON %s."OpenaiCreds"("apiKey")`
+)
+
+// xargsPsql returns a shell command that runs psql for each line of input, four at a time.
+func xargsPsql(b *testing.B, s *pgtest.Server, lines []string, arguments string) *exec.Cmd {
+	b.Helper()
+	dir, err := pgtest.BinDir()
+	if err != nil {
+		b.Fatal(err)
+	}
+	cmd := exec.Command("sh", "-c", fmt.Sprintf(`xargs -P 4 -I@ %s -qXw -h localhost -p %s -U postgres %s`, filepath.Join(dir, "psql"), s.Port, arguments))
+	cmd.Stdin = strings.NewReader(strings.Join(lines, "\n") + "\n")
+	cmd.Env = []string{"PATH=/usr/bin:/bin", "PGPASSWORD=" + pgtest.Password, "PGSSLMODE=disable", "PGOPTIONS=-c client_min_messages=warning", "LD_LIBRARY_PATH=" + filepath.Join(dir, "../lib")}
+	return cmd
+}
+
+// compareFleet runs the program and xargs with psql in turn, and logs the ratio of their times.
+func compareFleet(b *testing.B, name string, rounds int, prepare func(), program, psql func() *exec.Cmd) {
+	b.Helper()
+	var ratios []int64
+	var ours, theirs []sample
+	for range rounds {
+		prepare()
+		ours = append(ours, measure(b, program()))
+		prepare()
+		theirs = append(theirs, measure(b, psql()))
+		ratios = append(ratios, int64(1000*ours[len(ours)-1].wall/theirs[len(theirs)-1].wall))
+	}
+	b.Logf("%s: wall %v (psql -P 4: %v, %.2f of it pair by pair), CPU %v (psql %v), peak memory %s kB", name,
+		median(column(ours, wall)), median(column(theirs, wall)), float64(median(ratios))/1000,
+		median(column(ours, cpu)), median(column(theirs, cpu)), peak(b, program()))
+}
+
+// BenchmarkFleetOfDatabases compares one run over many databases with a psql for each.
+func BenchmarkFleetOfDatabases(b *testing.B) {
+	server := pgtest.Shared
+	template := pgtest.NewEvolution(b, "public")
+	_ = template.Conn.Close(context.Background())
+	admin := server.Connect(b, "postgres")
+	var names []string
+	for _, n := range []int{10, 100, 1000} {
+		for i := len(names); i < n; i++ {
+			names = append(names, fmt.Sprintf("fleet_%04d", i))
+			pgtest.Exec(b, admin, "CREATE DATABASE "+names[i]+" TEMPLATE "+template.Name)
+		}
+		for _, todo := range []bool{true, false} {
+			statement := dropIndex
+			if todo {
+				statement = createIndex
+			}
+			prepare := func() {
+				for _, name := range names {
+					c := server.Connect(b, name)
+					pgtest.Exec(b, c, fmt.Sprintf(statement, "public"))
+					_ = c.Close(context.Background())
+				}
+			}
+			program := func() *exec.Cmd {
+				return pgtest.Command(b, "DATABASE_CONNECTION_URI="+server.URI("postgres", "public"), "PATCH_DATABASES=fleet_*", "PATCH_FIXES=apikey-index", "PATCH_LOG_LEVEL=error")
+			}
+			psql := func() *exec.Cmd { return xargsPsql(b, server, names, `-d @ -c '`+fmt.Sprintf(dropIndex, "public")+`'`) }
+			compareFleet(b, fmt.Sprintf("%d databases, work %t", n, todo), 3, prepare, program, psql)
+		}
+	}
+	b.Logf("at most %d connections at once", mostConnections(b, server, func() {
+		measure(b, pgtest.Command(b, "DATABASE_CONNECTION_URI="+server.URI("postgres", "public"), "PATCH_DATABASES=fleet_*"))
+	}))
+}
+
+// mostConnections returns the largest number of connections of the program that the server counts while f runs.
+func mostConnections(b *testing.B, s *pgtest.Server, f func()) (most int) {
+	b.Helper()
+	c := s.Connect(b, "postgres")
+	var ended atomic.Bool
+	counted := make(chan int)
+	go func() {
+		most := 0
+		for !ended.Load() {
+			most = max(most, countConnections(c))
+		}
+		counted <- most
+	}()
+	f()
+	ended.Store(true)
+	return <-counted
+}
+
+func countConnections(c *pgx.Conn) (n int) {
+	_ = c.QueryRow(context.Background(), `SELECT count(*) FROM pg_stat_activity WHERE application_name = 'evolution-openai-patch'`).Scan(&n)
+	return n
+}
+
+// BenchmarkFleetOfSchemas compares one run over many schemas of a database with a psql for each.
+func BenchmarkFleetOfSchemas(b *testing.B) {
+	server := pgtest.Shared
+	d := pgtest.NewDatabase(b, "public")
+	var names []string
+	began := time.Now()
+	for _, n := range []int{10, 100, 1000} {
+		for i := len(names); i < n; i++ {
+			names = append(names, fmt.Sprintf("fleet_%04d", i))
+			d.Exec(fmt.Sprintf(`CREATE SCHEMA %[1]s; CREATE TABLE %[1]s."OpenaiCreds"("id" text PRIMARY KEY, "name" varchar(255), "apiKey" varchar(255), "createdAt" timestamp, "updatedAt" timestamp NOT NULL, "instanceId" text NOT NULL);
+				CREATE UNIQUE INDEX "OpenaiCreds_name_key" ON %[1]s."OpenaiCreds"("name")`, names[i]))
+		}
+		for _, todo := range []bool{true, false} {
+			statement := dropIndex
+			if todo {
+				statement = createIndex
+			}
+			prepare := func() {
+				for _, name := range names {
+					d.Exec(fmt.Sprintf(statement, name))
+				}
+			}
+			program := func() *exec.Cmd {
+				return pgtest.Command(b, "DATABASE_CONNECTION_URI="+server.URI(d.Name, ""), "PATCH_SCHEMAS=*", "PATCH_FIXES=apikey-index", "PATCH_LOG_LEVEL=error")
+			}
+			psql := func() *exec.Cmd { return xargsPsql(b, server, names, `-d `+d.Name+` -c '`+fmt.Sprintf(dropIndex, "@")+`'`) }
+			compareFleet(b, fmt.Sprintf("%d schemas, work %t", n, todo), 3, prepare, program, psql)
+		}
+	}
+	b.Logf("made in %v", time.Since(began))
+}
