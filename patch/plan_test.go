@@ -31,67 +31,81 @@ func unique(name string) Index {
 	return Index{Name: name, Unique: true, Keys: 1, Key: "apiKey"}
 }
 
+// Indexes and objects of which the states below are made.
+var (
+	shipped    = unique("OpenaiCreds_apiKey_key")
+	plainIndex = with(shipped, func(x *Index) { x.Unique = false })
+	constraint = with(unique("c"), func(x *Index) { x.Constraints = []Constraint{{Name: "c", Type: "u"}} })
+	needed     = with(unique("f"), func(x *Index) { x.Constraints = []Constraint{{Name: "k", Type: "f", Table: "somebody"}} })
+	primary    = with(unique("p"), func(x *Index) { x.Primary = true })
+	partial    = with(unique("w"), func(x *Index) { x.Partial = true })
+
+	padTrigger  = Trigger{Name: objectName, Function: "1", Plain: true, Type: 23, Enabled: "O"}
+	disabled    = Trigger{Name: objectName, Function: "1", Plain: true, Type: 23, Enabled: "D"}
+	ownFunction = Function{OID: "1", Plain: true, Trusted: true, Body: padBody, Settings: padSettings}
+	another     = Function{OID: "1", Plain: true, Trusted: true, Body: "something else", Settings: padSettings}
+
+	future = State{Schema: "s", Table: table().Table, Migrations: Migrations{Last: "20991231000000"}}
+)
+
+// with returns a copy of a value that change has changed.
+func with[T any](value T, change func(*T)) T {
+	change(&value)
+	return value
+}
+
+// padded returns the state of a table with these keys and, unless they are nil, the padding.
+func padded(t *Trigger, f *Function, k Keys, indexes ...Index) State {
+	s := table(indexes...)
+	if s.Keys, s.Function = &k, f; t != nil {
+		s.Triggers = []Trigger{*t}
+	}
+	return s
+}
+
+const (
+	dropIndex    = `DROP INDEX IF EXISTS "s"."OpenaiCreds_apiKey_key"`
+	createPlain  = `CREATE INDEX "OpenaiCreds_apiKey_key" ON "s"."OpenaiCreds" ("apiKey")`
+	createUnique = `CREATE UNIQUE INDEX "OpenaiCreds_apiKey_key" ON "s"."OpenaiCreds" ("apiKey")`
+	refused      = "refused"
+)
+
+// plans are requests and states with the beginnings of the statements that lead to each goal.
+var plans = map[string]struct {
+	fixes         []Fix
+	s             State
+	keep          bool
+	apply, revert string // the beginnings of the statements
+}{
+	"as shipped":            {Fixes[:1], table(shipped), false, dropIndex, ""},
+	"as shipped, kept":      {Fixes[:1], table(shipped), true, dropIndex + "|" + createPlain, ""},
+	"patched":               {Fixes[:1], table(), false, "", createUnique},
+	"patched, to be kept":   {Fixes[:1], table(), true, createPlain, createUnique},
+	"kept":                  {Fixes[:1], table(plainIndex), true, "", dropIndex + "|" + createUnique},
+	"kept before":           {Fixes[:1], table(plainIndex), false, "", dropIndex + "|" + createUnique},
+	"dropped by Evolution":  {Fixes[:1], future, true, "", createUnique},
+	"constraint":            {Fixes[:1], table(constraint), false, `ALTER TABLE "s"."OpenaiCreds" DROP CONSTRAINT IF EXISTS "c"`, ""},
+	"two":                   {Fixes[:1], table(unique("a"), unique("b")), false, `DROP INDEX IF EXISTS "s"."a"|DROP INDEX IF EXISTS "s"."b"`, ""},
+	"needed":                {Fixes[:1], table(needed), false, refused, refused},
+	"primary":               {Fixes[:1], table(primary), false, refused, refused},
+	"partial":               {Fixes[:1], table(partial), false, refused, refused},
+	"one good, one not":     {Fixes[:1], table(unique("a"), needed), false, refused, refused},
+	"another column":        {Fixes[2:3], table(shipped), false, "", `CREATE UNIQUE INDEX "OpenaiCreds_name_key" ON "s"."OpenaiCreds" ("name")`},
+	"check, nothing stored": {Fixes[1:2], padded(nil, nil, Keys{}), false, "CREATE FUNCTION|REVOKE ALL|CREATE TRIGGER", ""},
+	"check, keys":           {Fixes[1:2], padded(nil, nil, Keys{Bare: 3}), false, "UPDATE ONLY|CREATE FUNCTION|REVOKE ALL|CREATE TRIGGER", ""},
+	"check, spaced before":  {Fixes[1:2], padded(nil, nil, Keys{Spaced: 1, Bare: 1, Spaces: map[string]int{"c": 2}}), false, "UPDATE ONLY|CREATE FUNCTION|REVOKE ALL|COMMENT ON FUNCTION|CREATE TRIGGER", ""},
+	"check, in place":       {Fixes[1:2], padded(&padTrigger, &ownFunction, Keys{Spaced: 3}), false, "", "DROP TRIGGER|DROP FUNCTION|UPDATE ONLY"},
+	"check, keys slipped":   {Fixes[1:2], padded(&padTrigger, &ownFunction, Keys{Spaced: 3, Bare: 1}), false, "DROP TRIGGER|UPDATE ONLY|CREATE TRIGGER", "DROP TRIGGER|DROP FUNCTION|UPDATE ONLY"},
+	"check, disabled":       {Fixes[1:2], padded(&disabled, &ownFunction, Keys{Spaced: 3}), false, "DROP TRIGGER|CREATE TRIGGER", "DROP TRIGGER|DROP FUNCTION|UPDATE ONLY"},
+	"check, no trigger":     {Fixes[1:2], padded(nil, &ownFunction, Keys{Spaced: 3}), false, "CREATE TRIGGER", "DROP FUNCTION|UPDATE ONLY"},
+	"check, other function": {Fixes[1:2], padded(&padTrigger, &another, Keys{Spaced: 3}), false, refused, refused},
+	"check, lone trigger":   {Fixes[1:2], padded(&padTrigger, nil, Keys{}), false, refused, refused},
+	"check, keys full":      {Fixes[1:2], padded(&padTrigger, &ownFunction, Keys{Full: 3}), false, "", "DROP TRIGGER|DROP FUNCTION"},
+}
+
 // TestPlan holds every state against both goals.
 func TestPlan(t *testing.T) {
-	constraint, fk, primary, partial := unique("c"), unique("f"), unique("p"), unique("w")
-	constraint.Constraints, fk.Constraints = []Constraint{{Name: "c", Type: "u"}}, []Constraint{{Name: "k", Type: "f", Table: "somebody"}}
-	primary.Primary, partial.Partial = true, true
-	shipped := unique("OpenaiCreds_apiKey_key")
-	plain := shipped
-	plain.Unique = false
-	works := &Trigger{Name: objectName, Function: "1", Plain: true, Type: 23, Enabled: "O"}
-	ours := Function{OID: "1", Plain: true, Trusted: true, Body: padBody, Settings: padSettings}
-	older := ours
-	older.Body = "something else"
-	disabled := *works
-	disabled.Enabled = "D"
-	padded := func(t *Trigger, f *Function, k Keys, indexes ...Index) State {
-		s := table(indexes...)
-		if s.Keys, s.Function = &k, f; t != nil {
-			s.Triggers = []Trigger{*t}
-		}
-		return s
-	}
-	const (
-		dropIndex    = `DROP INDEX IF EXISTS "s"."OpenaiCreds_apiKey_key"`
-		createPlain  = `CREATE INDEX "OpenaiCreds_apiKey_key" ON "s"."OpenaiCreds" ("apiKey")`
-		createUnique = `CREATE UNIQUE INDEX "OpenaiCreds_apiKey_key" ON "s"."OpenaiCreds" ("apiKey")`
-		refused      = "refused"
-	)
-	index, both, name := Fixes[:1], Fixes[:2], Fixes[2:3]
-	future := table()
-	future.Migrations.Last = "20991231000000"
-	for title, c := range map[string]struct {
-		fixes         []Fix
-		s             State
-		keep          bool
-		apply, revert string // the beginnings of the statements
-	}{
-		"as shipped":            {index, table(shipped), false, dropIndex, ""},
-		"as shipped, kept":      {index, table(shipped), true, dropIndex + "|" + createPlain, ""},
-		"patched":               {index, table(), false, "", createUnique},
-		"patched, to be kept":   {index, table(), true, createPlain, createUnique},
-		"kept":                  {index, table(plain), true, "", dropIndex + "|" + createUnique},
-		"kept before":           {index, table(plain), false, "", dropIndex + "|" + createUnique},
-		"dropped by Evolution":  {index, future, true, "", createUnique},
-		"constraint":            {index, table(constraint), false, `ALTER TABLE "s"."OpenaiCreds" DROP CONSTRAINT IF EXISTS "c"`, ""},
-		"two":                   {index, table(unique("a"), unique("b")), false, `DROP INDEX IF EXISTS "s"."a"|DROP INDEX IF EXISTS "s"."b"`, ""},
-		"needed":                {index, table(fk), false, refused, refused},
-		"primary":               {index, table(primary), false, refused, refused},
-		"partial":               {index, table(partial), false, refused, refused},
-		"one good, one not":     {index, table(unique("a"), fk), false, refused, refused},
-		"another column":        {name, table(shipped), false, "", `CREATE UNIQUE INDEX "OpenaiCreds_name_key" ON "s"."OpenaiCreds" ("name")`},
-		"check, nothing stored": {both[1:], padded(nil, nil, Keys{}), false, "CREATE FUNCTION|REVOKE ALL|CREATE TRIGGER", ""},
-		"check, keys":           {both[1:], padded(nil, nil, Keys{Bare: 3}), false, "UPDATE ONLY|CREATE FUNCTION|REVOKE ALL|CREATE TRIGGER", ""},
-		"check, spaced before":  {both[1:], padded(nil, nil, Keys{Spaced: 1, Bare: 1, Spaces: map[string]int{"c": 2}}), false, "UPDATE ONLY|CREATE FUNCTION|REVOKE ALL|COMMENT ON FUNCTION|CREATE TRIGGER", ""},
-		"check, in place":       {both[1:], padded(works, &ours, Keys{Spaced: 3}), false, "", "DROP TRIGGER|DROP FUNCTION|UPDATE ONLY"},
-		"check, keys slipped":   {both[1:], padded(works, &ours, Keys{Spaced: 3, Bare: 1}), false, "DROP TRIGGER|UPDATE ONLY|CREATE TRIGGER", "DROP TRIGGER|DROP FUNCTION|UPDATE ONLY"},
-		"check, disabled":       {both[1:], padded(&disabled, &ours, Keys{Spaced: 3}), false, "DROP TRIGGER|CREATE TRIGGER", "DROP TRIGGER|DROP FUNCTION|UPDATE ONLY"},
-		"check, no trigger":     {both[1:], padded(nil, &ours, Keys{Spaced: 3}), false, "CREATE TRIGGER", "DROP FUNCTION|UPDATE ONLY"},
-		"check, other function": {both[1:], padded(works, &older, Keys{Spaced: 3}), false, refused, refused},
-		"check, lone trigger":   {both[1:], padded(works, nil, Keys{}), false, refused, refused},
-		"check, keys full":      {both[1:], padded(works, &ours, Keys{Full: 3}), false, "", "DROP TRIGGER|DROP FUNCTION"},
-	} {
+	for title, c := range plans {
 		for goal, want := range map[Goal]string{Apply: c.apply, Revert: c.revert} {
 			p, err := plan(Request{Fixes: c.fixes, Goal: goal, KeepNames: c.keep}, c.s)
 			var refusal *RefusedError

@@ -158,19 +158,7 @@ func FuzzURI(f *testing.F) {
 			t.Errorf("we refuse %q: %v", uri, err)
 			return
 		}
-		want := postgres.Config{User: percentDecode(ref.Username()), Password: percentDecode(ref.Password()), Host: ref.Hostname(), Port: ref.Port()}
-		if want.Port == "" {
-			want.Port = "5432"
-		}
-		refSchema := ""
-		params := ref.SearchParams()
-		if params.Has("schema") {
-			values := params.GetAll("schema")
-			refSchema = strings.ToValidUTF8(values[len(values)-1], "\uFFFD")
-		}
-		if values := params.GetAll("host"); len(values) > 0 && values[len(values)-1] != "" {
-			want.Host = strings.ToValidUTF8(values[len(values)-1], "\uFFFD")
-		}
+		want, refSchema := fromReference(ref)
 		if a, err := netip.ParseAddr(strings.Trim(want.Host, "[]")); err == nil {
 			want.Host = a.String()
 			if b, err := netip.ParseAddr(got.Host); err == nil {
@@ -178,10 +166,6 @@ func FuzzURI(f *testing.F) {
 			}
 		}
 		got.Port, want.Port = strings.TrimLeft(got.Port, "0"), strings.TrimLeft(want.Port, "0")
-		want.Database, _, _ = strings.Cut(strings.TrimPrefix(ref.Pathname(), "/"), "/")
-		if want.Database = percentDecode(want.Database); ref.Pathname() == "" {
-			want.Database = "postgres"
-		}
 		if database := percentDecode(got.Database); database != want.Database {
 			t.Errorf("%q: database %q, want %q", uri, database, want.Database)
 		}
@@ -190,4 +174,24 @@ func FuzzURI(f *testing.F) {
 				want.User, want.Password, want.Host, want.Port, refSchema)
 		}
 	})
+}
+
+// fromReference reads the parts of a URL from the other parser, as Prisma does.
+func fromReference(ref *url.Url) (want postgres.Config, schema string) {
+	want = postgres.Config{User: percentDecode(ref.Username()), Password: percentDecode(ref.Password()), Host: ref.Hostname(), Port: ref.Port()}
+	if want.Port == "" {
+		want.Port = "5432"
+	}
+	params := ref.SearchParams()
+	if values := params.GetAll("schema"); len(values) > 0 {
+		schema = strings.ToValidUTF8(values[len(values)-1], "\uFFFD")
+	}
+	if values := params.GetAll("host"); len(values) > 0 && values[len(values)-1] != "" {
+		want.Host = strings.ToValidUTF8(values[len(values)-1], "\uFFFD")
+	}
+	want.Database, _, _ = strings.Cut(strings.TrimPrefix(ref.Pathname(), "/"), "/")
+	if want.Database = percentDecode(want.Database); ref.Pathname() == "" {
+		want.Database = "postgres"
+	}
+	return want, schema
 }
