@@ -99,39 +99,56 @@ func lock(b *postgres.Batch, s State) {
 // rowTime is the time allowed for each changed row before the server counts as silent, some thirty times what it takes.
 const rowTime = 200 * time.Microsecond
 
-// transaction executes the plan, and commits if the next plan is empty then. The first round trip locks, compares the catalog
-// with what the plan was made from, changes nothing where it differs, and inspects the result; the second commits.
+// transaction executes the plan, and commits if the next plan is empty then: the first round trip changes and inspects, the
+// second commits.
 func (c *change) transaction(ctx context.Context) (after State, err error) {
-	s := c.before
-	patience := c.cfg.ConnectTimeout.Duration + 2*c.cfg.LockTimeout.Duration + time.Duration(c.plan.Rows)*rowTime
+	after, err = c.try(ctx)
+	if err == nil {
+		err = c.verify(after)
+	}
+	if err == nil {
+		err = c.commit(ctx)
+	}
+	if err != nil {
+		c.conn.RollBack()
+	}
+	return after, err
+}
+
+// try locks, compares the catalog with what the plan was made from, changes nothing where it differs, and inspects the
+// result. The transaction stays open.
+func (c *change) try(ctx context.Context) (after State, err error) {
+	s, patience := c.before, c.cfg.ConnectTimeout.Duration+2*c.cfg.LockTimeout.Duration+time.Duration(c.plan.Rows)*rowTime
 	limits := c.cfg.limits()
 	limits.Statement = patience
 	b := c.conn.Begin("ISOLATION LEVEL READ COMMITTED READ WRITE", limits)
 	lock(b, s)
-	requireUnchanged(b, s.answers)
+	files := []string{inspectSQL}
+	after = State{Schema: s.Schema, Migrations: s.Migrations, Keys: s.Keys, Padding: s.Padding}
+	if pads(c.request.Fixes) {
+		files, after.Padding = append(files, paddingSQL), Padding{}
+	}
+	if s.Guarded {
+		files = append(files, guardSQL)
+	}
+	requireUnchanged(b, s, files...)
 	b.Exec("SET CONSTRAINTS ALL IMMEDIATE") // so that what is verified is what is committed
 	for _, sql := range c.plan.SQL {
 		b.Exec(sql)
 	}
-	answers := askCatalog(b, s.Schema, s.Guarded || s.Table == nil)
-	after = State{Schema: s.Schema, Migrations: s.Migrations, Keys: s.Keys}
+	if s.Table == nil && !s.Guarded {
+		files = append(files, guardSQL) // of the guard that is created
+	}
+	askCatalog(b, []*State{&after}, files...)
 	var keys *postgres.Slot
 	if c.plan.Pads {
 		keys = countKeys(b, s)
 	}
-	defer func() {
-		if err != nil {
-			c.conn.RollBack()
-		}
-	}()
 	if err := c.conn.Send(ctx, b, patience+c.cfg.ConnectTimeout.Duration); err != nil {
 		if postgres.SQLState(err) == changedCode {
 			return after, errSchemaChanged
 		}
 		return after, fmt.Errorf("change: %w", err)
-	}
-	if err := after.decode(answers); err != nil {
-		return after, err
 	}
 	if keys != nil {
 		after.Keys = new(Keys)
@@ -139,18 +156,21 @@ func (c *change) transaction(ctx context.Context) (after State, err error) {
 			return after, fmt.Errorf("count the keys: %w", err)
 		}
 	}
-	if err := c.verify(after); err != nil {
-		return after, err
+	return after, after.complete()
+}
+
+// commit ends the transaction. The error is an *UnknownError if it may have taken effect.
+func (c *change) commit(ctx context.Context) error {
+	b := &postgres.Batch{}
+	b.Exec("COMMIT")
+	err := c.conn.Send(ctx, b, c.cfg.ConnectTimeout.Duration)
+	switch {
+	case err == nil:
+		return nil
+	case postgres.OutcomeUnknown(err):
+		return &UnknownError{fmt.Errorf("commit: %w", err)}
 	}
-	commit := &postgres.Batch{}
-	commit.Exec("COMMIT")
-	if err := c.conn.Send(ctx, commit, c.cfg.ConnectTimeout.Duration); err != nil {
-		if err = fmt.Errorf("commit: %w", err); postgres.OutcomeUnknown(err) {
-			err = &UnknownError{err}
-		}
-		return after, err
-	}
-	return after, nil
+	return fmt.Errorf("commit: %w", err)
 }
 
 // verify returns an error unless nothing of the request is left to do.

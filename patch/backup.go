@@ -31,8 +31,8 @@ func (c *change) backUp(ctx context.Context, database postgres.Target) (file str
 	err = writeFile(file, func(out io.Writer) error {
 		// With repeatable read, COPY sees the rows that belong to the catalog that was compared.
 		b := c.conn.Begin("ISOLATION LEVEL REPEATABLE READ READ ONLY", c.cfg.limits())
-		requireUnchanged(b, s.answers)
-		b.Copy(postgres.CopyTo(s.Schema, tableName, columns...), func(row []byte) error {
+		requireUnchanged(b, s, inspectSQL, paddingSQL)
+		b.Rows(postgres.CopyTo(s.Schema, tableName, columns...), func(row []byte) error {
 			_, err := out.Write(row)
 			return err
 		})
@@ -61,7 +61,7 @@ func (c *change) backUp(ctx context.Context, database postgres.Target) (file str
 }
 
 // storedColumns names the columns that are stored rather than generated.
-func (t *Table) storedColumns() (names []string) {
+func (t *Relation) storedColumns() (names []string) {
 	for _, c := range t.Columns {
 		if !c.Generated {
 			names = append(names, c.Name)
@@ -157,7 +157,7 @@ func (c *change) backupTail(columns []string) string {
 
 // indexes returns the indexes that a plan for the requested fixes may change.
 func (c *change) indexes() (indexes []Index) {
-	for _, x := range c.before.Indexes {
+	for _, x := range c.before.Table.Indexes {
 		for _, f := range c.request.Fixes {
 			if f.Index != "" && !x.Primary && (c.before.named(x, f.Index) || x.Unique && x.covers(f.Column)) {
 				indexes = append(indexes, x)

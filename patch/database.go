@@ -1,6 +1,7 @@
 package patch
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -130,31 +131,62 @@ func (d *database) attempt(ctx, waiting context.Context) (again error) {
 		}
 		return err
 	}
-	for _, p := range d.schemas {
-		if p.done {
-			continue
-		}
-		r, err := p.attempt(ctx, waiting, d.conn, d.blank(p.name, p.latest.requested))
-		if r.known() || !p.latest.known() {
-			p.latest = r
-		}
-		switch {
-		case !d.conn.Usable():
-			p.err = d.reconnect(err)
-			return p.err
-		case err != nil && postgres.Retryable(err):
-			p.err = err
-			if again == nil {
-				again = err
+	for chunk := range slices.Chunk(d.unfinished(), inspectedAtOnce) {
+		states, errs := d.inspect(waiting, chunk)
+		for i, p := range chunk {
+			r := d.blank(p.name, p.latest.requested)
+			if p.err = errs[i]; p.err == nil {
+				r, p.err = p.attempt(ctx, waiting, d.conn, states[i], r)
 			}
-		default:
-			d.conclude(ctx, p, r, err)
+			if r.known() || !p.latest.known() {
+				p.latest = r
+			}
+			switch {
+			case !d.conn.Usable():
+				p.err = d.reconnect(p.err)
+				return p.err
+			case p.err != nil && postgres.Retryable(p.err):
+				again = cmp.Or(again, p.err)
+			default:
+				d.conclude(ctx, p, r, p.err)
+			}
 		}
 	}
 	if again != nil && !d.keep() { // others may go on meanwhile
 		d.disconnect()
 	}
 	return again
+}
+
+// inspectedAtOnce is the number of schemas that are inspected together. It bounds memory, the tables that are read in one
+// transaction, and the age of what a plan is made from.
+const inspectedAtOnce = 32
+
+// unfinished returns the schemas that are not done.
+func (d *database) unfinished() []*progress {
+	return slices.DeleteFunc(slices.Clone(d.schemas), func(p *progress) bool { return p.done })
+}
+
+// inspect returns a State or an error for each of some schemas. An error of one does not become that of others.
+func (d *database) inspect(ctx context.Context, schemas []*progress) (states []State, errs []error) {
+	var names []string
+	for _, p := range schemas {
+		names = append(names, p.name)
+	}
+	states, err := d.cfg.inspect(ctx, d.conn, names...)
+	if err == nil {
+		return states, make([]error, len(schemas))
+	}
+	d.conn.RollBack()
+	if len(schemas) == 1 || !d.conn.Usable() {
+		return make([]State, len(schemas)), slices.Repeat([]error{fmt.Errorf("inspect: %w", err)}, len(schemas))
+	}
+	states = nil
+	for _, p := range schemas {
+		s, e := d.inspect(ctx, []*progress{p})
+		states, errs = append(states, s...), append(errs, e...)
+	}
+	return states, errs
 }
 
 // list adds the schemas that hold the table, where they are requested and not known yet.
@@ -223,68 +255,4 @@ func (d *database) conclude(ctx context.Context, p *progress, r Result, err erro
 	r.Notes = notes(d.cfg, r, missing)
 	r.state = State{} // it is large, and there may be many
 	p.latest, p.done = r, true
-}
-
-// keep reports whether the connection stays open while it is not used.
-func (d *database) keep() bool { return d.server.spacious() }
-
-// acquire waits until a connection may be made. If ctx ends first, the attempt that needs it finds that out.
-func (d *database) acquire(ctx context.Context) {
-	if !d.slot {
-		d.slot = d.server.acquire(ctx) == nil
-	}
-}
-
-// connect makes the connection if there is none.
-func (d *database) connect(ctx context.Context) error {
-	if d.conn != nil {
-		return nil
-	}
-	if d.acquire(ctx); !d.slot {
-		return context.Cause(ctx)
-	}
-	limited, cancel := context.WithTimeout(ctx, d.cfg.ConnectTimeout.Duration)
-	defer cancel()
-	conn, err := d.target.Connect(limited)
-	if err != nil {
-		d.disconnect()
-		if postgres.NoDatabase(err) {
-			return d.cfg.retryUntilPresent(d.missing("database ",
-				"so no guard can be installed in it; Evolution creates it on its first start: run this once more after that, or set PATCH_WATCH or PATCH_ON_MISSING_TABLE=wait in a container that Evolution does not wait for"))
-		}
-		return err
-	}
-	d.conn = conn
-	d.log.Info("connected", "server", conn.ServerVersion(), "role", d.target.User())
-	return nil
-}
-
-// maxDisconnects is how often a connection that was made may be lost in one run. Fewer losses are treated as a restart of
-// the server.
-const maxDisconnects = 3
-
-// reconnect drops a broken connection, so that the next attempt makes a new one. The last loss allowed is an error.
-func (d *database) reconnect(err error) error {
-	d.disconnect()
-	if d.disconnects++; d.disconnects >= maxDisconnects && postgres.ConnectionLost(err) {
-		return fmt.Errorf("the connection was lost %d times: %s", d.disconnects, explain(err))
-	}
-	return err
-}
-
-// disconnect closes the connection, if there is one, and allows another in its place.
-func (d *database) disconnect() {
-	conn, slot := d.conn, d.slot
-	d.conn, d.slot = nil, false
-	switch {
-	case !slot:
-	case d.keep(): // nobody waits for the slot
-		conn.Close()
-		d.server.release()
-	default: // so that the server never has more connections than allowed
-		go func() {
-			conn.CloseAndWait()
-			d.server.release()
-		}()
-	}
 }

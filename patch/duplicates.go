@@ -19,7 +19,7 @@ func duplicates(ctx context.Context, c *change) error {
 	columns, s := []string{"id", "name", "apiKey", "instanceId"}, c.before
 	if s.Table.canCopy(columns...) {
 		b := c.conn.Begin("READ ONLY", c.cfg.limits())
-		b.Copy(postgres.CopyTo(s.Schema, tableName, columns...), func(row []byte) error {
+		b.Rows(postgres.CopyTo(s.Schema, tableName, columns...), func(row []byte) error {
 			v := postgres.CopyValues(row)
 			credentials = append(credentials, credential{v[0], v[1], v[2], v[3]})
 			return nil

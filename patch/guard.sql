@@ -1,6 +1,7 @@
--- What there is of a schema's guard: one row, one JSON document, no row without one. Colon and quotes stand for the quoted
--- name of its event trigger, which is that of the schema that holds its function, as in psql.
-SELECT pg_catalog.json_build_object('guard', pg_catalog.json_build_object(
+-- What there is of the guards of some schemas: a row with one JSON document for each that has one. Colon and quotes stand for
+-- quoted values, as in psql: the schemas, and the names of their event triggers, which are those of the schemas that hold
+-- their functions.
+SELECT pg_catalog.json_build_object('schema', wanted.name, 'guard', pg_catalog.json_build_object(
     'owner', pg_catalog.pg_get_userbyid(n.nspowner),
     'mine', pg_catalog.pg_has_role(n.nspowner, 'USAGE'),
     -- What another role made could be changed by it at any time.
@@ -16,6 +17,7 @@ SELECT pg_catalog.json_build_object('guard', pg_catalog.json_build_object(
         WHERE d.refclassid = 'pg_catalog.pg_namespace'::pg_catalog.regclass AND d.refobjid = n.oid AND d.classid <> 'pg_catalog.pg_proc'::pg_catalog.regclass),
     'trigger', (
         SELECT pg_catalog.json_build_object('function', e.evtfoid, 'enabled', e.evtenabled IN ('O', 'A'), 'mine', pg_catalog.pg_has_role(e.evtowner, 'USAGE'))
-        FROM pg_catalog.pg_event_trigger e WHERE e.evtname = :'guard')
+        FROM pg_catalog.pg_event_trigger e WHERE e.evtname = n.nspname)
 ))::pg_catalog.text
-FROM pg_catalog.pg_namespace n WHERE n.nspname = :'guard'
+FROM ROWS FROM (pg_catalog.unnest(:'schemas'::pg_catalog.text[]), pg_catalog.unnest(:'guards'::pg_catalog.text[])) AS wanted(name, guard)
+    JOIN pg_catalog.pg_namespace n ON n.nspname = wanted.guard

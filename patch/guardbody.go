@@ -53,8 +53,11 @@ func commandsOnCreate(f Fix, r Request, s State) []string {
 		}
 	}
 	p, _ := plan(then, State{ // in which there is nothing to refuse
-		Schema: r.Schema, Table: &Table{Kind: "r", Readable: true, Columns: []Column{{Name: f.Column, Text: true}}}, Keys: &Keys{},
-		Indexes: []Index{{Name: postgres.Qualified(r.Schema, f.Index), Unique: true, Keys: 1, Key: f.Column}}, Grantees: s.Grantees,
+		Schema: r.Schema, Keys: &Keys{}, Grantees: s.Grantees,
+		Table: &Relation{
+			Kind: "r", Readable: true, Columns: []Column{{Name: f.Column, Text: true}},
+			Indexes: []Index{{Name: postgres.Qualified(r.Schema, f.Index), Unique: true, Keys: 1, Key: f.Column}},
+		},
 	})
 	return p.SQL
 }

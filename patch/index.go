@@ -20,7 +20,7 @@ func (p *Plan) index(f Fix, r Request, s State) error {
 	}
 	var unique []Index
 	standIn := false // a plain index has the name
-	for _, x := range s.Indexes {
+	for _, x := range s.Table.Indexes {
 		if !x.covers(f.Column) {
 			continue
 		}
@@ -73,13 +73,13 @@ func checkIndexes(f Fix, s State) error {
 	if s.Table.column(f.Column) == nil {
 		return refuse("%s has no column %s", s.table(), postgres.Identifier(f.Column))
 	}
-	for _, x := range s.Indexes {
+	for _, x := range s.Table.Indexes {
 		if err := checkIndex(f, s, x); err != nil {
 			return err
 		}
 	}
-	for _, r := range s.Named {
-		if r.Name == f.Index && !slices.ContainsFunc(s.Indexes, func(x Index) bool { return x.OID == r.OID }) {
+	for _, r := range s.Relations {
+		if r.Name == f.Index && !slices.ContainsFunc(s.Table.Indexes, func(x Index) bool { return x.OID == r.OID }) {
 			return refuse("%s exists, but as a different thing than an index of %s: a %s", postgres.Qualified(s.Schema, r.Name), s.table(), kinds[r.Kind])
 		}
 	}

@@ -23,101 +23,122 @@ var paddingSQL string
 //go:embed guard.sql
 var guardSQL string
 
-// inspect reads the State of a schema in two round trips: the first asks the catalog what there is, of which types and
+// inspect reads the States of some schemas in two round trips: the first asks the catalog what there is, of which types and
 // readable by whom; the second reads rows, and only of what the first found to be an ordinary, readable table. Where there
 // is nothing to read, the second is left out.
-func (c *Config) inspect(ctx context.Context, conn *postgres.Conn, schema string) (State, error) {
-	s := State{Schema: schema}
+func (c *Config) inspect(ctx context.Context, conn *postgres.Conn, schemas ...string) ([]State, error) {
+	states := make([]State, len(schemas))
+	var pointers []*State
+	for i, schema := range schemas {
+		states[i].Schema = schema
+		pointers = append(pointers, &states[i])
+	}
 	b := conn.Begin("ISOLATION LEVEL READ COMMITTED READ ONLY", c.limits())
-	answers := askCatalog(b, schema, false)
+	askCatalog(b, pointers, inspectSQL, paddingSQL)
 	b.Exec("COMMIT")
 	if err := conn.Send(ctx, b, c.ConnectTimeout.Duration); err != nil {
-		return s, err
+		return nil, err
 	}
-	if err := s.decode(answers); err != nil || s.Table == nil && s.List == nil && !s.Guarded {
-		return s, err
+	b = conn.Begin("ISOLATION LEVEL READ COMMITTED READ ONLY", c.limits())
+	rows := false
+	for _, s := range pointers {
+		if err := s.complete(); err != nil {
+			return nil, err
+		}
+		rows = c.askRows(b, s) || rows
 	}
-	return s, c.inspectRows(ctx, conn, &s)
+	if b.Exec("COMMIT"); !rows {
+		return states, nil
+	}
+	return states, conn.Send(ctx, b, c.ConnectTimeout.Duration)
 }
 
-// inspectRows adds to s what is read of rows, and what there is of a guard.
-func (c *Config) inspectRows(ctx context.Context, conn *postgres.Conn, s *State) error {
-	b := conn.Begin("ISOLATION LEVEL READ COMMITTED READ ONLY", c.limits())
-	var answers []answer
+// askRows adds what is read of rows for s, and what there is of a guard. It reports whether that is anything.
+func (c *Config) askRows(b *postgres.Batch, s *State) bool {
 	if s.Guarded {
-		answers = append(answers, ask(b, guardSQL, s.Schema))
+		askCatalog(b, []*State{s}, guardSQL)
 	}
-	migrations := readMigrations(b, *s)
+	readMigrations(b, s)
 	if s.Table != nil && c.Fixes.mayPad() {
 		padded := s.Function != nil || s.padTrigger() != nil
 		s.Keys = readKeys(b, *s, !padded) // the spaces that keys end in before the padding are to be kept
 	}
-	b.Exec("COMMIT")
-	if err := conn.Send(ctx, b, c.ConnectTimeout.Duration); err != nil {
-		return err
-	}
-	s.Migrations = *migrations
-	return s.decode(answers)
+	return s.Table != nil || s.List != nil || s.Guarded
 }
 
-// answer is a query to the catalog with the slot for what it returns.
+// answer is what the catalog said to the query of an SQL file.
 type answer struct {
-	sql  string
-	slot *postgres.Slot
+	file string
+	text string // "" for no row
 }
 
-// ask adds the query of an SQL file, for one schema.
-func ask(b *postgres.Batch, file, schema string) answer {
-	sql := forSchema(file, schema)
-	return answer{sql, b.Read(sql)}
-}
-
-// askCatalog adds the queries that describe the table and the padding, and where they are wanted those of the guard.
-func askCatalog(b *postgres.Batch, schema string, guard bool) []answer {
-	answers := []answer{ask(b, inspectSQL, schema), ask(b, paddingSQL, schema)}
-	if guard {
-		answers = append(answers, ask(b, guardSQL, schema))
+// askCatalog adds the queries of SQL files for all of the states at once. The answers are decoded as they arrive.
+func askCatalog(b *postgres.Batch, states []*State, files ...string) {
+	for _, file := range files {
+		for _, s := range states {
+			s.answers = append(s.answers, answer{file: file})
+		}
+		b.Rows(forSchemas(file, states...), func(row []byte) error {
+			var document struct{ Schema string }
+			if err := json.Unmarshal(row, &document); err != nil {
+				return fmt.Errorf("read the catalog: %w", err)
+			}
+			for _, s := range states {
+				if s.Schema == document.Schema {
+					s.answer(file).text = string(row)
+					return json.Unmarshal(row, s)
+				}
+			}
+			return nil
+		})
 	}
-	return answers
 }
 
-// forSchema replaces the placeholders of an SQL file, which have psql's notation for a quoted value.
-func forSchema(file, schema string) string {
+// answer returns the answer to an SQL file.
+func (s *State) answer(file string) *answer {
+	for i := range s.answers {
+		if s.answers[i].file == file {
+			return &s.answers[i]
+		}
+	}
+	return &answer{}
+}
+
+// forSchemas replaces the placeholders of an SQL file, which have psql's notation for a quoted value.
+func forSchemas(file string, states ...*State) string {
+	var schemas, guards []string
+	for _, s := range states {
+		schemas, guards = append(schemas, s.Schema), append(guards, guardName(s.Schema))
+	}
 	names := []string{tableName, migrationsName}
 	for _, f := range Fixes {
 		if f.Index != "" {
 			names = append(names, f.Index)
 		}
 	}
-	return strings.NewReplacer(":'schema'", postgres.Literal(schema), ":'guard'", postgres.Literal(guardName(schema)),
-		":'names'", postgres.Literal("{"+strings.Join(names, ",")+"}")).Replace(file)
+	return strings.NewReplacer(":'schemas'", postgres.Array(schemas), ":'guards'", postgres.Array(guards), ":'names'", postgres.Array(names)).Replace(file)
 }
 
-// decode adds the answers to s.
-func (s *State) decode(answers []answer) error {
-	s.answers = append(s.answers, answers...)
-	for _, a := range answers {
-		if len(a.slot.Bytes()) == 0 {
-			continue // no such table, or no guard
-		}
-		if err := json.Unmarshal(a.slot.Bytes(), s); err != nil {
-			return fmt.Errorf("read the catalog: %w", err)
-		}
+// complete makes of the relations what has a name of its own in the State.
+func (s *State) complete() error {
+	s.Table, s.List = s.relation(tableName), s.relation(migrationsName)
+	if s.Table == nil {
+		return nil
 	}
-	for _, x := range s.Indexes {
+	for _, x := range s.Table.Indexes {
 		if x.Definition == "" { // the functions that print it see the present, not the snapshot
 			return &postgres.NotReadyError{Reason: "an index was dropped while it was inspected"}
 		}
 	}
-	slices.SortFunc(s.Indexes, func(a, b Index) int { return strings.Compare(a.Name, b.Name) })
+	slices.SortFunc(s.Table.Indexes, func(a, b Index) int { return strings.Compare(a.Name, b.Name) })
 	return nil
 }
 
-// requireUnchanged adds a statement for each answer that fails where the catalog no longer says the same. After it, a plan
-// made from these answers is right for as long as the lock is held.
-func requireUnchanged(b *postgres.Batch, answers []answer) {
-	for _, a := range answers {
-		b.Exec("SELECT 1 / CASE WHEN coalesce((" + a.sql + "), '') = " + postgres.Literal(string(a.slot.Bytes())) + " THEN 1 ELSE 0 END")
+// requireUnchanged adds a statement for each of these SQL files that fails where the catalog no longer says what it said when
+// s was read. After it, a plan made from s is right for as long as the lock is held.
+func requireUnchanged(b *postgres.Batch, s State, files ...string) {
+	for _, file := range files {
+		b.Exec("SELECT 1 / CASE WHEN coalesce((" + forSchemas(file, &s) + "), '') = " + postgres.Literal(s.answer(file).text) + " THEN 1 ELSE 0 END")
 	}
 }
 
@@ -136,7 +157,7 @@ func readKeys(b *postgres.Batch, s State, spaces bool) *Keys {
 	if spaces {
 		k.Spaces = map[string]int{}
 	}
-	b.Copy(postgres.CopyTo(s.Schema, tableName, "id", "apiKey"), func(row []byte) error {
+	b.Rows(postgres.CopyTo(s.Schema, tableName, "id", "apiKey"), func(row []byte) error {
 		values := postgres.CopyValues(row)
 		if id, key := values[0], values[1]; id != nil && key != nil {
 			k.count(*id, *key, limit)
@@ -181,23 +202,21 @@ func countKeys(b *postgres.Batch, s State) *postgres.Slot {
 // timeStamp matches the beginning of the name of a migration.
 var timeStamp = regexp.MustCompile(`^[0-9]{14}`)
 
-// readMigrations adds the statement that reads Prisma's list, and returns where the result will be.
-func readMigrations(b *postgres.Batch, s State) *Migrations {
-	m := new(Migrations)
+// readMigrations adds the statement that reads Prisma's list into s, if that can be read.
+func readMigrations(b *postgres.Batch, s *State) {
 	columns := []string{"migration_name", "finished_at", "rolled_back_at"}
 	if !s.List.canCopy(columns...) {
-		return m
+		return
 	}
-	b.Copy(postgres.CopyTo(s.Schema, migrationsName, columns...), func(row []byte) error {
+	b.Rows(postgres.CopyTo(s.Schema, migrationsName, columns...), func(row []byte) error {
 		name, rest, _ := bytes.Cut(row, []byte("\t"))
 		switch finished, rolledBack, _ := strings.Cut(strings.TrimSuffix(string(rest), "\n"), "\t"); {
 		case rolledBack != `\N`:
 		case finished == `\N`:
-			m.Unfinished++
+			s.Migrations.Unfinished++
 		default:
-			m.Last = max(m.Last, string(timeStamp.Find(name)))
+			s.Migrations.Last = max(s.Migrations.Last, string(timeStamp.Find(name)))
 		}
 		return nil
 	})
-	return m
 }

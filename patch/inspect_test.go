@@ -16,7 +16,8 @@ func TestNothingIsFilledIntoComments(t *testing.T) {
 			}
 		}
 		const schema = "a\n;SELECT 1;\r--'\\"
-		if filled := forSchema(sql, schema); strings.Count(filled, schema) != 0 || strings.Count(filled, postgres.Literal(schema)) != strings.Count(sql, ":'schema'") {
+		filled := forSchemas(sql, &State{Schema: schema})
+		if strings.Count(filled, schema) != 0 || strings.Count(filled, postgres.Array([]string{schema})) != strings.Count(sql, ":'schemas'") {
 			t.Errorf("%s: the name of the schema stands elsewhere than in a literal:\n%s", name, filled)
 		}
 	}

@@ -1,6 +1,7 @@
--- What the catalog says of the padding, and of whatever would run in an UPDATE of the table: one row, one JSON document,
--- no row without the table. Colon and quotes stand for the quoted name of the schema, as in psql.
+-- What the catalog says of the padding, and of whatever would run in an UPDATE of the table: a row with one JSON document for
+-- each of some schemas that has the table. Colon and quotes stand for the quoted names of the schemas, as in psql.
 SELECT pg_catalog.json_build_object(
+    'schema', n.nspname,
     'triggers', (
         SELECT pg_catalog.json_agg(pg_catalog.json_build_object(
             'name', t.tgname, 'definition', pg_catalog.pg_get_triggerdef(t.oid), 'function', t.tgfoid, 'type', t.tgtype, 'enabled', t.tgenabled,
@@ -41,6 +42,5 @@ SELECT pg_catalog.json_build_object(
         SELECT FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_collation o ON o.oid = a.attcollation
         WHERE a.attrelid = c.oid AND a.attname = 'apiKey' AND NOT o.collisdeterministic)
 )::pg_catalog.text
-FROM pg_catalog.pg_class c
-WHERE c.relname = 'OpenaiCreds' AND c.relkind = 'r'
-    AND c.relnamespace = (SELECT n.oid FROM pg_catalog.pg_namespace n WHERE n.nspname = :'schema'::pg_catalog.text)
+FROM pg_catalog.pg_namespace n JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid
+WHERE n.nspname = ANY (:'schemas'::pg_catalog.text[]) AND c.relname = 'OpenaiCreds' AND c.relkind = 'r'

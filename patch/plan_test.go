@@ -13,16 +13,16 @@ import (
 
 // table is a State with Evolution's table and these indexes.
 func table(indexes ...Index) State {
-	s := State{Schema: "s", Keys: &Keys{}, Table: &Table{Kind: "r", Readable: true, Columns: []Column{
+	s := State{Schema: "s", Keys: &Keys{}, Table: &Relation{Kind: "r", Readable: true, Columns: []Column{
 		{Name: "id", Number: 1, Text: true, BuiltIn: true},
 		{Name: "name", Number: 2, Text: true, BuiltIn: true, Limit: 255},
 		{Name: "apiKey", Number: 3, Text: true, BuiltIn: true, Limit: 255},
 	}}}
 	for i, x := range indexes {
 		x.OID = strconv.Itoa(i)
-		s.Named = append(s.Named, Relation{OID: x.OID, Name: x.Name, Kind: "i"})
+		s.Relations = append(s.Relations, Relation{OID: x.OID, Name: x.Name, Kind: "i"})
 		x.Name = postgres.Qualified("s", x.Name)
-		s.Indexes = append(s.Indexes, x)
+		s.Table.Indexes = append(s.Table.Indexes, x)
 	}
 	return s
 }

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"slices"
 
 	"evolution-openai-patch/patch/postgres"
 )
@@ -25,14 +24,9 @@ type schema struct {
 // errAbsent is what becomes of a schema that was not named and has no table.
 var errAbsent = errors.New("there is no table in a schema that was not named")
 
-// attempt inspects, plans and applies. Calling it again is safe whatever it returns, because it starts from what is there.
-// Only the inspection is bounded by the context of the waiting. The Result is r with what is known, even if there is an error.
-func (s *schema) attempt(ctx, waiting context.Context, conn *postgres.Conn, r Result) (Result, error) {
-	state, err := s.cfg.inspect(waiting, conn, s.name)
-	if err != nil {
-		conn.RollBack()
-		return r, fmt.Errorf("inspect: %w", err)
-	}
+// attempt plans and applies, from the State that was inspected. Attempting it again is safe whatever it returns. Queries for
+// messages are bounded by the context of the waiting. The Result is r with what is known, even if there is an error.
+func (s *schema) attempt(ctx, waiting context.Context, conn *postgres.Conn, state State, r Result) (Result, error) {
 	request := s.cfg.request(state)
 	r.assessment, r.requested, r.state = everyFix(request.Fixes, Failed), request.Fixes, state
 	if state.Table == nil && !s.named {
@@ -167,7 +161,7 @@ func (s *schema) removeGuard(ctx context.Context, conn *postgres.Conn, state Sta
 	name := postgres.Identifier(guardName(s.name))
 	b := conn.Begin("ISOLATION LEVEL READ COMMITTED READ WRITE", s.cfg.limits())
 	lock(b, State{})
-	requireUnchanged(b, slices.DeleteFunc(slices.Clone(state.answers), func(a answer) bool { return a.sql != forSchema(guardSQL, s.name) }))
+	requireUnchanged(b, state, guardSQL)
 	b.Exec(noOtherTransaction)
 	for _, f := range g.Functions {
 		b.Exec(fmt.Sprintf("DROP FUNCTION %s.%s()", name, postgres.Identifier(f.Name)))

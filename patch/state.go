@@ -11,16 +11,15 @@ import (
 
 // State is what the database says of one schema at one moment.
 type State struct {
-	Schema    string     `json:"-"`    // the one that was asked for
+	Schema    string     `json:"schema"`
 	Role      string     `json:"role"` // that is connected
 	Superuser bool       `json:"superuser"`
 	Standby   bool       `json:"standby"`
 	Migrating bool       `json:"migrating"` // somebody holds Prisma's migration lock
 	Guarded   bool       `json:"guarded"`   // there is a schema with the name of the guard's
-	Table     *Table     `json:"table"`     // Evolution's, nil if there is none
-	List      *Table     `json:"list"`      // Prisma's list of migrations, nil if there is none
-	Indexes   []Index    `json:"indexes"`   // of the table
-	Named     []Relation `json:"named"`     // whatever has a name that matters here
+	Relations []Relation `json:"relations"` // whatever has a name that matters here
+	Table     *Relation  `json:"-"`         // Evolution's, nil if there is none
+	List      *Relation  `json:"-"`         // Prisma's list of migrations, nil if there is none
 	Grantees  []string   `json:"grantees"`  // to whom default privileges open what the role creates
 	Padding
 	Guard      *Guard     `json:"guard"` // nil if there is nothing of one
@@ -43,9 +42,10 @@ type Padding struct {
 	Nondeterministic bool      `json:"nondeterministic"`
 }
 
-// Table describes a relation.
-type Table struct {
+// Relation is a table, an index, or another thing that has its name in the same space.
+type Relation struct {
 	OID       string   `json:"oid"`
+	Name      string   `json:"name"`
 	Kind      string   `json:"kind"` // pg_class.relkind
 	Partition bool     `json:"partition"`
 	Owner     string   `json:"owner"`
@@ -53,6 +53,17 @@ type Table struct {
 	Hidden    bool     `json:"hidden"`   // row security would hide rows from the role
 	Readable  bool     `json:"readable"` // the role may read every column
 	Columns   []Column `json:"columns"`
+	Indexes   []Index  `json:"indexes"` // of Evolution's table
+}
+
+// relation returns the relation of that name, nil if there is none.
+func (s *State) relation(name string) *Relation {
+	for i := range s.Relations {
+		if s.Relations[i].Name == name {
+			return &s.Relations[i]
+		}
+	}
+	return nil
 }
 
 // Column describes a column of a table.
@@ -67,7 +78,7 @@ type Column struct {
 }
 
 // column returns the column of that name, nil if there is none.
-func (t *Table) column(name string) *Column {
+func (t *Relation) column(name string) *Column {
 	for i := range t.Columns {
 		if t.Columns[i].Name == name {
 			return &t.Columns[i]
@@ -77,7 +88,7 @@ func (t *Table) column(name string) *Column {
 }
 
 // canCopy reports whether COPY of these columns returns every row: it is an ordinary table whose rows the role may see.
-func (t *Table) canCopy(columns ...string) bool {
+func (t *Relation) canCopy(columns ...string) bool {
 	if t == nil || t.Kind != "r" || !t.Readable || t.Hidden {
 		return false
 	}
@@ -163,13 +174,13 @@ func mentions(expression, column string) bool {
 
 // named reports whether the index has this name.
 func (s State) named(x Index, name string) bool {
-	return slices.ContainsFunc(s.Named, func(r Relation) bool { return r.OID == x.OID && r.Name == name })
+	return slices.ContainsFunc(s.Relations, func(r Relation) bool { return r.OID == x.OID && r.Name == name })
 }
 
 // lacks reports whether nothing unique is left on the column of a fix.
 func (s State) lacks(f Fix) bool {
 	return s.Table != nil && s.Table.column(f.Column) != nil &&
-		!slices.ContainsFunc(s.Indexes, func(x Index) bool { return x.Unique && x.covers(f.Column) })
+		!slices.ContainsFunc(s.Table.Indexes, func(x Index) bool { return x.Unique && x.covers(f.Column) })
 }
 
 // notYet reports whether Evolution's migrations have not yet created the column of a fix.
@@ -236,11 +247,4 @@ type Keys struct {
 type Migrations struct {
 	Last       string // time stamp of the last one that is finished
 	Unfinished int    // begun, neither finished nor rolled back
-}
-
-// Relation is anything that has a name of interest.
-type Relation struct {
-	OID  string `json:"oid"`
-	Name string `json:"name"`
-	Kind string `json:"kind"` // pg_class.relkind
 }

@@ -110,7 +110,7 @@ func ownersCode(s State) (found []string) {
 			found = append(found, fmt.Sprintf("column %s of type %s", postgres.Identifier(c.Name), c.Type))
 		}
 	}
-	for _, x := range s.Indexes {
+	for _, x := range s.Table.Indexes {
 		if x.Expressions || x.Partial {
 			found = append(found, "index "+x.Name)
 		}

@@ -18,20 +18,21 @@ type Slot struct{ value []byte }
 func (s *Slot) Bytes() []byte { return s.value }
 
 // Exec adds a statement whose result is discarded.
-func (b *Batch) Exec(sql string) { b.Copy(sql, nil) }
+func (b *Batch) Exec(sql string) { b.Rows(sql, nil) }
 
 // Read adds a query and returns the slot for the first column of its one row.
 func (b *Batch) Read(sql string) *Slot {
 	slot := new(Slot)
-	b.Copy(sql, func(row []byte) error {
+	b.Rows(sql, func(row []byte) error {
 		slot.value = append(slot.value[:0], row...)
 		return nil
 	})
 	return slot
 }
 
-// Copy adds a COPY … TO STDOUT whose rows are passed to row, which must not keep them.
-func (b *Batch) Copy(sql string, row func([]byte) error) {
+// Rows adds a query or a COPY … TO STDOUT. The first column of each row of the query, or each row of the COPY as it is sent, is
+// passed to row, which must not keep it.
+func (b *Batch) Rows(sql string, row func([]byte) error) {
 	b.statements = append(b.statements, sql)
 	b.rows = append(b.rows, row)
 }

@@ -21,6 +21,16 @@ func Qualified(schema, name string) string {
 	return Identifier(schema) + "." + Identifier(name)
 }
 
+// Array returns values as an SQL string constant that is the text of an array (PostgreSQL documentation, Array Input and
+// Output Syntax).
+func Array(values []string) string {
+	elements := make([]string, len(values))
+	for i, v := range values {
+		elements[i] = `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(v) + `"`
+	}
+	return Literal("{" + strings.Join(elements, ",") + "}")
+}
+
 // Literal returns s as an SQL string constant that means the same whatever standard_conforming_strings is set to.
 func Literal(s string) string {
 	quoted := "'" + strings.ReplaceAll(s, "'", "''") + "'"

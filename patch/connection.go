@@ -1,0 +1,72 @@
+package patch
+
+import (
+	"context"
+	"fmt"
+
+	"evolution-openai-patch/patch/postgres"
+)
+
+// keep reports whether the connection stays open while it is not used.
+func (d *database) keep() bool { return d.server.spacious() }
+
+// acquire waits until a connection may be made. If ctx ends first, the attempt that needs it finds that out.
+func (d *database) acquire(ctx context.Context) {
+	if !d.slot {
+		d.slot = d.server.acquire(ctx) == nil
+	}
+}
+
+// connect makes the connection if there is none.
+func (d *database) connect(ctx context.Context) error {
+	if d.conn != nil {
+		return nil
+	}
+	if d.acquire(ctx); !d.slot {
+		return context.Cause(ctx)
+	}
+	limited, cancel := context.WithTimeout(ctx, d.cfg.ConnectTimeout.Duration)
+	defer cancel()
+	conn, err := d.target.Connect(limited)
+	if err != nil {
+		d.disconnect()
+		if postgres.NoDatabase(err) {
+			return d.cfg.retryUntilPresent(d.missing("database ",
+				"so no guard can be installed in it; Evolution creates it on its first start: run this once more after that, or set PATCH_WATCH or PATCH_ON_MISSING_TABLE=wait in a container that Evolution does not wait for"))
+		}
+		return err
+	}
+	d.conn = conn
+	d.log.Info("connected", "server", conn.ServerVersion(), "role", d.target.User())
+	return nil
+}
+
+// maxDisconnects is how often a connection that was made may be lost in one run. Fewer losses are treated as a restart of
+// the server.
+const maxDisconnects = 3
+
+// reconnect drops a broken connection, so that the next attempt makes a new one. The last loss allowed is an error.
+func (d *database) reconnect(err error) error {
+	d.disconnect()
+	if d.disconnects++; d.disconnects >= maxDisconnects && postgres.ConnectionLost(err) {
+		return fmt.Errorf("the connection was lost %d times: %s", d.disconnects, explain(err))
+	}
+	return err
+}
+
+// disconnect closes the connection, if there is one, and allows another in its place.
+func (d *database) disconnect() {
+	conn, slot := d.conn, d.slot
+	d.conn, d.slot = nil, false
+	switch {
+	case !slot:
+	case d.keep(): // nobody waits for the slot
+		conn.Close()
+		d.server.release()
+	default: // so that the server never has more connections than allowed
+		go func() {
+			conn.CloseAndWait()
+			d.server.release()
+		}()
+	}
+}
