@@ -45,7 +45,7 @@ func (c *change) execute(ctx context.Context) (after State, err error) {
 	}
 	for _, sql := range c.plan.SQL {
 		c.log.Debug("executed", "sql", postgres.OneLine(sql))
-		c.log.Info("done", "sql", shorten(postgres.OneLine(sql), 120))
+		c.log.Log(ctx, c.cfg.routine(), "done", "sql", shorten(postgres.OneLine(sql), 120))
 	}
 	if c.plan.Replaced != "" {
 		c.log.Warn("the guard was installed for other fixes, and now applies these: " + c.plan.Replaced)

@@ -156,7 +156,7 @@ func (c *change) backupTail(columns []string) string {
 }
 
 // indexes returns the indexes that a plan for the requested fixes may change.
-func (c *change) indexes() (indexes []Index) {
+func (c *change) indexes() (indexes []*Index) {
 	for _, x := range c.before.Table.Indexes {
 		for _, f := range c.request.Fixes {
 			if f.Index != "" && !x.Primary && (c.before.named(x, f.Index) || x.Unique && x.covers(f.Column)) {

@@ -53,9 +53,7 @@ func command(ctx context.Context, args, environ []string, stdout, stderr io.Writ
 		debug.SetGCPercent(10) // by default 4 MB of garbage gather before it is collected, more than all that is in use
 	}
 	report := newReporter(&cfg, log, stdout)
-	stop := report.logProgress()
 	handleFleet(ctx, &cfg, log, report)
-	stop()
 	report.logSummary()
 	return report.err()
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"reflect"
 	"slices"
 	"strings"
@@ -189,6 +190,20 @@ func (c *Config) addTarget(variable string, connection postgres.Config, schema s
 	}
 	c.Targets = append(c.Targets, t)
 	return nil
+}
+
+// several reports whether more than one schema may be handled.
+func (c *Config) several() bool {
+	t := c.Targets[0]
+	return len(c.Targets) > 1 || len(t.Databases.Names) != 1 || len(t.Databases.Patterns) > 0 || len(t.Schemas.Names) != 1 || t.Schemas.All
+}
+
+// routine is the level at which the log tells of each connection and statement: where there are many, only for debugging.
+func (c *Config) routine() slog.Level {
+	if c.several() {
+		return slog.LevelDebug
+	}
+	return slog.LevelInfo
 }
 
 // mayChange reports whether the database may be changed at all.

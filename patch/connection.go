@@ -37,7 +37,7 @@ func (d *database) connect(ctx context.Context) error {
 		return err
 	}
 	d.conn = conn
-	d.log.Info("connected", "server", conn.ServerVersion(), "role", d.target.User())
+	d.log.Log(ctx, d.cfg.routine(), "connected", "server", conn.ServerVersion(), "role", d.target.User())
 	return nil
 }
 

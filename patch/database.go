@@ -40,7 +40,7 @@ type progress struct {
 
 // handle waits until PostgreSQL accepts connections, for no longer than limit, handles every schema to its end, and returns
 // a Result for each, by name. It may leave the connection open.
-func (d *database) handle(ctx context.Context, limit time.Duration) (results []Result) {
+func (d *database) handle(ctx context.Context, limit time.Duration) (results []*Result) {
 	d.schemas, d.listed, d.disconnects = nil, false, 0
 	for _, name := range d.requested.Names {
 		d.add(name, d.named)
@@ -54,7 +54,7 @@ func (d *database) handle(ctx context.Context, limit time.Duration) (results []R
 			d.conclude(ctx, p, p.latest, final(ctx, err, p.err))
 		}
 		if !p.absent {
-			results = append(results, p.latest)
+			results = append(results, &p.latest)
 		}
 	}
 	return results
@@ -76,12 +76,12 @@ func (d *database) blank(schema string, fixes []Fix) Result {
 }
 
 // failure returns the Result of a target whose databases could not be listed over this one.
-func (d *database) failure(ctx context.Context, err error) Result {
+func (d *database) failure(ctx context.Context, err error) *Result {
 	d.schemas, d.named = nil, true
 	d.add("*", true)
 	p := d.schemas[0]
 	d.conclude(ctx, p, p.latest, err)
-	return p.latest
+	return &p.latest
 }
 
 // retry attempts something until it is done, fails for good, or the limit has passed. The error is final.

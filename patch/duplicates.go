@@ -15,13 +15,13 @@ type credential struct{ id, name, key, instance *string }
 
 // duplicates returns the refusal to create a unique index over rows that share a value, which lists them.
 func duplicates(ctx context.Context, c *change) error {
-	var credentials []credential
+	var credentials []*credential
 	columns, s := []string{"id", "name", "apiKey", "instanceId"}, c.before
 	if s.Table.canCopy(columns...) {
 		b := c.conn.Begin("READ ONLY", c.cfg.limits())
 		b.Rows(postgres.CopyTo(s.Schema, tableName, columns...), func(row []byte) error {
 			v := postgres.CopyValues(row)
-			credentials = append(credentials, credential{v[0], v[1], v[2], v[3]})
+			credentials = append(credentials, &credential{v[0], v[1], v[2], v[3]})
 			return nil
 		})
 		b.Exec("COMMIT")
@@ -34,9 +34,9 @@ func duplicates(ctx context.Context, c *change) error {
 	for _, f := range c.request.Fixes {
 		switch f.Column {
 		case "apiKey":
-			groups = append(groups, shared(credentials, func(c credential) *string { return c.key }, maskKey)...)
+			groups = append(groups, shared(credentials, func(c *credential) *string { return c.key }, maskKey)...)
 		case "name":
-			groups = append(groups, shared(credentials, func(c credential) *string { return c.name }, strings.Clone)...)
+			groups = append(groups, shared(credentials, func(c *credential) *string { return c.name }, strings.Clone)...)
 		}
 	}
 	slices.Sort(groups)
@@ -75,8 +75,8 @@ func separate(fixes []Fix, s State) string {
 }
 
 // shared describes the groups of credentials that share a value. show returns as much of the value as may be printed.
-func shared(credentials []credential, value func(credential) *string, show func(string) string) (groups []string) {
-	by := map[string][]credential{}
+func shared(credentials []*credential, value func(*credential) *string, show func(string) string) (groups []string) {
+	by := map[string][]*credential{}
 	for _, c := range credentials {
 		if v := value(c); v != nil {
 			without := strings.TrimRight(*v, " ") // which revert removes
@@ -87,7 +87,7 @@ func shared(credentials []credential, value func(credential) *string, show func(
 		if len(group) < 2 {
 			continue
 		}
-		slices.SortFunc(group, func(a, b credential) int { return cmp.Compare(text(a.id), text(b.id)) })
+		slices.SortFunc(group, func(a, b *credential) int { return cmp.Compare(text(a.id), text(b.id)) })
 		var members []string
 		for _, c := range group {
 			members = append(members, fmt.Sprintf("%s (name %s, instance %s)", text(c.id), text(c.name), text(c.instance)))

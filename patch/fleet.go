@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"evolution-openai-patch/patch/postgres"
@@ -59,25 +60,50 @@ func newTargets(cfg *Config, log *slog.Logger, report *reporter) (targets []*tar
 }
 
 // round handles every database of the target once, and passes the results of each to done as soon as it has them.
-func (t *target) round(ctx context.Context, limit time.Duration, done func([]Result)) {
+func (t *target) round(ctx context.Context, limit time.Duration, done func([]*Result)) {
 	names, err := t.names(ctx, limit)
 	if err != nil {
-		done([]Result{t.database(t.Target.Database(), true).failure(ctx, err)})
+		done([]*Result{t.database(t.Target.Database(), true).failure(ctx, err)})
 		return
 	}
-	t.report.expect(len(names))
+	var handled atomic.Int64
+	defer t.logProgress(&handled, len(names))()
 	var group sync.WaitGroup
 	for _, name := range names {
 		d := t.database(name, slices.Contains(t.Databases.Names, name))
 		d.acquire(ctx)
 		group.Go(func() {
 			done(d.handle(ctx, limit))
+			handled.Add(1)
 			if !d.keep() {
 				d.disconnect()
 			}
 		})
 	}
 	group.Wait()
+}
+
+// progressInterval is the time between two messages on how far a round is.
+const progressInterval = 10 * time.Second
+
+// logProgress logs how far a round over several databases is, until stop is called.
+func (t *target) logProgress(handled *atomic.Int64, databases int) (stop func()) {
+	if databases < 2 {
+		return func() {}
+	}
+	done, ticker := make(chan struct{}), time.NewTicker(progressInterval)
+	go func() {
+		defer ticker.Stop()
+		for {
+			select {
+			case <-done:
+				return
+			case <-ticker.C:
+				t.log.Info("working", "server", t.Server(), "databases_done", handled.Load(), "databases", databases)
+			}
+		}
+	}()
+	return func() { close(done) }
 }
 
 // database returns the database of that name, the same one in every round.

@@ -56,7 +56,7 @@ func commandsOnCreate(f Fix, r Request, s State) []string {
 		Schema: r.Schema, Keys: &Keys{}, Grantees: s.Grantees,
 		Table: &Relation{
 			Kind: "r", Readable: true, Columns: []Column{{Name: f.Column, Text: true}},
-			Indexes: []Index{{Name: postgres.Qualified(r.Schema, f.Index), Unique: true, Keys: 1, Key: f.Column}},
+			Indexes: []*Index{{Name: postgres.Qualified(r.Schema, f.Index), Unique: true, Keys: 1, Key: f.Column}},
 		},
 	})
 	return p.SQL

@@ -18,7 +18,7 @@ func (p *Plan) index(f Fix, r Request, s State) error {
 	if err := checkIndexes(f, s); err != nil {
 		return err
 	}
-	var unique []Index
+	var unique []*Index
 	standIn := false // a plain index has the name
 	for _, x := range s.Table.Indexes {
 		if !x.covers(f.Column) {
@@ -61,7 +61,7 @@ func (p *Plan) index(f Fix, r Request, s State) error {
 }
 
 // dropUnique returns the statement that drops a unique index, or the constraint that it implements.
-func dropUnique(s State, x Index) string {
+func dropUnique(s State, x *Index) string {
 	if c := x.constraint("u"); c != nil {
 		return fmt.Sprintf("ALTER TABLE %s DROP CONSTRAINT IF EXISTS %s", s.table(), postgres.Identifier(c.Name))
 	}
@@ -79,7 +79,7 @@ func checkIndexes(f Fix, s State) error {
 		}
 	}
 	for _, r := range s.Relations {
-		if r.Name == f.Index && !slices.ContainsFunc(s.Table.Indexes, func(x Index) bool { return x.OID == r.OID }) {
+		if r.Name == f.Index && !slices.ContainsFunc(s.Table.Indexes, func(x *Index) bool { return x.OID == r.OID }) {
 			return refuse("%s exists, but as a different thing than an index of %s: a %s", postgres.Qualified(s.Schema, r.Name), s.table(), kinds[r.Kind])
 		}
 	}
@@ -88,7 +88,7 @@ func checkIndexes(f Fix, s State) error {
 
 // checkIndex refuses an index that forbids equal values in the column of a fix but is not as Evolution creates it, and one
 // that has the name of Evolution's but is something else.
-func checkIndex(f Fix, s State, x Index) error {
+func checkIndex(f Fix, s State, x *Index) error {
 	column, covers := s.Table.column(f.Column), x.covers(f.Column)
 	switch {
 	case x.Primary && covers:

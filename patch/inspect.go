@@ -130,7 +130,7 @@ func (s *State) complete() error {
 			return &postgres.NotReadyError{Reason: "an index was dropped while it was inspected"}
 		}
 	}
-	slices.SortFunc(s.Table.Indexes, func(a, b Index) int { return strings.Compare(a.Name, b.Name) })
+	slices.SortFunc(s.Table.Indexes, func(a, b *Index) int { return strings.Compare(a.Name, b.Name) })
 	return nil
 }
 

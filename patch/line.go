@@ -24,7 +24,7 @@ type line struct {
 }
 
 // newLine returns the line of a Result.
-func newLine(r Result) line {
+func newLine(r *Result) line {
 	l := line{
 		Target: r.Target, Schema: r.Schema, State: r.Status, Changed: &r.Changed, Fixes: r.Fixes,
 		Evolution: r.Evolution, Found: r.Found, SQL: r.SQL,

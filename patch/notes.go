@@ -43,7 +43,7 @@ func notes(cfg *Config, r Result, missing *MissingError) (found []note) {
 	}
 	for _, f := range Fixes {
 		if f.Hint != "" && r.Changed && r.Status == Patched && !contains(r.requested, f.Name) && !s.lacks(f) {
-			add(slog.LevelInfo, f.Hint)
+			add(cfg.routine(), f.Hint)
 		}
 	}
 	switch g := s.Guard; {
@@ -57,7 +57,7 @@ func notes(cfg *Config, r Result, missing *MissingError) (found []note) {
 }
 
 // logNotes logs the notes of a Result.
-func logNotes(log *slog.Logger, r Result) {
+func logNotes(log *slog.Logger, r *Result) {
 	for _, n := range r.Notes {
 		log.With("target", r.Target, "schema", r.Schema).Log(context.Background(), n.level, n.message, n.args...)
 	}

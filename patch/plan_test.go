@@ -22,7 +22,7 @@ func table(indexes ...Index) State {
 		x.OID = strconv.Itoa(i)
 		s.Relations = append(s.Relations, Relation{OID: x.OID, Name: x.Name, Kind: "i"})
 		x.Name = postgres.Qualified("s", x.Name)
-		s.Table.Indexes = append(s.Table.Indexes, x)
+		s.Table.Indexes = append(s.Table.Indexes, &x)
 	}
 	return s
 }

@@ -9,7 +9,6 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
-	"time"
 
 	"evolution-openai-patch/patch/postgres"
 )
@@ -21,15 +20,13 @@ type reporter struct {
 	log *slog.Logger
 	out io.Writer
 
-	mu        sync.Mutex
-	expected  int // databases
-	databases int // that are done
-	absent    int // of these, without the table
-	changed   int
-	counts    map[Status]int // schemas
-	failure   error          // the first in the order of places
-	at        place          // of the failure
-	writeErr  error          // the first of standard output
+	mu       sync.Mutex
+	absent   int            // databases without the table
+	changed  int            // schemas
+	counts   map[Status]int // of schemas
+	failure  error          // the first in the order of places
+	at       place          // of the failure
+	writeErr error          // the first of standard output
 }
 
 // newReporter returns a reporter that writes to out and logs to log.
@@ -37,30 +34,29 @@ func newReporter(cfg *Config, log *slog.Logger, out io.Writer) *reporter {
 	return &reporter{cfg: cfg, log: log, out: out, counts: map[Status]int{}}
 }
 
-// expect adds to the number of databases that progress is measured by.
-func (p *reporter) expect(databases int) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.expected += databases
+// write logs and writes the results of one database that is done.
+func (p *reporter) write(results []*Result) {
+	for _, r := range results {
+		logNotes(p.log, r)
+	}
+	p.add(results)
 }
 
-// write logs and writes the results of one database that is done.
-func (p *reporter) write(results []Result) {
+// add writes the results of one database or watch, of which the log has said everything.
+func (p *reporter) add(results []*Result) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.databases++
 	if len(results) == 0 {
 		p.absent++
 	}
 	for _, r := range results {
-		logNotes(p.log, r)
 		p.count(r)
 	}
 	p.print(results)
 }
 
 // count adds a Result to the summary and the exit status.
-func (p *reporter) count(r Result) {
+func (p *reporter) count(r *Result) {
 	p.counts[r.Status]++
 	if r.Changed {
 		p.changed++
@@ -71,7 +67,7 @@ func (p *reporter) count(r Result) {
 }
 
 // print writes a line for each Result, as text or as JSON.
-func (p *reporter) print(results []Result) {
+func (p *reporter) print(results []*Result) {
 	var b strings.Builder
 	for _, r := range results {
 		l := newLine(r)
@@ -96,7 +92,7 @@ func (a place) compare(b place) int {
 }
 
 // failure returns what the exit status has to tell of a Result, nil for nothing.
-func failure(cfg *Config, r Result) error {
+func failure(cfg *Config, r *Result) error {
 	var stopped Interrupted
 	switch {
 	case errors.As(r.Err, &stopped) && cfg.watches():
@@ -116,31 +112,6 @@ func (p *reporter) err() error {
 	return cmp.Or(p.writeErr, p.failure)
 }
 
-// progressInterval is the time between two messages on how far the work is.
-const progressInterval = 10 * time.Second
-
-// logProgress logs how far the work is until stop is called, where there are several databases.
-func (p *reporter) logProgress() (stop func()) {
-	done := make(chan struct{})
-	ticker := time.NewTicker(progressInterval)
-	go func() {
-		defer ticker.Stop()
-		for {
-			select {
-			case <-done:
-				return
-			case <-ticker.C:
-				p.mu.Lock()
-				if p.expected > 1 {
-					p.log.Info("working", "databases_done", p.databases, "databases", p.expected)
-				}
-				p.mu.Unlock()
-			}
-		}
-	}()
-	return func() { close(done) }
-}
-
 // logSummary logs one line about all results, where there may be several.
 func (p *reporter) logSummary() {
 	p.mu.Lock()
@@ -158,7 +129,7 @@ func (p *reporter) logSummary() {
 		}
 		parts = append(parts, part)
 	}
-	if total == 1 && p.absent == 0 && p.expected <= 1 {
+	if total == 1 && p.absent == 0 {
 		return
 	}
 	if p.absent > 0 {

@@ -53,7 +53,7 @@ type Relation struct {
 	Hidden    bool     `json:"hidden"`   // row security would hide rows from the role
 	Readable  bool     `json:"readable"` // the role may read every column
 	Columns   []Column `json:"columns"`
-	Indexes   []Index  `json:"indexes"` // of Evolution's table
+	Indexes   []*Index `json:"indexes"` // of Evolution's table
 }
 
 // relation returns the relation of that name, nil if there is none.
@@ -131,10 +131,10 @@ type Check struct {
 }
 
 // special reports whether the index is not a plain one, or serves a further purpose.
-func (x Index) special() bool { return x.Expressions || x.Partial || x.Identity }
+func (x *Index) special() bool { return x.Expressions || x.Partial || x.Identity }
 
 // constraint returns the unique (u) or exclusion (x) constraint that the index implements, nil if there is none.
-func (x Index) constraint(kind string) *Constraint {
+func (x *Index) constraint(kind string) *Constraint {
 	for i := range x.Constraints {
 		if x.Constraints[i].Type == kind {
 			return &x.Constraints[i]
@@ -144,7 +144,7 @@ func (x Index) constraint(kind string) *Constraint {
 }
 
 // dependants returns the foreign keys that need the index.
-func (x Index) dependants() (found []string) {
+func (x *Index) dependants() (found []string) {
 	for _, c := range x.Constraints {
 		if c.Type == "f" {
 			found = append(found, fmt.Sprintf("foreign key %s of table %s", postgres.Identifier(c.Name), c.Table))
@@ -154,11 +154,11 @@ func (x Index) dependants() (found []string) {
 }
 
 // covers reports whether the column, or an expression of it, is the only key of the index.
-func (x Index) covers(column string) bool { return x.Keys == 1 && mentions(x.Key, column) }
+func (x *Index) covers(column string) bool { return x.Keys == 1 && mentions(x.Key, column) }
 
 // onlyColumn reports whether c is the only plain column among several keys of the index. The others are expressions,
 // which may have the same value in every row.
-func (x Index) onlyColumn(c *Column) bool {
+func (x *Index) onlyColumn(c *Column) bool {
 	numbers := strings.Fields(x.Columns)
 	numbers = numbers[:min(x.Keys, len(numbers))]
 	number := strconv.Itoa(c.Number)
@@ -173,14 +173,14 @@ func mentions(expression, column string) bool {
 }
 
 // named reports whether the index has this name.
-func (s State) named(x Index, name string) bool {
+func (s State) named(x *Index, name string) bool {
 	return slices.ContainsFunc(s.Relations, func(r Relation) bool { return r.OID == x.OID && r.Name == name })
 }
 
 // lacks reports whether nothing unique is left on the column of a fix.
 func (s State) lacks(f Fix) bool {
 	return s.Table != nil && s.Table.column(f.Column) != nil &&
-		!slices.ContainsFunc(s.Table.Indexes, func(x Index) bool { return x.Unique && x.covers(f.Column) })
+		!slices.ContainsFunc(s.Table.Indexes, func(x *Index) bool { return x.Unique && x.covers(f.Column) })
 }
 
 // notYet reports whether Evolution's migrations have not yet created the column of a fix.

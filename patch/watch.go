@@ -17,7 +17,7 @@ import (
 func (t *target) watch(ctx context.Context) {
 	w := watch{target: t, last: t.collect(ctx)}
 	if ctx.Err() == nil && w.failed() {
-		t.report.write(w.results())
+		t.report.add(w.results())
 		return
 	}
 	if ctx.Err() == nil {
@@ -29,7 +29,7 @@ func (t *target) watch(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			w.end(ctx)
-			t.report.write(w.results())
+			t.report.add(w.results())
 			return
 		case <-time.After(pause):
 		}
@@ -49,7 +49,7 @@ func (t *target) watch(ctx context.Context) {
 // watch is what the rounds of a watch have found.
 type watch struct {
 	target *target
-	last   map[place]Result
+	last   map[place]*Result
 	late   bool // it has been logged that a round takes longer than the interval
 }
 
@@ -64,10 +64,10 @@ func (w *watch) failed() bool {
 }
 
 // collect handles every database once and returns the results.
-func (t *target) collect(ctx context.Context) map[place]Result {
+func (t *target) collect(ctx context.Context) map[place]*Result {
 	var mu sync.Mutex
-	found := map[place]Result{}
-	t.round(ctx, 0, func(results []Result) {
+	found := map[place]*Result{}
+	t.round(ctx, 0, func(results []*Result) {
 		mu.Lock()
 		defer mu.Unlock()
 		for _, r := range results {
@@ -92,31 +92,32 @@ func (w *watch) logBeginning() {
 }
 
 // compare takes over the results of a later round, and logs what is new.
-func (w *watch) compare(now map[place]Result) {
+func (w *watch) compare(now map[place]*Result) {
 	for at, r := range now {
 		before := w.last[at]
+		if before == nil {
+			before = &Result{}
+		}
 		if r.Status != before.Status || r.Err != nil && (before.Err == nil || explain(r.Err) != explain(before.Err)) {
 			w.target.log.Info("the state has changed", "target", r.Target, "schema", r.Schema, "before", before.Status, "now", r.Status)
 			logNotes(w.target.log, r)
 		}
 		r.Changed = r.Changed || before.Changed // in any round
 		r.Unknown = (r.Unknown || before.Unknown) && !r.Changed
-		now[at] = r
 	}
 	w.last = now
 }
 
 // end makes the results those of a watch that was stopped.
 func (w *watch) end(ctx context.Context) {
-	for at, r := range w.last {
+	for _, r := range w.last {
 		if stopped := context.Cause(ctx); r.Err != nil && !errors.Is(r.Err, stopped) {
 			r.Err = fmt.Errorf("%s (%w)", explain(r.Err), stopped)
-			w.last[at] = r
 		}
 	}
 }
 
 // results returns the results in the order of their places.
-func (w *watch) results() []Result {
-	return slices.SortedFunc(maps.Values(w.last), func(a, b Result) int { return a.place.compare(b.place) })
+func (w *watch) results() []*Result {
+	return slices.SortedFunc(maps.Values(w.last), func(a, b *Result) int { return a.place.compare(b.place) })
 }
