@@ -49,8 +49,7 @@ func (c *Config) inspectRows(ctx context.Context, conn *postgres.Conn, s *State)
 	}
 	migrations := readMigrations(b, *s)
 	if s.Table != nil && c.Fixes.mayPad() {
-		padded := s.Function != nil || s.padTrigger() != nil
-		s.Keys = readKeys(b, *s, !padded) // the spaces that keys end in before the padding are to be kept
+		s.Keys = readKeys(b, *s, !s.padded()) // the spaces that keys end in before the padding are to be kept
 	}
 	b.Exec("COMMIT")
 	if err := conn.Send(ctx, b, c.ConnectTimeout.Duration); err != nil {

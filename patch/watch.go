@@ -26,10 +26,13 @@ func (d *database) watch(ctx context.Context) []Result {
 		}
 	}
 	changed, unknown := make([]bool, len(last)), make([]bool, len(last)) // in any round
-	for {
-		for i, r := range last {
+	count := func(round []Result) {
+		for i, r := range round {
 			changed[i], unknown[i] = changed[i] || r.Changed, unknown[i] || r.Unknown
 		}
+	}
+	count(last)
+	for {
 		select {
 		case <-ctx.Done():
 			for i := range last {
@@ -43,6 +46,7 @@ func (d *database) watch(ctx context.Context) []Result {
 		}
 		d.disconnects = 0
 		now := d.handle(ctx, 0)
+		count(now) // also what a round did that was stopped in the middle
 		if ctx.Err() != nil {
 			continue
 		}
