@@ -41,9 +41,7 @@ func TestRevertLeavesTheDatabaseAsItWas(t *testing.T) {
 // Keys that end in spaces before the program runs are padded to one space, and revert restores the original spaces.
 func TestKeysThatEndInSpacesComeBack(t *testing.T) {
 	d := pgtest.NewEvolution(t, "evolution_api")
-	for id, key := range map[string]string{"plain": "sk-plain", "one": "sk-one ", "two": "sk-two  ", "same": "sk-plain   ", "blank": "   ", `odd'"\n`: "sk-odd\t ", "full": strings.Repeat("f", 250) + "     "} {
-		d.Exec(`INSERT INTO "OpenaiCreds"(id, "apiKey", "updatedAt", "instanceId") VALUES ($1, $2, now(), 'i1')`, id, key)
-	}
+	insertKeysWithSpaces(d)
 	before := d.SortedDump()
 	for _, fixes := range []string{"auto", "apikey-check", "apikey-index,apikey-check,name-index"} {
 		d.Patch("PATCH_FIXES="+fixes).Expect(t, 0, "patched: ", "changed=true")
