@@ -55,24 +55,3 @@ func TestKeysThatEndInSpacesComeBack(t *testing.T) {
 		d.ExpectSortedDump(before)
 	}
 }
-
-func TestRevertRefusesDuplicates(t *testing.T) {
-	d := pgtest.NewEvolution(t, "evolution_api")
-	d.Patch(allFixes, "PATCH_KEEP_INDEX_NAMES=true").Expect(t, 0, "patched: ")
-	for _, instance := range []string{"i1", "i2", "i3"} {
-		if d.Register("2.3", instance, "shared name", pgtest.APIKey) != 201 {
-			t.Fatal("the shared key is refused")
-		}
-	}
-	d.Register("2.3", "i1", "short", "short")
-	d.Register("2.3", "i2", "short too", "short")
-	before := d.Dump()
-	d.Patch(allFixes, "PATCH_ACTION=revert").Expect(t, 3, "failed: ", "credentials share a value", "…0123 in i1/shared name/36", "name shared name, instance i1",
-		"instance i2", "instance i3", "… in i1/short/5", "shared name in ")
-	d.ExpectDump(before)
-	d.Exec(`DELETE FROM "OpenaiCreds" WHERE "instanceId" <> 'i1'`)
-	d.Patch(allFixes, "PATCH_ACTION=revert").Expect(t, 0, "unpatched: ", "changed=true")
-	if got := d.Text(`SELECT string_agg("apiKey", '|' ORDER BY "apiKey") FROM "OpenaiCreds"`); got != "short|"+pgtest.APIKey && got != pgtest.APIKey+"|short" {
-		t.Errorf("the keys are %q", got)
-	}
-}
