@@ -47,16 +47,16 @@ func (d *database) watch(ctx context.Context) []Result {
 		d.disconnects = 0
 		now := d.handle(ctx, 0)
 		count(now) // also what a round did that was stopped in the middle
-		if ctx.Err() != nil {
-			continue
-		}
 		for i, r := range now {
+			if ctx.Err() != nil && r.Err != nil {
+				continue // the round was stopped before it knew more than the one before
+			}
 			if before := last[i]; r.Status != before.Status || r.Err != nil && (before.Err == nil || explain(r.Err) != explain(before.Err)) {
 				d.log.Info("the state has changed", "schema", r.Schema, "before", before.Status, "now", r.Status)
 				logResult(d.cfg, d.log, r)
 			}
+			last[i] = r
 		}
-		last = now
 	}
 }
 

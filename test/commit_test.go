@@ -100,3 +100,19 @@ func TestWatchStoppedWhileCommitWaits(t *testing.T) {
 	p.Stop(syscall.SIGTERM).Expect(t, 0, "changed=unknown")
 	d.Patch("PATCH_ACTION=status").Expect(t, 0, "patched: ")
 }
+
+// A change that is committed when the watch is stopped counts, although the round is not at its end: what a guard left
+// behind is still to be removed.
+func TestWatchStoppedAfterCommit(t *testing.T) {
+	d := pgtest.NewDatabase(t, "public")
+	d.Patch(guard).Expect(t, 0, "guarded: ")
+	address, done := pgtest.CommitCut{Mute: true}.Listen(t)
+	p := pgtest.Start(t, "DATABASE_CONNECTION_URI="+d.URIThrough(address), "PATCH_WATCH=100ms", "PATCH_CONNECT_TIMEOUT=60s")
+	p.WaitFor("state=guarded every=")
+	if done.Load() {
+		t.Fatal("the program changed something too early")
+	}
+	d.Exec(smallDump)
+	p.WaitFor("msg=done")
+	p.Stop(syscall.SIGTERM).Expect(t, 0, "patched: ", "changed=true")
+}

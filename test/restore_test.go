@@ -71,6 +71,7 @@ func TestWatchMeetsARestoredDump(t *testing.T) {
 	p.WaitFor("before=patched now=guarded")
 	d.Exec(smallDump)
 	expectPaddedByWatch(t, d)
+	p.WaitFor("before=guarded now=patched")
 	p.Stop(syscall.SIGTERM).Expect(t, 0, "patched: ", "changed=true")
 }
 

@@ -14,6 +14,7 @@ import (
 // CommitCut describes a connection that breaks at the first COMMIT.
 type CommitCut struct {
 	AnswerLost bool // the server receives the COMMIT; its answer is lost
+	Mute       bool // the COMMIT and its answer pass, the connection stays, and what the client sends after that is lost
 	ServerGone bool // no later connection succeeds
 }
 
@@ -37,10 +38,17 @@ func (c CommitCut) forward(client net.Conn, done *atomic.Bool) {
 		client.Close()
 		return
 	}
-	var silent atomic.Bool
+	var silent, mute atomic.Bool
 	answered := make(chan struct{}, 1)
 	join(client, server, func(message []byte) action {
+		if mute.Load() {
+			return drop
+		}
 		if !bytes.Equal(message, commitQuery) || !done.CompareAndSwap(false, true) {
+			return pass
+		}
+		if c.Mute {
+			mute.Store(true)
 			return pass
 		}
 		if c.AnswerLost {
