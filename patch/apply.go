@@ -78,10 +78,10 @@ func (c *change) explainFailure(ctx context.Context, err error) error {
 const guardLock int64 = 20240718121437
 
 // lock adds what keeps others from interfering: Evolution and other runs of this program or, where there is no table yet,
-// only the latter. To pin the schema is to hold the row of its name; without that, the schema's owner could give the name
-// to another schema between two statements. The table is locked before the row, so that nobody waits for the row, and once
-// more after it, because until then the name may have been that of another schema.
-func lock(b *postgres.Batch, s State, pin bool) {
+// only the latter. A superuser also holds the row of the schema's name; without that, the owner of the schema could give the
+// name to another schema between two statements. The table is locked before the row, so that nobody waits for the row, and
+// once more after it, because until then the name may have been that of another schema.
+func lock(b *postgres.Batch, s State) {
 	if s.Table == nil || s.Guarded {
 		b.Exec(fmt.Sprintf("SELECT pg_catalog.pg_advisory_xact_lock(%d)", guardLock))
 	}
@@ -90,38 +90,41 @@ func lock(b *postgres.Batch, s State, pin bool) {
 	}
 	table := "LOCK TABLE ONLY " + s.table() + " IN ACCESS EXCLUSIVE MODE"
 	b.Exec(table)
-	if pin {
-		b.Exec("SELECT 1 FROM pg_catalog.pg_namespace WHERE nspname = " + postgres.Literal(s.Schema) + " FOR SHARE")
+	if s.Superuser { // others may not lock rows of the catalog
+		b.Exec("WITH held AS (SELECT FROM pg_catalog.pg_namespace WHERE nspname = " + postgres.Literal(s.Schema) + " FOR KEY SHARE) SELECT 1 / pg_catalog.count(*) FROM held")
 		b.Exec(table)
 	}
 }
 
-// rowTime is the time allowed for each changed row before the server counts as silent, about ten times what it takes.
-const rowTime = time.Millisecond
+// rowTime is the time allowed for each changed row before the server counts as silent, some thirty times what it takes.
+const rowTime = 200 * time.Microsecond
 
 // transaction executes the plan, and commits if the next plan is empty then. The first round trip locks, compares the catalog
 // with what the plan was made from, changes nothing where it differs, and inspects the result; the second commits.
 func (c *change) transaction(ctx context.Context) (after State, err error) {
 	s := c.before
-	b := c.conn.Begin("ISOLATION LEVEL READ COMMITTED READ WRITE", c.cfg.limits())
-	lock(b, s, c.plan.Pin)
+	patience := c.cfg.ConnectTimeout.Duration + 2*c.cfg.LockTimeout.Duration + time.Duration(c.plan.Rows)*rowTime
+	limits := c.cfg.limits()
+	limits.Statement = patience
+	b := c.conn.Begin("ISOLATION LEVEL READ COMMITTED READ WRITE", limits)
+	lock(b, s)
 	requireUnchanged(b, s.answers)
 	b.Exec("SET CONSTRAINTS ALL IMMEDIATE") // so that what is verified is what is committed
 	for _, sql := range c.plan.SQL {
 		b.Exec(sql)
 	}
 	answers := askCatalog(b, s.Schema, s.Guarded || s.Table == nil)
-	after = State{Schema: s.Schema, Migrations: s.Migrations}
-	if s.Keys != nil {
-		after.Keys = readKeys(b, s, false)
+	after = State{Schema: s.Schema, Migrations: s.Migrations, Keys: s.Keys}
+	var keys *postgres.Slot
+	if c.plan.Pads {
+		keys = countKeys(b, s)
 	}
 	defer func() {
 		if err != nil {
 			c.conn.RollBack()
 		}
 	}()
-	patience := c.cfg.ConnectTimeout.Duration + 2*c.cfg.LockTimeout.Duration + time.Duration(c.plan.Rows)*rowTime
-	if err := c.conn.Send(ctx, b, patience); err != nil {
+	if err := c.conn.Send(ctx, b, patience+c.cfg.ConnectTimeout.Duration); err != nil {
 		if postgres.SQLState(err) == changedCode {
 			return after, errSchemaChanged
 		}
@@ -129,6 +132,12 @@ func (c *change) transaction(ctx context.Context) (after State, err error) {
 	}
 	if err := after.decode(answers); err != nil {
 		return after, err
+	}
+	if keys != nil {
+		after.Keys = new(Keys)
+		if err := json.Unmarshal(keys.Bytes(), after.Keys); err != nil {
+			return after, fmt.Errorf("count the keys: %w", err)
+		}
 	}
 	if err := c.verify(after); err != nil {
 		return after, err

@@ -109,6 +109,9 @@ func (d *database) attempt(ctx, waiting context.Context) (again error) {
 
 // conclude makes the last Result of a schema the final one. A missing table is an error only where one is required.
 func (d *database) conclude(ctx context.Context, p *progress, r Result, err error) {
+	if err != nil && ctx.Err() != nil {
+		err = context.Cause(ctx)
+	}
 	var missing *MissingError
 	allowed := errors.As(err, &missing) && !d.cfg.tableRequired()
 	if (err == nil || allowed) && d.conn.Usable() {

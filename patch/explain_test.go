@@ -31,6 +31,7 @@ func TestServerErrors(t *testing.T) {
 		{"57P03", `the database system is starting up`, true, ""},
 		{"57P05", `terminating connection due to idle-session timeout`, true, ""},
 		{"57014", `canceling statement due to user request`, false, ""},
+		{"57014", `canceling statement due to statement timeout`, false, `: the change takes longer than this program allows; set PATCH_CONNECT_TIMEOUT to a longer time`},
 		{"55P03", `canceling statement due to lock timeout`, true, ""},
 		{"40P01", `deadlock detected`, true, ""},
 		{"XX000", `cache lookup failed for index 4711`, true, ""},

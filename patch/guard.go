@@ -53,9 +53,12 @@ func (g guardWork) String() string {
 
 // guardSettings are the settings of the guard's function. It hardly waits for a lock, and no notice of what it executes
 // reaches the session.
-var guardSettings = []string{"search_path=pg_catalog, pg_temp", "lock_timeout=10ms", "client_min_messages=error", "quote_all_identifiers=off"}
+var guardSettings = []string{"search_path=pg_catalog, pg_temp", "lock_timeout=10ms", "client_min_messages=error", "quote_all_identifiers=off", "default_tablespace="}
 
-// The guard of version b9b82aa kept its work in a table. It is recognized so that it can be removed.
+// formerGuardSettings are those of guards that are recognized so that they can be replaced or removed.
+var formerGuardSettings = guardSettings[:4]
+
+// The guard of version b9b82aa kept its work in a table. It is recognized for the same reason.
 const (
 	formerGuard = "d83aa1e3e13b8445" // fingerprint of its function
 	formerTable = "todo"
@@ -81,7 +84,7 @@ func (f GuardFunction) ours() bool {
 	if f.Name == "guard" {
 		return fingerprint(f.Body) == formerGuard
 	}
-	return f.Name == "guard_"+fingerprint(f.Body) && sameSettings(f.Settings, guardSettings)
+	return f.Name == "guard_"+fingerprint(f.Body) && (sameSettings(f.Settings, guardSettings) || sameSettings(f.Settings, formerGuardSettings))
 }
 
 // foreign returns what of the guard is not as the program made it, with what to do about it; "" if nothing.
@@ -92,6 +95,9 @@ func (g *Guard) foreign(schema string) string {
 	for _, f := range g.Functions {
 		if !f.ours() || !g.Trusted {
 			return fmt.Sprintf("schema %s, owned by %s, holds a function %s that this program did not make%s", name, postgres.Identifier(g.Owner), postgres.Identifier(f.Name), remedy)
+		}
+		if work := f.work(); work != nil && work.Schema != schema { // the names of two schemas have the same hash
+			return fmt.Sprintf("schema %s holds the guard of another schema, %s; only one of the two can have a guard at a time", name, postgres.Identifier(work.Schema))
 		}
 	}
 	for _, o := range g.Others {
@@ -108,36 +114,40 @@ func (g *Guard) foreign(schema string) string {
 	return ""
 }
 
-// work returns what the guard will do, nil if there is none that will fire.
-func (g *Guard) work() *guardWork {
+// work returns what the guard will do for a schema, nil if there is none that will fire for it.
+func (g *Guard) work(schema string) *guardWork {
 	if g == nil || !g.Trusted || g.Trigger == nil || !g.Trigger.Enabled {
 		return nil
 	}
 	for _, f := range g.Functions {
-		if f.OID != g.Trigger.Function || !f.ours() {
-			continue
+		if work := f.work(); f.OID == g.Trigger.Function && f.ours() && work != nil && work.Schema == schema {
+			return work
 		}
-		work := new(guardWork)
-		first, _, _ := strings.Cut(f.Body, "\n")
-		if _, header, _ := strings.Cut(first, "evolution-openai-patch "); f.Name != "guard" && json.Unmarshal([]byte(header), work) != nil {
-			return nil
-		}
-		return work
 	}
 	return nil
 }
 
-// fixes returns the names of the fixes that the guard will apply.
-func (g *Guard) fixes() []string {
-	if work := g.work(); work != nil {
+// work returns what stands in the first line of the function, nil for the function of version b9b82aa, which has none.
+func (f GuardFunction) work() *guardWork {
+	work := new(guardWork)
+	first, _, _ := strings.Cut(f.Body, "\n")
+	if _, header, _ := strings.Cut(first, "evolution-openai-patch "); json.Unmarshal([]byte(header), work) != nil {
+		return nil
+	}
+	return work
+}
+
+// guarded returns the names of the fixes that a guard will apply.
+func (s State) guarded() []string {
+	if work := s.Guard.work(s.Schema); work != nil {
 		return work.Fixes
 	}
 	return nil
 }
 
-// covers reports whether the guard will apply all of these fixes.
-func (g *Guard) covers(fixes []Fix) bool {
-	return g.work() != nil && !slices.ContainsFunc(fixes, func(f Fix) bool { return !slices.Contains(g.fixes(), f.Name) })
+// guards reports whether a guard will apply all of these fixes.
+func (s State) guards(fixes []Fix) bool {
+	return s.Guard.work(s.Schema) != nil && !slices.ContainsFunc(fixes, func(f Fix) bool { return !slices.Contains(s.guarded(), f.Name) })
 }
 
 // reserved reports whether PostgreSQL lets no application create a table in a schema of that name.
@@ -183,7 +193,7 @@ func (p *Plan) installGuard(r Request, s State) {
 				return
 			}
 		}
-		if work := g.work(); work != nil && work.String() != r.guardWork().String() {
+		if work := g.work(r.Schema); work != nil && work.String() != r.guardWork().String() {
 			p.Replaced = fmt.Sprintf("%s → %s", work, r.guardWork())
 		}
 		if g.Trigger != nil {

@@ -7,13 +7,16 @@ DECLARE
     created pg_catalog.record;
 BEGIN
     FOR created IN
-        SELECT x.relname AS index, pg_catalog.pg_get_userbyid(o.relowner) AS owner
+        SELECT x.relname AS index, pg_catalog.pg_get_userbyid(o.relowner) AS owner, n.oid AS namespace
         FROM pg_catalog.pg_event_trigger_ddl_commands() c
             JOIN pg_catalog.pg_index i ON i.indexrelid = c.objid AND i.indisunique
             JOIN pg_catalog.pg_class x ON x.oid = i.indexrelid
             JOIN pg_catalog.pg_class o ON o.oid = i.indrelid AND o.relkind = 'r' AND o.relname = 'OpenaiCreds'
             JOIN pg_catalog.pg_namespace n ON n.oid = o.relnamespace AND n.nspname = :'schema'
     LOOP
+        -- Without this lock the owner of the schema could give its name to another one between two statements.
+        PERFORM FROM pg_catalog.pg_namespace n WHERE n.oid = created.namespace AND n.nspname = :'schema' FOR KEY SHARE;
+        CONTINUE WHEN NOT FOUND;
         :commands
     END LOOP;
 EXCEPTION WHEN OTHERS THEN

@@ -164,6 +164,19 @@ func (k *Keys) count(id, key string, limit int) {
 	}
 }
 
+// countKeys adds a query for the same counts, for the moment in which the table is locked and none of its owner's code can run
+// in a query. A COPY of many rows to a client that stalls would keep the lock.
+func countKeys(b *postgres.Batch, s State) *postgres.Slot {
+	fits := "true"
+	if limit := s.Table.column("apiKey").Limit; limit > 0 {
+		fits = fmt.Sprintf(`length(rtrim("apiKey", ' ')) < %d`, limit)
+	}
+	return b.Read(fmt.Sprintf(`SELECT pg_catalog.json_build_object(
+		'bare', count(*) FILTER (WHERE "apiKey" <> rtrim("apiKey", ' ') || ' ' AND %[1]s),
+		'full', count(*) FILTER (WHERE "apiKey" <> rtrim("apiKey", ' ') || ' ' AND NOT %[1]s),
+		'spaced', count(*) FILTER (WHERE "apiKey" LIKE '%% '))::pg_catalog.text FROM ONLY %[2]s`, fits, s.table()))
+}
+
 // timeStamp matches the beginning of the name of a migration.
 var timeStamp = regexp.MustCompile(`^[0-9]{14}`)
 

@@ -63,8 +63,8 @@ func (p *Plan) padding(f Fix, r Request, s State) error {
 		p.pad(f, s)
 		p.Unmet[f.Name] = len(p.SQL) > before
 	}
-	if len(p.SQL) > before && s.Role != s.Table.Owner {
-		p.Pin = s.Superuser
+	p.Pads = len(p.SQL) > before
+	if p.Pads && s.Role != s.Table.Owner {
 		if err := checkOwnersCode(s); err != nil {
 			return err
 		}

@@ -40,7 +40,7 @@ type Plan struct {
 	Found     map[string]string // the fix's name → what there is of it, for people
 	Unmet     map[string]bool   // the fix's name → whether it is not in place
 	Rows      int               // rows that the SQL changes
-	Pin       bool              // the SQL is safe only as long as nobody renames the schema
+	Pads      bool              // the SQL changes keys, or what will change them
 	Unguarded string            // why no guard can be installed, "" if one can or need not be
 	Replaced  string            // what the guard that is there was installed for, and what for now; "" if nothing changes
 }
@@ -113,12 +113,12 @@ func everyFix(fixes []Fix, status Status) assessment {
 func assess(r Request, s State) assessment {
 	if s.Table == nil {
 		a := everyFix(r.Fixes, Pending)
-		for _, name := range s.Guard.fixes() {
+		for _, name := range s.guarded() {
 			if _, requested := a.Fixes[name]; requested {
 				a.Fixes[name] = Guarded
 			}
 		}
-		if s.Guard.covers(r.Fixes) {
+		if s.guards(r.Fixes) {
 			a.Status = Guarded
 		}
 		return a

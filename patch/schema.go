@@ -115,7 +115,7 @@ func (c *Config) retryUntilPresent(missing error) error {
 
 // missing returns an error for a schema without the table, but none where a guard does all that is requested.
 func (s *schema) missing(ctx context.Context, conn *postgres.Conn, state State) error {
-	if state.Table != nil || !s.cfg.waitsForTable() && state.Guard.covers(s.cfg.fixesFor(state)) {
+	if state.Table != nil || !s.cfg.waitsForTable() && state.guards(s.cfg.fixesFor(state)) {
 		return nil
 	}
 	return &MissingError{what: "table " + state.table(), schemas: schemasWithTable(ctx, conn, s.cfg), watched: s.cfg.Watch.Duration > 0}
@@ -145,9 +145,19 @@ func unguarded(cfg *Config, s State, why string) error {
 	return &MissingError{what: "table " + s.table(), remedy: remedy}
 }
 
+// noOtherTransaction fails while another session of the database is in a transaction, each of which holds a lock on a virtual
+// transaction ID of its own. What the role may not see of other sessions is NULL.
+const noOtherTransaction = `SELECT 1 / CASE WHEN EXISTS (
+	SELECT FROM pg_catalog.pg_locks l
+		JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid
+		JOIN pg_catalog.pg_database d ON d.oid = a.datid
+	WHERE l.locktype = 'virtualxid' AND l.granted AND l.virtualtransaction = l.virtualxid
+		AND d.datname = pg_catalog.current_database() AND a.pid <> pg_catalog.pg_backend_pid()
+		AND a.backend_type IS DISTINCT FROM 'autovacuum worker') THEN 0 ELSE 1 END`
+
 // removeGuard drops what is left of a guard that has fired or was removed: its function and its schema. A session that
-// creates an index may have read the event trigger before it was dropped, and be about to call the function. Every such
-// session has a transaction ID; so while any other session of the database has one, this is left to a later run.
+// creates an index may have read the event trigger before it was dropped, and be about to call the function. So while any
+// other session of the database is in a transaction, this is left to a later run.
 func (s *schema) removeGuard(ctx context.Context, conn *postgres.Conn, state State) {
 	g := state.Guard
 	if !s.cfg.mayChange() || g == nil || g.Trigger != nil || !g.Mine || g.foreign(s.name) != "" || state.Standby {
@@ -155,10 +165,9 @@ func (s *schema) removeGuard(ctx context.Context, conn *postgres.Conn, state Sta
 	}
 	name := postgres.Identifier(guardName(s.name))
 	b := conn.Begin("ISOLATION LEVEL READ COMMITTED READ WRITE", s.cfg.limits())
-	lock(b, State{}, false)
+	lock(b, State{})
 	requireUnchanged(b, slices.DeleteFunc(slices.Clone(state.answers), func(a answer) bool { return a.sql != forSchema(guardSQL, s.name) }))
-	b.Exec(`SELECT 1 / CASE WHEN EXISTS (SELECT FROM pg_catalog.pg_stat_activity a JOIN pg_catalog.pg_database d ON d.oid = a.datid
-		WHERE d.datname = pg_catalog.current_database() AND a.pid <> pg_catalog.pg_backend_pid() AND a.backend_xid IS NOT NULL AND a.backend_type <> 'autovacuum worker') THEN 0 ELSE 1 END`)
+	b.Exec(noOtherTransaction)
 	for _, f := range g.Functions {
 		b.Exec(fmt.Sprintf("DROP FUNCTION %s.%s()", name, postgres.Identifier(f.Name)))
 	}

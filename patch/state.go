@@ -228,11 +228,11 @@ type Function struct {
 
 // Keys counts the stored keys.
 type Keys struct {
-	Bare   int // could end in exactly one space, and do not
-	Spaced int // end in one or more spaces
-	Full   int // are so long that no space fits at their end
+	Bare   int `json:"bare"`   // could end in exactly one space, and do not
+	Spaced int `json:"spaced"` // end in one or more spaces
+	Full   int `json:"full"`   // are so long that no space fits at their end
 
-	Spaces map[string]int // by the credential's id: the spaces at the end of its key; nil if they are not wanted
+	Spaces map[string]int `json:"-"` // by the credential's id: the spaces at the end of its key; nil if they are not wanted
 }
 
 // Migrations is what Prisma's list says. It is zero if the list cannot be read.

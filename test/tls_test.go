@@ -58,7 +58,7 @@ func TestTLS(t *testing.T) {
 		"not trusted":       {plain + "?sslaccept=strict", "does not verify", 1},
 		"without TLS":       {plain + "?sslmode=disable", "pg_hba.conf", 1},
 		"client identity":   {strings.Replace(plain, "postgres:", "certified:", 1) + "?sslidentity=" + identity + "&sslpassword=p", "pending: ", 0},
-		"identity password": {plain + "?sslidentity=" + identity + "&sslpassword=q", "sslidentity: ", 2},
+		"identity password": {plain + "?sslidentity=" + identity + "&sslpassword=q", "client identity cannot be used: ", 2},
 		"no such CA":        {plain + "?sslaccept=strict&sslcert=/no/such/file", "no such file", 2},
 		"no CA in it":       {plain + "?sslaccept=strict&sslcert=" + pgtest.TempFile(t, "nothing"), "unable to add CA", 2},
 	} {
