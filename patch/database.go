@@ -245,6 +245,7 @@ func (d *database) conclude(ctx context.Context, p *progress, r Result, err erro
 		}
 		r.Status = Pending
 	case errors.As(err, &stopped) && d.cfg.watches(): // what a watch knows is what it has seen
+		r.stopped = true
 		r.assessment = assess(Request{Schema: r.Schema, Fixes: r.requested, KeepNames: bool(d.cfg.KeepNames)}, r.state)
 	case err != nil:
 		r.Status, r.Fixes, r.Err = Failed, everyFix(r.requested, Failed).Fixes, err

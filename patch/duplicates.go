@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -34,7 +35,7 @@ func duplicates(ctx context.Context, c *change) error {
 	for _, f := range c.request.Fixes {
 		switch f.Column {
 		case "apiKey":
-			groups = append(groups, shared(credentials, func(c *credential) *string { return c.key }, maskKey)...)
+			groups = append(groups, shared(credentials, revertedKey(s), maskKey)...)
 		case "name":
 			groups = append(groups, shared(credentials, func(c *credential) *string { return c.name }, strings.Clone)...)
 		}
@@ -55,6 +56,18 @@ func duplicates(ctx context.Context, c *change) error {
 	}
 }
 
+// revertedKey returns a function that returns the key of a credential as revert leaves it.
+func revertedKey(s State) func(*credential) *string {
+	padded, kept := s.padded(), s.Function.spaces()
+	return func(c *credential) *string {
+		if c.key == nil || !padded {
+			return c.key
+		}
+		key := strings.TrimRight(*c.key, " ") + strings.Repeat(" ", kept[text(c.id)])
+		return &key
+	}
+}
+
 // separate returns the SQL that makes the values of the columns of these fixes differ: of each group of credentials that
 // share one, all but the first get their id at the end, cut to what the column takes.
 func separate(fixes []Fix, s State) string {
@@ -64,12 +77,23 @@ func separate(fixes []Fix, s State) string {
 		if c == nil || !slices.ContainsFunc(fixes, func(f Fix) bool { return f.Column == column }) {
 			continue
 		}
-		value := fmt.Sprintf("rtrim(t.%s, ' ')", postgres.Identifier(column))
+		group := postgres.Identifier(column)
+		value := "t." + group
+		if column == "apiKey" && s.padded() { // as in revertedKey
+			value, group = fmt.Sprintf("rtrim(%s, ' ')", value), fmt.Sprintf("rtrim(%s, ' ')", group)
+			if kept := s.Function.spaces(); len(kept) > 0 {
+				group += ", CASE id"
+				for _, id := range slices.Sorted(maps.Keys(kept)) {
+					group += fmt.Sprintf(" WHEN %s THEN %d", postgres.Literal(id), kept[id])
+				}
+				group += " END"
+			}
+		}
 		if c.Limit > 0 { // two characters less: the hyphen, and the space of the padding
 			value = fmt.Sprintf("left(%s, %d - length(t.id))", value, c.Limit-2)
 		}
-		updates = append(updates, fmt.Sprintf(`UPDATE %[1]s AS t SET %[2]s = %[3]s || '-' || t.id FROM (SELECT id, row_number() OVER (PARTITION BY rtrim(%[2]s, ' ') ORDER BY id) AS n FROM %[1]s WHERE %[2]s IS NOT NULL) AS d WHERE d.id = t.id AND d.n > 1;`,
-			s.table(), postgres.Identifier(column), value))
+		updates = append(updates, fmt.Sprintf(`UPDATE %[1]s AS t SET %[2]s = %[3]s || '-' || t.id FROM (SELECT id, row_number() OVER (PARTITION BY %[4]s ORDER BY id COLLATE "C") AS n FROM %[1]s WHERE %[2]s IS NOT NULL) AS d WHERE d.id = t.id AND d.n > 1;`,
+			s.table(), postgres.Identifier(column), value, group))
 	}
 	return strings.Join(updates, " ")
 }
@@ -79,8 +103,7 @@ func shared(credentials []*credential, value func(*credential) *string, show fun
 	by := map[string][]*credential{}
 	for _, c := range credentials {
 		if v := value(c); v != nil {
-			without := strings.TrimRight(*v, " ") // which revert removes
-			by[without] = append(by[without], c)
+			by[*v] = append(by[*v], c)
 		}
 	}
 	for v, group := range by {
@@ -107,7 +130,7 @@ func text(value *string) string {
 
 // maskKey returns the last four characters of a key, which tell it from others, if that is not too much of it.
 func maskKey(key string) string {
-	if runes := []rune(key); len(runes) > 12 {
+	if runes := []rune(strings.TrimRight(key, " ")); len(runes) > 12 {
 		return "…" + string(runes[len(runes)-4:])
 	}
 	return "…"

@@ -39,6 +39,7 @@ func TestServerErrors(t *testing.T) {
 		{"08006", `connection failure`, true, ""},
 		{"08P01", `server login has been failing`, true, ""},
 		{"08P01", `pooler is shut down`, true, ""},
+		{"08P01", `server conn crashed?`, true, ""},
 		{"08P01", `no more connections allowed (max_client_conn)`, true, ""},
 		{"08P01", `unsupported startup parameter: x`, false, ""},
 		{"42P01", `relation "x" does not exist`, false, ""},

@@ -60,8 +60,7 @@ func (c *Config) askRows(b *postgres.Batch, s *State) bool {
 	}
 	readMigrations(b, s)
 	if s.Table != nil && c.Fixes.mayPad() {
-		padded := s.Function != nil || s.padTrigger() != nil
-		s.Keys = readKeys(b, *s, !padded) // the spaces that keys end in before the padding are to be kept
+		s.Keys = readKeys(b, *s, !s.padded()) // the spaces that keys end in before the padding are to be kept
 	}
 	return s.Table != nil || s.List != nil || s.Guarded
 }

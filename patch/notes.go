@@ -26,7 +26,7 @@ func notes(cfg *Config, r Result, missing *MissingError) (found []note) {
 	case missing != nil:
 		add(slog.LevelWarn, missing.Error())
 		return found
-	case r.Status == Pending && s.Table != nil && cfg.Watch.Duration == 0:
+	case r.Status == Pending && s.Table != nil && cfg.Watch.Duration == 0 && cfg.Action != ActionRevert:
 		add(slog.LevelWarn, "the first migrations of Evolution have not come to every column yet, so the fixes for these are not in place; run this once more after Evolution has started")
 	case s.Migrations.Last >= firstChecking && !pads(r.requested) && !s.pads() && cfg.Action != ActionRevert:
 		add(slog.LevelWarn, "dropping the index is not enough here: from Evolution 2.3.0 on the application itself refuses a key that another instance has; set PATCH_FIXES=auto or apikey-index,apikey-check",

@@ -43,7 +43,7 @@ func (p *Plan) padding(f Fix, r Request, s State) error {
 	if trigger != nil {
 		p.Found[f.Name] = trigger.Definition
 	}
-	if r.Goal == Revert && trigger == nil && s.Function == nil {
+	if r.Goal == Revert && !s.padded() {
 		p.Unmet[f.Name] = true
 		return nil
 	}

@@ -34,6 +34,7 @@ type Result struct {
 	Notes     []note // what the log says besides
 
 	requested []Fix
+	stopped   bool  // a watch was stopped before the schema was done
 	state     State // what was verified before the commit, or else found; only until the Result is final
 	place     place
 }

@@ -80,7 +80,7 @@ func (c *Config) fixesFor(s State) []Fix {
 		selected = nil
 		for _, f := range Fixes {
 			needed := f.From != "" && (s.Table == nil || !f.Pad || s.Migrations.Last >= f.From) && (c.Action != ActionRevert || !f.Pad)
-			present := f.Pad && (s.Function != nil || s.padTrigger() != nil) || !f.Pad && c.Action != ActionApply && s.lacks(f)
+			present := f.Pad && s.padded() || !f.Pad && c.Action != ActionApply && s.lacks(f)
 			if contains(c.Fixes.Named, f.Name) || needed || present {
 				selected = append(selected, f)
 			}

@@ -219,6 +219,9 @@ func (s State) padTrigger() *Trigger {
 	return nil
 }
 
+// padded reports whether there is anything of the padding that revert would undo.
+func (s State) padded() bool { return s.Function != nil || s.padTrigger() != nil }
+
 // pads reports whether the padding trigger is there and enabled.
 func (s State) pads() bool { return s.padTrigger() != nil && s.padTrigger().fires() }
 

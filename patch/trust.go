@@ -65,7 +65,7 @@ func checkSpaceStays(f Fix, s State) error {
 		}
 	}
 	if len(s.Replica) > 0 {
-		return refuse("session_replication_role is replica for %s, so no trigger would pad the keys stored from there: ALTER … RESET session_replication_role", strings.Join(s.Replica, ", "))
+		return refuse("session_replication_role is replica for %s, so no trigger would pad the keys stored from there: ALTER … RESET session_replication_role, or take it out of the connection string", strings.Join(s.Replica, ", "))
 	}
 	const before = triggerRow | triggerBefore | triggerInsert
 	for _, t := range s.Triggers {

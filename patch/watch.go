@@ -34,9 +34,7 @@ func (t *target) watch(ctx context.Context) {
 		case <-time.After(pause):
 		}
 		began := time.Now()
-		if now := t.collect(ctx); ctx.Err() == nil {
-			w.compare(now)
-		}
+		w.compare(t.collect(ctx), ctx.Err() != nil)
 		took := time.Since(began)
 		if took > interval && !w.late && ctx.Err() == nil {
 			w.late = true
@@ -91,19 +89,28 @@ func (w *watch) logBeginning() {
 	}
 }
 
-// compare takes over the results of a later round, and logs what is new.
-func (w *watch) compare(now map[place]*Result) {
+// compare takes over the results of a later round, and logs what is new. A round that was stopped may not have come to every
+// database, or not to its end.
+func (w *watch) compare(now map[place]*Result, stopped bool) {
+	for at, before := range w.last {
+		if now[at] == nil && stopped {
+			now[at] = before
+		}
+	}
 	for at, r := range now {
 		before := w.last[at]
 		if before == nil {
 			before = &Result{}
 		}
-		if r.Status != before.Status || r.Err != nil && (before.Err == nil || explain(r.Err) != explain(before.Err)) {
+		changed := r.Changed || before.Changed // in any round
+		unknown := (r.Unknown || before.Unknown) && !changed
+		if r.stopped && before.Status != "" {
+			r, now[at] = before, before // it knew more
+		} else if r.Status != before.Status || r.Err != nil && (before.Err == nil || explain(r.Err) != explain(before.Err)) {
 			w.target.log.Info("the state has changed", "target", r.Target, "schema", r.Schema, "before", before.Status, "now", r.Status)
 			logNotes(w.target.log, r)
 		}
-		r.Changed = r.Changed || before.Changed // in any round
-		r.Unknown = (r.Unknown || before.Unknown) && !r.Changed
+		r.Changed, r.Unknown = changed, unknown
 	}
 	w.last = now
 }

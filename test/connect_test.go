@@ -1,11 +1,8 @@
 package test
 
 import (
-	"fmt"
 	"io"
 	"net"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -151,23 +148,9 @@ func TestLostConnection(t *testing.T) {
 
 func TestPgBouncer(t *testing.T) {
 	d := pgtest.NewEvolution(t, "evolution_api")
-	dir := pgtest.ShortTempDir(t)
-	if err := pgtest.MakeServerDir(dir); err != nil {
-		t.Fatal(err)
-	}
-	port := pgtest.FreePort()
-	for name, content := range map[string]string{
-		"users": fmt.Sprintf("%q %q\n", "postgres", pgtest.Password),
-		"ini": "[databases]\n* = host=localhost port=" + pgtest.Shared.Port + "\ndown = host=localhost port=" + pgtest.FreePort() + "\n[pgbouncer]\npool_mode = transaction\nlisten_addr = localhost\nlisten_port = " + port +
-			"\nauth_type = scram-sha-256\nauth_file = " + dir + "/users\nunix_socket_dir =\nserver_login_retry = 1\n",
-	} {
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	pgtest.StartDaemon(t, "pgbouncer", "pgbouncer", "/usr/sbin/pgbouncer", pgtest.ServerUser(), filepath.Join(dir, "ini"))
+	address := pgtest.Shared.StartPgBouncer(t)
 	through := func(database string, environ ...string) pgtest.Outcome {
-		uri := pgtest.URI("postgres", "localhost:"+port, database, "evolution_api") + "&pgbouncer=true"
+		uri := pgtest.URI("postgres", address, database, "evolution_api") + "&pgbouncer=true"
 		return pgtest.Run(t, append(environ, "DATABASE_CONNECTION_URI="+uri, "DATABASE_PROVIDER=psql_bouncer")...)
 	}
 	through(d.Name).Expect(t, 0, "patched: ", "changed=true")

@@ -70,16 +70,19 @@ func TestGuardSurvivesARollback(t *testing.T) {
 	d.ExpectNoGuard()
 }
 
+// smallDump does what a dump of a small database of Evolution's does, in the same order: tables, rows, indexes.
+const smallDump = `CREATE TABLE "Instance"(id text PRIMARY KEY, name text); INSERT INTO "Instance" VALUES ('i1', 'one'), ('i2', 'two');
+		CREATE TABLE "_prisma_migrations"(migration_name text, finished_at timestamptz, rolled_back_at timestamptz); INSERT INTO "_prisma_migrations" VALUES ('20251122003044_last', now());
+		CREATE TABLE "OpenaiCreds"(id text PRIMARY KEY, name varchar(255), "apiKey" varchar(255), "createdAt" timestamp DEFAULT now(), "updatedAt" timestamp, "instanceId" text);
+		INSERT INTO "OpenaiCreds"(id, name, "apiKey", "instanceId") VALUES ('c1', 'one', '` + pgtest.APIKey + `', 'i1');
+		CREATE UNIQUE INDEX "OpenaiCreds_apiKey_key" ON "OpenaiCreds"("apiKey"); CREATE UNIQUE INDEX "OpenaiCreds_name_key" ON "OpenaiCreds"(name)`
+
 // A dump that is restored while a guard is installed contains keys without the space, which the guard does not change: status
 // reports that, and the next run pads them.
 func TestGuardMeetsARestoredDump(t *testing.T) {
 	d := pgtest.NewDatabase(t, "public")
 	d.Patch(guard).Expect(t, 0, "guarded: ")
-	d.Exec(`CREATE TABLE "Instance"(id text PRIMARY KEY, name text); INSERT INTO "Instance" VALUES ('i1', 'one'), ('i2', 'two');
-		CREATE TABLE "_prisma_migrations"(migration_name text, finished_at timestamptz, rolled_back_at timestamptz); INSERT INTO "_prisma_migrations" VALUES ('20251122003044_last', now());
-		CREATE TABLE "OpenaiCreds"(id text PRIMARY KEY, name varchar(255), "apiKey" varchar(255), "createdAt" timestamp DEFAULT now(), "updatedAt" timestamp, "instanceId" text);
-		INSERT INTO "OpenaiCreds"(id, name, "apiKey", "instanceId") VALUES ('c1', 'one', '` + pgtest.APIKey + `', 'i1');
-		CREATE UNIQUE INDEX "OpenaiCreds_apiKey_key" ON "OpenaiCreds"("apiKey"); CREATE UNIQUE INDEX "OpenaiCreds_name_key" ON "OpenaiCreds"(name)`)
+	d.Exec(smallDump)
 	if got := d.Indexes(); strings.Contains(got, "apiKey") {
 		t.Errorf("the indexes are %s", got)
 	}

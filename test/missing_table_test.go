@@ -13,13 +13,17 @@ func TestInterruptedFirstBoot(t *testing.T) {
 		d := pgtest.NewDatabase(t, "public")
 		d.Migrate("20240718121437") // its table has no column "name"
 		d.Patch("PATCH_ACTION=status", allFixes, mode).Expect(t, 5, "unpatched: ", "name-index=pending")
-		d.Patch(allFixes, mode).Expect(t, 0, "pending: ", "changed=true", "apikey-index=patched apikey-check=patched name-index=pending")
-		d.Patch(allFixes, mode).Expect(t, 0, "pending: ", "changed=false")
+		const advice = "run this once more after Evolution has started"
+		d.Patch(allFixes, mode).Expect(t, 0, "pending: ", "changed=true", "apikey-index=patched apikey-check=patched name-index=pending", "level=WARN", advice)
+		d.Patch(allFixes, mode).Expect(t, 0, "pending: ", "changed=false", "level=WARN", advice)
+		d.Patch("PATCH_FIXES=name-index", "PATCH_ACTION=revert").ExpectNot(t, advice)
 		p := d.Start(allFixes, "PATCH_WATCH=100ms", "PATCH_ON_MISSING_TABLE=wait")
 		p.WaitFor("state=pending every=")
 		d.Migrate(pgtest.Last)
 		p.WaitFor("now=patched")
-		p.Stop(syscall.SIGTERM).Expect(t, 0, "patched: ", "name-index=patched")
+		o := p.Stop(syscall.SIGTERM)
+		o.Expect(t, 0, "patched: ", "name-index=patched")
+		o.ExpectNot(t, "once more")
 		d.Exec(`ALTER TABLE "OpenaiCreds" DROP COLUMN name`)
 		d.Patch(allFixes, mode).Expect(t, 3, "failed: ", "has no column")
 	}

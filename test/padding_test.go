@@ -142,3 +142,33 @@ func TestPaddingThatWouldNotHold(t *testing.T) {
 		})
 	}
 }
+
+// A CHECK constraint that is not validated may forbid the space although a stored key ends in one.
+func TestCheckThatIsNotValidated(t *testing.T) {
+	d := pgtest.NewEvolution(t, "public")
+	d.Exec(`INSERT INTO "OpenaiCreds"(id, "apiKey", "updatedAt", "instanceId") VALUES ('old', 'sk-old ', now(), 'i1')`)
+	d.Exec(`ALTER TABLE "OpenaiCreds" ADD CONSTRAINT bare CHECK ("apiKey" = rtrim("apiKey")) NOT VALID`)
+	before := d.Dump()
+	for _, action := range []string{"status", "apply"} {
+		d.Patch(allFixes, "PATCH_ACTION="+action).Expect(t, 3, "failed: ", "changed=false", `the CHECK constraint \"bare\" of`, "may forbid the space")
+	}
+	d.ExpectDump(before)
+
+	// The same key shows that a constraint which is validated allows the space.
+	d.Exec(`ALTER TABLE "OpenaiCreds" DROP CONSTRAINT bare; ALTER TABLE "OpenaiCreds" ADD CONSTRAINT long CHECK (length("apiKey") > 3)`)
+	d.Patch(allFixes).Expect(t, 0, "patched: ", "changed=true")
+}
+
+// The refusal of a trigger that runs after the padding says what helps, which does.
+func TestTriggerThatSortsAfterIsRenamed(t *testing.T) {
+	d := pgtest.NewEvolution(t, "public")
+	d.Exec(createStrip + `CREATE TRIGGER strip BEFORE INSERT OR UPDATE ON "OpenaiCreds" FOR EACH ROW EXECUTE FUNCTION strip()`)
+	d.Patch(allFixes).Expect(t, 3, "failed: ", `trigger \"strip\" of`, "runs after the padding", "rename it to one that sorts before evolution_openai_patch")
+	d.Exec(`ALTER TRIGGER strip ON "OpenaiCreds" RENAME TO before_padding`)
+	d.Patch(allFixes).Expect(t, 0, "patched: ", "changed=true")
+	for _, instance := range []string{"i1", "i2"} {
+		if d.Register("2.3", instance, instance, pgtest.APIKey) != 201 {
+			t.Errorf("instance %s is refused the shared key", instance)
+		}
+	}
+}

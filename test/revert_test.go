@@ -41,9 +41,7 @@ func TestRevertLeavesTheDatabaseAsItWas(t *testing.T) {
 // Keys that end in spaces before the program runs are padded to one space, and revert restores the original spaces.
 func TestKeysThatEndInSpacesComeBack(t *testing.T) {
 	d := pgtest.NewEvolution(t, "evolution_api")
-	for id, key := range map[string]string{"plain": "sk-plain", "one": "sk-one ", "two": "sk-two  ", "same": "sk-plain   ", "blank": "   ", `odd'"\n`: "sk-odd\t ", "full": strings.Repeat("f", 250) + "     "} {
-		d.Exec(`INSERT INTO "OpenaiCreds"(id, "apiKey", "updatedAt", "instanceId") VALUES ($1, $2, now(), 'i1')`, id, key)
-	}
+	insertKeysWithSpaces(d)
 	before := d.SortedDump()
 	for _, fixes := range []string{"auto", "apikey-check", "apikey-index,apikey-check,name-index"} {
 		d.Patch("PATCH_FIXES="+fixes).Expect(t, 0, "patched: ", "changed=true")
@@ -55,26 +53,5 @@ func TestKeysThatEndInSpacesComeBack(t *testing.T) {
 		d.Patch("PATCH_FIXES="+fixes).Expect(t, 0, "patched: ", "changed=false")
 		d.Patch("PATCH_FIXES="+fixes, "PATCH_ACTION=revert").Expect(t, 0, "unpatched: ", "changed=true")
 		d.ExpectSortedDump(before)
-	}
-}
-
-func TestRevertRefusesDuplicates(t *testing.T) {
-	d := pgtest.NewEvolution(t, "evolution_api")
-	d.Patch(allFixes, "PATCH_KEEP_INDEX_NAMES=true").Expect(t, 0, "patched: ")
-	for _, instance := range []string{"i1", "i2", "i3"} {
-		if d.Register("2.3", instance, "shared name", pgtest.APIKey) != 201 {
-			t.Fatal("the shared key is refused")
-		}
-	}
-	d.Register("2.3", "i1", "short", "short")
-	d.Register("2.3", "i2", "short too", "short")
-	before := d.Dump()
-	d.Patch(allFixes, "PATCH_ACTION=revert").Expect(t, 3, "failed: ", "credentials share a value", "…0123 in i1/shared name/36", "name shared name, instance i1",
-		"instance i2", "instance i3", "… in i1/short/5", "shared name in ")
-	d.ExpectDump(before)
-	d.Exec(`DELETE FROM "OpenaiCreds" WHERE "instanceId" <> 'i1'`)
-	d.Patch(allFixes, "PATCH_ACTION=revert").Expect(t, 0, "unpatched: ", "changed=true")
-	if got := d.Text(`SELECT string_agg("apiKey", '|' ORDER BY "apiKey") FROM "OpenaiCreds"`); got != "short|"+pgtest.APIKey && got != pgtest.APIKey+"|short" {
-		t.Errorf("the keys are %q", got)
 	}
 }

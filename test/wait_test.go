@@ -131,3 +131,13 @@ func TestLockEtiquette(t *testing.T) {
 	pgtest.Exec(t, holder, "COMMIT")
 	p.Wait().Expect(t, 0, "patched: ", "changed=true")
 }
+
+// PostgreSQL tells an ordinary role who holds the lock, but not since when.
+func TestLockHolderThatTheRoleMaySeeInPart(t *testing.T) {
+	d := pgtest.NewEvolution(t, "public")
+	owner := d.Name + "_owner"
+	d.Exec(fmt.Sprintf(`CREATE ROLE %[1]s LOGIN PASSWORD '%[2]s'; ALTER TABLE "OpenaiCreds" OWNER TO %[1]s`, owner, pgtest.Password))
+	pgtest.Exec(t, d.NewConn(), `BEGIN; SELECT * FROM "OpenaiCreds"`)
+	pgtest.Run(t, "DATABASE_CONNECTION_URI="+d.URIAs(owner), "PATCH_LOCK_RETRY=300ms").
+		Expect(t, 1, "stayed in use", "held by pid", `user \"postgres\", transaction since a time hidden from this role)`)
+}

@@ -2,14 +2,19 @@ package pgtest
 
 import (
 	"bytes"
+	"context"
+	"errors"
 	"net"
+	"strconv"
 	"sync/atomic"
 	"testing"
+	"time"
 )
 
 // CommitCut describes a connection that breaks at the first COMMIT.
 type CommitCut struct {
 	AnswerLost bool // the server receives the COMMIT; its answer is lost
+	Mute       bool // the COMMIT and its answer pass, the connection stays, and what the client sends after that is lost
 	ServerGone bool // no later connection succeeds
 }
 
@@ -33,10 +38,17 @@ func (c CommitCut) forward(client net.Conn, done *atomic.Bool) {
 		client.Close()
 		return
 	}
-	var silent atomic.Bool
+	var silent, mute atomic.Bool
 	answered := make(chan struct{}, 1)
 	join(client, server, func(message []byte) action {
+		if mute.Load() {
+			return drop
+		}
 		if !bytes.Equal(message, commitQuery) || !done.CompareAndSwap(false, true) {
+			return pass
+		}
+		if c.Mute {
+			mute.Store(true)
 			return pass
 		}
 		if c.AnswerLost {
@@ -52,4 +64,51 @@ func (c CommitCut) forward(client net.Conn, done *atomic.Bool) {
 		}
 		return pass
 	})
+}
+
+// HoldCommits makes COMMIT wait, in every session but the database's own, for a synchronous standby that does not exist.
+// The server must be the test's own.
+func (d *Database) HoldCommits() {
+	d.t.Helper()
+	d.Exec("SET synchronous_commit = local")
+	d.Exec("ALTER SYSTEM SET synchronous_standby_names = 'nobody'")
+	d.Exec("SELECT pg_reload_conf()")
+	probe := d.NewConn() // until the whole server has read the setting, COMMIT does not wait
+	pid := strconv.FormatUint(uint64(probe.PgConn().PID()), 10)
+	MustUntil(d.t, 20*time.Second, func() error {
+		done := make(chan error, 1)
+		go func() {
+			_, err := probe.Exec(context.Background(), "SELECT pg_logical_emit_message(true, 'probe', '')")
+			done <- err
+		}()
+		for {
+			select {
+			case err := <-done:
+				return errors.Join(errors.New("COMMIT does not wait"), err)
+			default:
+			}
+			if d.Text("SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE pid = "+pid+" AND wait_event = 'SyncRep'") == "true" {
+				return <-done
+			}
+		}
+	})
+}
+
+// WaitForHeldCommit waits until a session of the database waits in COMMIT, and returns its process ID.
+func (d *Database) WaitForHeldCommit() (pid string) {
+	d.t.Helper()
+	MustUntil(d.t, 20*time.Second, func() error {
+		if pid = d.Text("SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'SyncRep' LIMIT 1"); pid == "" {
+			return errors.New("no session waits in COMMIT")
+		}
+		return nil
+	})
+	return pid
+}
+
+// ReleaseCommits ends what HoldCommits began.
+func (d *Database) ReleaseCommits() {
+	d.t.Helper()
+	d.Exec("ALTER SYSTEM RESET synchronous_standby_names")
+	d.Exec("SELECT pg_reload_conf()")
 }

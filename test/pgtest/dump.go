@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"testing"
 
 	"github.com/jackc/pgx/v5"
 )
@@ -22,6 +23,12 @@ func (d *Database) Dump() string {
 	if !Exists(filepath.Join(dir, "pg_dump")) {
 		return d.Catalog()
 	}
+	return StripRestrict(d.pgDump())
+}
+
+// pgDump returns what pg_dump writes.
+func (d *Database) pgDump() string {
+	d.t.Helper()
 	cmd, err := PostgresCommand("pg_dump", "-h", "localhost", "-p", d.Server.Port, "-U", "postgres", d.Name)
 	if err != nil {
 		d.t.Fatal(err)
@@ -32,7 +39,25 @@ func (d *Database) Dump() string {
 	if err != nil {
 		d.t.Fatalf("pg_dump: %v %s", err, stderr.String())
 	}
-	return StripRestrict(string(out))
+	return string(out)
+}
+
+// RestoreElsewhere returns a new database that psql has restored from what pg_dump writes of this one, whose sessions it
+// ends. If there is no pg_dump of the server's version, it is a copy.
+func (d *Database) RestoreElsewhere(t testing.TB) *Database {
+	t.Helper()
+	dir, err := BinDir()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !Exists(filepath.Join(dir, "pg_dump")) {
+		_ = d.Conn.Close(context.Background())
+		return d.Server.OpenDatabase(t, d.Clone(t).Name, d.Schema)
+	}
+	restored := d.Server.NewDatabase(t, "public")
+	restored.Schema = d.Schema
+	restored.Restore(TempFile(t, d.pgDump()))
+	return restored
 }
 
 var restrictLine = regexp.MustCompile(`(?m)^\\(un)?restrict .*\n`)

@@ -1,0 +1,106 @@
+package test
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+
+	"evolution-openai-patch/test/pgtest"
+)
+
+// remedy returns the SQL at the end of the line of the report, or in its JSON.
+func remedy(t *testing.T, o pgtest.Outcome) (sql string) {
+	t.Helper()
+	if strings.HasPrefix(o.Stdout, "{") {
+		var line struct{ Remedy string }
+		if err := json.Unmarshal([]byte(o.Stdout), &line); err != nil {
+			t.Fatal(err)
+		}
+		sql = line.Remedy
+	} else {
+		_, sql, _ = strings.Cut(strings.TrimSuffix(o.Stdout, "\n"), " remedy: ")
+	}
+	if sql == "" || strings.Contains(sql, "\n") {
+		t.Fatalf("the remedy is %q, want one line", sql)
+	}
+	return sql
+}
+
+// insertCredential inserts a credential of the first instance, and a bot that uses it. A name or key is an SQL expression.
+func insertCredential(d *pgtest.Database, id, name, key string) {
+	d.Exec(fmt.Sprintf(`INSERT INTO "OpenaiCreds"(id, name, "apiKey", "updatedAt", "instanceId") VALUES ('%s', %s, %s, '2026-01-01', 'i1')`, id, name, key))
+	d.Exec(fmt.Sprintf(`INSERT INTO "OpenaiBot"(id, "openaiCredsId", "instanceId") VALUES ('bot of %[1]s', '%[1]s', 'i1')`, id))
+}
+
+func TestRevertRefusesDuplicates(t *testing.T) {
+	d := pgtest.NewEvolution(t, "evolution_api")
+	d.Patch(allFixes, "PATCH_KEEP_INDEX_NAMES=true").Expect(t, 0, "patched: ")
+	for _, instance := range []string{"i1", "i2", "i3"} {
+		if d.Register("2.3", instance, "shared name", pgtest.APIKey) != 201 {
+			t.Fatal("the shared key is refused")
+		}
+	}
+	d.Register("2.3", "i1", "short", "short")
+	d.Register("2.3", "i2", "short too", "short")
+	before := d.Dump()
+	o := d.Patch(allFixes, "PATCH_ACTION=revert")
+	o.Expect(t, 3, "failed: ", "credentials share a value", "…0123 in i1/shared name/36", "name shared name, instance i1",
+		"instance i2", "instance i3", "… in i1/short/5", "shared name in ")
+	d.ExpectDump(before)
+	d.Restore(pgtest.TempFile(t, remedy(t, o)))
+	d.Patch(allFixes, "PATCH_ACTION=revert").Expect(t, 0, "unpatched: ", "changed=true")
+	want := "'short' 'short-i2/short too/5' 'KEY' 'KEY-i2/shared name/36' 'KEY-i3/shared name/36'"
+	if got := d.Text(`SELECT string_agg(quote_literal("apiKey"), ' ' ORDER BY "apiKey" LIKE 'sk-%', id) FROM "OpenaiCreds"`); got != strings.ReplaceAll(want, "KEY", pgtest.APIKey) {
+		t.Errorf("the keys are %s", got)
+	}
+}
+
+// The remedy changes what two credentials share in all but the first of them, and nothing else. It executes as it is
+// printed, whatever the schema is called and however long the values are.
+func TestRemedy(t *testing.T) {
+	for _, format := range []string{"text", "json"} {
+		t.Run(format, func(t *testing.T) {
+			d := pgtest.NewEvolution(t, `Evolution "API" 'x'`)
+			insertCredential(d, "spaces", "'spaces'", "'sk-plain   '") // which revert gives back, so that it differs from the next
+			insertCredential(d, "plain", "'plain'", "'sk-plain'")
+			d.Patch(allFixes).Expect(t, 0, "patched: ", "changed=true")
+			for _, id := range []string{"b", "C", "a"} { // C is the first
+				for _, n := range []int{5, 254, 255} {
+					insertCredential(d, fmt.Sprintf("%s%d", id, n), fmt.Sprintf("'only ' || '%s%d'", id, n), fmt.Sprintf("repeat('k', %d)", n))
+					insertCredential(d, fmt.Sprintf("%s-name%d", id, n), fmt.Sprintf("repeat('n', %d)", n), fmt.Sprintf("'only ' || '%s%d'", id, n))
+				}
+				insertCredential(d, id+"-null", "NULL", "NULL")
+			}
+			insertCredential(d, "other", "'nnnnn '", "'kkkkkk'")                       // a name may end in a space
+			d.Exec(`ALTER TABLE "OpenaiCreds" ALTER id TYPE text COLLATE "und-x-icu"`) // in which C is the last
+			rows := d.Text(`SELECT string_agg(concat_ws('|', c.id, b.id), ' ' ORDER BY b.id) FROM "OpenaiBot" b LEFT JOIN "OpenaiCreds" c ON c.id = "openaiCredsId"`)
+			d.Exec(`CREATE TEMPORARY TABLE before AS SELECT * FROM "OpenaiCreds"`)
+
+			o := d.Patch(allFixes, "PATCH_ACTION=revert", "PATCH_LOG_FORMAT="+format)
+			o.Expect(t, 3, "credentials share a value")
+			o.ExpectNot(t, "-null (", "other (", "plain (")
+			if sql := remedy(t, o); format == "json" {
+				d.Exec(sql)
+			} else {
+				d.Restore(pgtest.TempFile(t, sql))
+			}
+			changed := func(column string) string {
+				return d.Text(`SELECT string_agg(id, ' ' ORDER BY id COLLATE "C") FROM "OpenaiCreds" JOIN before USING (id) WHERE "OpenaiCreds"."` + column + `" IS DISTINCT FROM before."` + column + `"`)
+			}
+			if got := changed("apiKey"); got != "a254 a255 a5 b254 b255 b5" {
+				t.Errorf("the remedy changed the keys of %s", got)
+			}
+			if got := changed("name"); got != "a-name254 a-name255 a-name5 b-name254 b-name255 b-name5" {
+				t.Errorf("the remedy changed the names of %s", got)
+			}
+			d.Patch(allFixes, "PATCH_ACTION=revert").Expect(t, 0, "unpatched: ", "changed=true")
+			if got := d.Text(`SELECT string_agg(concat_ws('|', c.id, b.id), ' ' ORDER BY b.id) FROM "OpenaiBot" b LEFT JOIN "OpenaiCreds" c ON c.id = "openaiCredsId"`); got != rows {
+				t.Errorf("the credentials and their bots are %s\nwant %s", got, rows)
+			}
+			if got := d.Text(`SELECT string_agg(quote_literal("apiKey"), ' ' ORDER BY id) FROM "OpenaiCreds" WHERE id IN ('a5', 'C5', 'plain', 'spaces')`); got != `'kkkkk-a5' 'kkkkk' 'sk-plain' 'sk-plain   '` {
+				t.Errorf("the keys are %s", got)
+			}
+		})
+	}
+}

@@ -1,0 +1,58 @@
+package test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"evolution-openai-patch/test/pgtest"
+)
+
+// Where session_replication_role is replica, the padding trigger does not run. The program says where that is set, and
+// changes nothing, however it is spelled.
+func TestReplicaRole(t *testing.T) {
+	for name, c := range map[string]struct{ sql, options, says string }{
+		"database":     {`ALTER DATABASE %s SET session_replication_role = 'REPLICA'`, "", "for the database, this session,"},
+		"another name": {`ALTER DATABASE %s SET "Session_Replication_Role" TO Replica`, "", "for the database, this session,"},
+		"owner":        {`ALTER ROLE %s_own SET session_replication_role = 'Replica'`, "", `for role %s_own,`},
+		"owner here":   {`ALTER ROLE %s_own IN DATABASE %s SET session_replication_role = 'REPLICA'`, "", `for role %s_own,`},
+		"not for us":   {`ALTER DATABASE %s SET session_replication_role = 'REPLICA'; ALTER ROLE postgres IN DATABASE %s SET session_replication_role = origin`, "", "for the database,"},
+		"options":      {``, "&options=-c%20session_replication_role%3Dreplica", "for this session,"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			d := pgtest.NewEvolution(t, "public")
+			d.Register("2.3", "i1", "one", pgtest.APIKey)
+			d.Exec(fmt.Sprintf(`CREATE ROLE %[1]s_own; ALTER TABLE "OpenaiCreds" OWNER TO %[1]s_own`, d.Name))
+			d.Exec(strings.ReplaceAll(c.sql, "%s", d.Name))
+			expectReplicaRefused(t, d, c.options, strings.ReplaceAll(c.says, "%s", d.Name))
+		})
+	}
+}
+
+// The setting may also be that of the whole server.
+func TestReplicaRoleOfTheServer(t *testing.T) {
+	d := pgtest.NewServer(t).NewDatabase(t, "public")
+	d.Migrate(pgtest.Last)
+	d.Exec(`ALTER SYSTEM SET session_replication_role = 'REPLICA'`)
+	d.Exec("SELECT pg_reload_conf()")
+	pgtest.MustUntil(t, 20*time.Second, func() error {
+		if got := d.Text("SELECT current_setting('session_replication_role')"); got != "replica" {
+			return fmt.Errorf("session_replication_role is %s", got)
+		}
+		return nil
+	})
+	expectReplicaRefused(t, d, "", "for this session,")
+}
+
+// expectReplicaRefused runs the program with options added to the connection string. It must refuse the setting and change nothing.
+func expectReplicaRefused(t *testing.T, d *pgtest.Database, options, says string) {
+	t.Helper()
+	before := d.Dump()
+	uri := "DATABASE_CONNECTION_URI=" + d.URI() + options
+	for _, action := range []string{"status", "apply"} {
+		pgtest.Run(t, uri, allFixes, "PATCH_ACTION="+action).
+			Expect(t, 3, "failed: ", "changed=false", "session_replication_role is replica "+says, "RESET session_replication_role, or take it out of the connection string")
+	}
+	d.ExpectDump(before)
+}
