@@ -28,6 +28,7 @@ func (d *database) connect(ctx context.Context) error {
 	limited, cancel := context.WithTimeout(ctx, d.cfg.ConnectTimeout.Duration)
 	defer cancel()
 	conn, err := d.target.Connect(limited)
+	d.server.note(postgres.Retryable(err))
 	if err != nil {
 		d.disconnect()
 		if postgres.NoDatabase(err) {

@@ -45,13 +45,24 @@ func (d *database) handle(ctx context.Context, limit time.Duration) (results []*
 	for _, name := range d.requested.Names {
 		d.add(name, d.named)
 	}
-	err := d.retry(ctx, limit, func(waiting context.Context) error { return d.attempt(ctx, waiting) })
+	err := d.retry(ctx, limit, func(waiting context.Context) error {
+		err := d.attempt(ctx, waiting)
+		if err != nil && !d.keep() { // others may go on meanwhile
+			d.disconnect()
+		}
+		return err
+	})
 	if err != nil && len(d.schemas) == 0 {
 		d.add("*", d.named)
 	}
 	for _, p := range d.schemas {
 		if !p.done {
-			d.conclude(ctx, p, p.latest, final(ctx, err, p.err))
+			own := err
+			var wait *WaitError
+			if errors.As(err, &wait) && p.err != nil {
+				own = &WaitError{limit, p.err}
+			}
+			d.conclude(ctx, p, p.latest, own)
 		}
 		if !p.absent {
 			results = append(results, &p.latest)
@@ -86,7 +97,16 @@ func (d *database) failure(ctx context.Context, err error) *Result {
 
 // retry attempts something until it is done, fails for good, or the limit has passed. The error is final.
 func (d *database) retry(ctx context.Context, limit time.Duration, attempt func(context.Context) error) error {
-	return final(ctx, postgres.Retry{Limit: limit, MaxDelay: d.cfg.Watch.Duration, Notify: d.logWaiting}.Do(ctx, attempt), nil)
+	retry := postgres.Retry{Limit: d.server.remaining(limit), MaxDelay: d.cfg.Watch.Duration, Notify: d.logWaiting}
+	err := retry.Do(ctx, attempt)
+	var timeout *postgres.TimeoutError
+	switch {
+	case err != nil && ctx.Err() != nil:
+		return context.Cause(ctx)
+	case errors.As(err, &timeout):
+		return &WaitError{limit, timeout.Cause}
+	}
+	return err
 }
 
 // logWaiting reports that PostgreSQL, or something in it, is not ready yet.
@@ -96,24 +116,6 @@ func (d *database) logWaiting(err error, elapsed time.Duration) {
 		return
 	}
 	d.log.Info("still waiting for PostgreSQL", "for", elapsed.Round(time.Second), "reason", explain(err))
-}
-
-// final returns the error with which the waiting ended: the signal, or that the time was up, with its own cause if there
-// is one.
-func final(ctx context.Context, err, own error) error {
-	var timeout *postgres.TimeoutError
-	var wait *WaitError
-	switch {
-	case err == nil:
-		return nil
-	case ctx.Err() != nil:
-		return context.Cause(ctx)
-	case errors.As(err, &wait) && own != nil:
-		return &WaitError{wait.Limit, own}
-	case errors.As(err, &timeout):
-		return &WaitError{timeout.Limit, timeout.Cause}
-	}
-	return err
 }
 
 // attempt connects if there is no connection, and handles the schemas that are not done. It returns the first error after
@@ -151,9 +153,6 @@ func (d *database) attempt(ctx, waiting context.Context) (again error) {
 				d.conclude(ctx, p, r, p.err)
 			}
 		}
-	}
-	if again != nil && !d.keep() { // others may go on meanwhile
-		d.disconnect()
 	}
 	return again
 }
@@ -237,7 +236,7 @@ func (d *database) conclude(ctx context.Context, p *progress, r Result, err erro
 	var unknown *UnknownError
 	var stopped Interrupted
 	switch {
-	case missing != nil && !d.named, errors.Is(err, errAbsent):
+	case missing != nil && !d.named, errors.Is(err, errAbsent), errors.As(err, &stopped) && d.cfg.watches() && !d.named && !r.known():
 		p.absent = true
 	case allowed:
 		if r.Status == Failed { // it was not assessed

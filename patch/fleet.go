@@ -3,6 +3,7 @@ package patch
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -31,17 +32,22 @@ func handleFleet(ctx context.Context, cfg *Config, log *slog.Logger, report *rep
 		})
 	}
 	group.Wait()
+	for _, t := range targets {
+		for _, d := range t.kept {
+			d.disconnect()
+		}
+	}
 }
 
 // target is what one connection string leads to while it is handled.
 type target struct {
 	Target
-	cfg       *Config
-	log       *slog.Logger
-	report    *reporter
-	server    *server
-	position  int                  // among the targets
-	databases map[string]*database // by name
+	cfg      *Config
+	log      *slog.Logger
+	report   *reporter
+	server   *server
+	position int                  // among the targets
+	kept     map[string]*database // whose connections are kept, by name
 }
 
 // newTargets returns the targets of the configuration. Those of one server share its connections.
@@ -54,7 +60,7 @@ func newTargets(cfg *Config, log *slog.Logger, report *reporter) (targets []*tar
 			servers[t.Server()] = s
 		}
 		s.expect(t.Databases)
-		targets = append(targets, &target{Target: t, cfg: cfg, log: log, report: report, server: s, position: i, databases: map[string]*database{}})
+		targets = append(targets, &target{Target: t, cfg: cfg, log: log, report: report, server: s, position: i, kept: map[string]*database{}})
 	}
 	return targets
 }
@@ -63,14 +69,14 @@ func newTargets(cfg *Config, log *slog.Logger, report *reporter) (targets []*tar
 func (t *target) round(ctx context.Context, limit time.Duration, done func([]*Result)) {
 	names, err := t.names(ctx, limit)
 	if err != nil {
-		done([]*Result{t.database(t.Target.Database(), true).failure(ctx, err)})
+		done([]*Result{t.database(t.Target.Database()).failure(ctx, err)})
 		return
 	}
 	var handled atomic.Int64
 	defer t.logProgress(&handled, len(names))()
 	var group sync.WaitGroup
 	for _, name := range names {
-		d := t.database(name, slices.Contains(t.Databases.Names, name))
+		d := t.database(name)
 		d.acquire(ctx)
 		group.Go(func() {
 			done(d.handle(ctx, limit))
@@ -106,20 +112,22 @@ func (t *target) logProgress(handled *atomic.Int64, databases int) (stop func())
 	return func() { close(done) }
 }
 
-// database returns the database of that name, the same one in every round.
-func (t *target) database(name string, named bool) *database {
-	d := t.databases[name]
-	if d == nil {
-		schemas := t.SchemasOfOthers
-		if named {
-			schemas = t.Schemas
-		}
-		c := t.Target.Target
-		if name != c.Database() {
-			c = c.WithDatabase(name)
-		}
-		d = &database{cfg: t.cfg, log: t.log.With("target", c.String()), target: c, server: t.server, position: t.position, named: named, requested: schemas}
-		t.databases[name] = d
+// database returns the database of that name: the same one in every round if its connection is kept.
+func (t *target) database(name string) *database {
+	if d := t.kept[name]; d != nil {
+		return d
+	}
+	named, schemas := slices.Contains(t.Databases.Names, name), t.SchemasOfOthers
+	if named {
+		schemas = t.Schemas
+	}
+	c := t.Target.Target
+	if name != c.Database() {
+		c = c.WithDatabase(name)
+	}
+	d := &database{cfg: t.cfg, log: t.log.With("target", c.String()), target: c, server: t.server, position: t.position, named: named, requested: schemas}
+	if d.keep() {
+		t.kept[name] = d
 	}
 	return d
 }
@@ -131,12 +139,8 @@ func (t *target) names(ctx context.Context, limit time.Duration) ([]string, erro
 	if len(t.Databases.Patterns) == 0 {
 		return names, nil
 	}
-	d := t.database(t.Target.Database(), slices.Contains(t.Databases.Names, t.Target.Database()))
-	defer func() {
-		if !d.keep() {
-			d.disconnect()
-		}
-	}()
+	d := t.database(t.Target.Database()) // patterns leave no connection to be kept
+	defer d.disconnect()
 	var found []string
 	err := d.retry(ctx, limit, func(waiting context.Context) (err error) {
 		if err = d.connect(waiting); err != nil {
@@ -147,6 +151,10 @@ func (t *target) names(ctx context.Context, limit time.Duration) ([]string, erro
 		}
 		return err
 	})
+	var missing *MissingError
+	if errors.As(err, &missing) {
+		return nil, fmt.Errorf("%s does not exist, so the databases of the server cannot be listed: name one that exists in the connection string, such as postgres", missing.what)
+	}
 	for _, name := range found {
 		if t.Databases.matches(name) {
 			names = append(names, name)

@@ -1,11 +1,18 @@
 package patch
 
-import "context"
+import (
+	"context"
+	"sync"
+	"time"
+)
 
 // server bounds the connections to one PostgreSQL server, which several databases and targets share.
 type server struct {
 	slots    chan struct{} // one for each connection
 	expected int           // connections that would be open at once if all of them were kept
+
+	mu   sync.Mutex
+	down time.Time // since when no connection could be made; zero if the last one could
 }
 
 // newServer allows so many connections at once.
@@ -34,3 +41,26 @@ func (s *server) acquire(ctx context.Context) error {
 
 // release allows another connection in the place of one that is closed.
 func (s *server) release() { <-s.slots }
+
+// note records whether the last connection could not be made, for a reason for which another attempt may succeed.
+func (s *server) note(down bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case !down:
+		s.down = time.Time{}
+	case s.down.IsZero():
+		s.down = time.Now()
+	}
+}
+
+// remaining returns how long a database of the server is waited for: the databases share one limit while the server cannot
+// be reached, so that many of them do not wait one after the other. A limit of 0 is none.
+func (s *server) remaining(limit time.Duration) time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if limit == 0 || s.down.IsZero() {
+		return limit
+	}
+	return max(limit-time.Since(s.down), time.Millisecond)
+}
