@@ -33,37 +33,69 @@ func (c *Config) inspect(ctx context.Context, conn *postgres.Conn, schemas ...st
 		states[i].Schema = schema
 		pointers = append(pointers, &states[i])
 	}
-	b := conn.Begin("ISOLATION LEVEL READ COMMITTED READ ONLY", c.limits())
-	askCatalog(b, pointers, inspectSQL, paddingSQL)
-	b.Exec("COMMIT")
-	if err := conn.Send(ctx, b, c.ConnectTimeout.Duration); err != nil {
+	padding := c.Fixes.mayPad() || c.BackupDir != ""
+	err := c.read(ctx, conn, func(b *postgres.Batch) bool {
+		askCatalog(b, pointers, inspectSQL)
+		if padding {
+			askCatalog(b, pointers, paddingSQL)
+		}
+		return true
+	})
+	for _, s := range pointers {
+		if err == nil {
+			err = s.complete()
+		}
+	}
+	if err != nil {
 		return nil, err
 	}
-	b = conn.Begin("ISOLATION LEVEL READ COMMITTED READ ONLY", c.limits())
-	rows := false
-	for _, s := range pointers {
-		if err := s.complete(); err != nil {
-			return nil, err
+	err = c.read(ctx, conn, func(b *postgres.Batch) (any bool) {
+		for _, s := range pointers {
+			any = c.askRows(b, s) || any
 		}
-		rows = c.askRows(b, s) || rows
+		return any
+	})
+	if err != nil || padding {
+		return states, err
 	}
-	if b.Exec("COMMIT"); !rows {
-		return states, nil
-	}
-	return states, conn.Send(ctx, b, c.ConnectTimeout.Duration)
+	return states, c.read(ctx, conn, func(b *postgres.Batch) bool { // for a warning
+		checking := slices.DeleteFunc(pointers, func(s *State) bool { return s.Migrations.Last < firstChecking })
+		askCatalog(b, checking, paddingSQL)
+		return len(checking) > 0
+	})
 }
 
-// askRows adds what is read of rows for s, and what there is of a guard. It reports whether that is anything.
+// read sends the queries that ask adds, if it reports that there are any.
+func (c *Config) read(ctx context.Context, conn *postgres.Conn, ask func(*postgres.Batch) bool) error {
+	b := conn.Begin("ISOLATION LEVEL READ COMMITTED READ ONLY", c.limits())
+	if !ask(b) {
+		return nil
+	}
+	b.Exec("COMMIT")
+	return conn.Send(ctx, b, c.ConnectTimeout.Duration)
+}
+
+// askRows adds what is read of rows for s, and what only some schemas need of the catalog. It reports whether that is
+// anything.
 func (c *Config) askRows(b *postgres.Batch, s *State) bool {
 	if s.Guarded {
 		askCatalog(b, []*State{s}, guardSQL)
+	}
+	creates := s.Table != nil && c.Fixes.mayPad() && !s.padded() || s.Table == nil && c.OnMissingTable == MissingGuard
+	if creates {
+		b.Rows(granteesSQL, func(row []byte) error { return json.Unmarshal(row, &s.Grantees) })
 	}
 	readMigrations(b, s)
 	if s.Table != nil && c.Fixes.mayPad() {
 		s.Keys = readKeys(b, *s, !s.padded()) // the spaces that keys end in before the padding are to be kept
 	}
-	return s.Table != nil || s.List != nil || s.Guarded
+	return creates || s.Table != nil || s.List != nil || s.Guarded
 }
+
+// granteesSQL lists to whom the default privileges of the role open what it creates.
+const granteesSQL = `SELECT coalesce(pg_catalog.json_agg(DISTINCT pg_catalog.pg_get_userbyid(x.grantee)), '[]')::pg_catalog.text
+	FROM pg_catalog.pg_default_acl d, pg_catalog.aclexplode(d.defaclacl) x
+	WHERE pg_catalog.pg_get_userbyid(d.defaclrole) = current_user AND d.defaclobjtype IN ('f', 'n') AND x.grantee NOT IN (0, d.defaclrole)`
 
 // answer is what the catalog said to the query of an SQL file.
 type answer struct {

@@ -8,10 +8,6 @@ SELECT pg_catalog.json_build_object(
     'migrating', EXISTS (SELECT FROM pg_catalog.pg_lock_status() l
         WHERE l.locktype = 'advisory' AND l.classid = '0'::pg_catalog.oid AND l.objid = '72707369'::pg_catalog.oid AND l.objsubid = 1 AND l.granted
             AND l.database = (SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database())),
-    -- To whom this role's default privileges open what it creates.
-    'grantees', (SELECT pg_catalog.json_agg(DISTINCT pg_catalog.pg_get_userbyid(x.grantee))
-        FROM pg_catalog.pg_default_acl d, pg_catalog.aclexplode(d.defaclacl) x
-        WHERE pg_catalog.pg_get_userbyid(d.defaclrole) = current_user AND d.defaclobjtype IN ('f', 'n') AND x.grantee NOT IN (0, d.defaclrole)),
     'guarded', EXISTS (SELECT FROM pg_catalog.pg_namespace g WHERE g.nspname = wanted.guard),
     'relations', (
         SELECT pg_catalog.json_agg(pg_catalog.json_build_object('oid', c.oid, 'name', c.relname, 'kind', c.relkind, 'partition', c.relispartition, 'owner', pg_catalog.pg_get_userbyid(c.relowner),

@@ -20,7 +20,7 @@ type State struct {
 	Relations []Relation `json:"relations"` // whatever has a name that matters here
 	Table     *Relation  `json:"-"`         // Evolution's, nil if there is none
 	List      *Relation  `json:"-"`         // Prisma's list of migrations, nil if there is none
-	Grantees  []string   `json:"grantees"`  // to whom default privileges open what the role creates
+	Grantees  []string   `json:"-"`         // to whom default privileges open what the role creates; only where something may be created
 	Padding
 	Guard      *Guard     `json:"guard"` // nil if there is nothing of one
 	Migrations Migrations `json:"-"`
