@@ -147,7 +147,7 @@ func (c *Config) readTargets(ctx context.Context, vars map[string]string) error 
 	case uri == "":
 		return &ConfigError{variable, "is not set or empty; give it the very string that Evolution gets"}
 	}
-	uris := strings.FieldsFunc(uri, func(r rune) bool { return strings.ContainsRune(" \t\n\v\f\r", r) })
+	uris := splitURIs(uri)
 	var errs []error
 	for i, uri := range uris {
 		named := variable
@@ -166,6 +166,18 @@ func (c *Config) readTargets(ctx context.Context, vars map[string]string) error 
 		errs = append(errs, err)
 	}
 	return errors.Join(errs...)
+}
+
+// splitURIs splits connection strings at white space. Where each is in quotes, the outermost two were taken for a pair around
+// the whole.
+func splitURIs(uri string) []string {
+	uris := strings.FieldsFunc(uri, func(r rune) bool { return strings.ContainsRune(" \t\n\v\f\r", r) })
+	for _, quote := range []string{"'", `"`} {
+		if last := len(uris) - 1; last > 0 && strings.HasSuffix(uris[0], quote) && strings.HasPrefix(uris[last], quote) {
+			uris[0], uris[last] = quote+uris[0], uris[last]+quote
+		}
+	}
+	return uris
 }
 
 // addTarget adds a target to the configuration. The schema is that of the connection string, "" if it names none.

@@ -32,8 +32,11 @@ func (d *database) connect(ctx context.Context) error {
 	if err != nil {
 		d.disconnect()
 		if postgres.NoDatabase(err) {
-			return d.cfg.retryUntilPresent(d.missing("database ",
-				"so no guard can be installed in it; Evolution creates it on its first start: run this once more after that, or set PATCH_WATCH or PATCH_ON_MISSING_TABLE=wait in a container that Evolution does not wait for"))
+			err = d.missing("database ",
+				"so no guard can be installed in it; Evolution creates it on its first start: run this once more after that, or set PATCH_WATCH or PATCH_ON_MISSING_TABLE=wait in a container that Evolution does not wait for")
+			if d.named { // another was dropped after it had been found
+				err = d.cfg.retryUntilPresent(err)
+			}
 		}
 		return err
 	}

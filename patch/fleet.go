@@ -165,9 +165,9 @@ func (t *target) names(ctx context.Context, limit time.Duration) ([]string, erro
 }
 
 // databasesSQL lists the databases of the server that allow connections and that the role may connect to, without the
-// templates.
+// templates. The limit of a database whose DROP failed half-way is -2.
 const databasesSQL = `SELECT pg_catalog.json_agg(d.datname)::pg_catalog.text FROM pg_catalog.pg_database d
-	WHERE d.datallowconn AND NOT d.datistemplate AND pg_catalog.has_database_privilege(d.oid, 'CONNECT')`
+	WHERE d.datallowconn AND d.datconnlimit <> -2 AND NOT d.datistemplate AND pg_catalog.has_database_privilege(d.oid, 'CONNECT')`
 
 // schemasSQL lists the schemas of the database that hold a table of the name of Evolution's.
 const schemasSQL = `SELECT pg_catalog.json_agg(n.nspname)::pg_catalog.text

@@ -132,7 +132,10 @@ func (p *reporter) logSummary() {
 	if total == 1 && p.absent == 0 {
 		return
 	}
-	if p.absent > 0 {
+	switch {
+	case p.absent == 1:
+		parts = append(parts, "1 database without the table")
+	case p.absent > 1:
 		parts = append(parts, fmt.Sprintf("%d databases without the table", p.absent))
 	}
 	p.log.Info("done: " + cmp.Or(strings.Join(parts, ", "), "no database matches"))

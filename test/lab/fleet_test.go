@@ -134,7 +134,9 @@ func BenchmarkFleetOfSchemas(b *testing.B) {
 			program := func() *exec.Cmd {
 				return pgtest.Command(b, "DATABASE_CONNECTION_URI="+server.URI(d.Name, ""), "PATCH_SCHEMAS=*", "PATCH_FIXES=apikey-index", "PATCH_LOG_LEVEL=error")
 			}
-			psql := func() *exec.Cmd { return xargsPsql(b, server, names, `-d `+d.Name+` -c '`+fmt.Sprintf(dropIndex, "@")+`'`) }
+			psql := func() *exec.Cmd {
+				return xargsPsql(b, server, names, `-d `+d.Name+` -c '`+fmt.Sprintf(dropIndex, "@")+`'`)
+			}
 			compareFleet(b, fmt.Sprintf("%d schemas, work %t", n, todo), 3, prepare, program, psql)
 		}
 	}

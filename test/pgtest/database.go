@@ -50,6 +50,13 @@ func (s *Server) OpenDatabase(t testing.TB, name, schema string) *Database {
 	return &Database{Server: s, Name: name, Schema: schema, Conn: s.Connect(t, name), t: t}
 }
 
+// With returns the same database for another test.
+func (d *Database) With(t testing.TB) *Database {
+	other := *d
+	other.t = t
+	return &other
+}
+
 // Quote quotes an SQL identifier.
 func Quote(name string) string { return pgx.Identifier{name}.Sanitize() }
 
@@ -92,9 +99,15 @@ func (d *Database) Exec(sql string, args ...any) { d.t.Helper(); Exec(d.t, d.Con
 // Text returns the one value of a query, or of an expression, as text. NULL is "".
 func (d *Database) Text(sql string, args ...any) string {
 	d.t.Helper()
+	return Text(d.t, d.Conn, sql, args...)
+}
+
+// Text returns the one value of a query, or of an expression, as text. NULL is "".
+func Text(t testing.TB, c *pgx.Conn, sql string, args ...any) string {
+	t.Helper()
 	var s *string
-	if err := d.Conn.QueryRow(context.Background(), "SELECT ("+sql+")::text", args...).Scan(&s); err != nil {
-		d.t.Fatalf("%s: %v", sql, err)
+	if err := c.QueryRow(context.Background(), "SELECT ("+sql+")::text", args...).Scan(&s); err != nil {
+		t.Fatalf("%s: %v", sql, err)
 	}
 	if s == nil {
 		return ""

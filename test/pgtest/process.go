@@ -72,13 +72,27 @@ func (d *Database) Start(environ ...string) *Process {
 }
 
 // WaitFor waits until the program has logged something.
-func (p *Process) WaitFor(words string) {
+func (p *Process) WaitFor(words ...string) {
+	p.t.Helper()
+	p.waitFor(&p.Stderr, words)
+}
+
+// WaitForOutput waits until the program has written something to standard output.
+func (p *Process) WaitForOutput(words ...string) {
+	p.t.Helper()
+	p.waitFor(&p.Stdout, words)
+}
+
+func (p *Process) waitFor(output *Buffer, words []string) {
 	p.t.Helper()
 	MustUntil(p.t, 20*time.Second, func() error {
-		if strings.Contains(p.Stderr.String(), words) {
-			return nil
+		text := output.String()
+		for _, w := range words {
+			if !strings.Contains(text, w) {
+				return fmt.Errorf("the program did not write %q:\n%s%s", w, p.Stdout.String(), p.Stderr.String())
+			}
 		}
-		return fmt.Errorf("the program did not log %q:\n%s", words, p.Stderr.String())
+		return nil
 	})
 }
 
