@@ -3,234 +3,38 @@
 package e2e
 
 import (
-	"encoding/json"
-	"errors"
 	"fmt"
-	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
-	"syscall"
 	"testing"
 
 	"evolution-openai-patch/test/pgtest"
 )
 
-// A node is a kubelet with containerd and without a control plane. It runs the pods in its folder manifests.
-type node struct {
-	dir, port string
-}
-
-const kubeletConfig = `
-apiVersion: kubelet.config.k8s.io/v1beta1
-kind: KubeletConfiguration
-staticPodPath: %[1]s/manifests
-podLogsDir: %[1]s/logs
-containerRuntimeEndpoint: unix://%[1]s/containerd.sock
-address: 127.0.0.1
-port: %[2]s
-readOnlyPort: %[3]s
-healthzPort: 0
-authentication: {anonymous: {enabled: true}, webhook: {enabled: false}}
-authorization: {mode: AlwaysAllow}
-cgroupDriver: cgroupfs
-failSwapOn: false
-failCgroupV1: false
-enforceNodeAllocatable: []
-evictionHard: {memory.available: 1Mi}
-localStorageCapacityIsolation: false
-fileCheckFrequency: 1s
-`
-
-const containerdConfig = `
-version = 2
-root = "%[1]s/containerd"
-state = "%[1]s/state"
-[grpc]
-  address = "%[1]s/containerd.sock"
-[plugins."io.containerd.grpc.v1.cri"]
-  sandbox_image = "` + pauseImage + `"
-  restrict_oom_score_adj = true # in a container, a sandbox may not lower its own
-  [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
-    runtime_type = "io.containerd.runc.v2"
-`
-
-// startNode starts a kubelet that has the images and no pods. It is stopped when the test ends.
-func startNode(t *testing.T) *node {
-	t.Helper()
-	if os.Getuid() != 0 {
-		t.Fatal("a kubelet needs root: sudo -E env PATH=\"$PATH\" make e2e")
-	}
-	buildImages(t)
-	built := runCommand(t, "test/testdata/e2e/kubelet.sh")
-	built.Expect(t, 0)
-	dir, err := os.MkdirTemp("/tmp", "kubelet") // short, as the path of a socket may have 100 bytes
-	if err != nil {
-		t.Fatal(err)
-	}
-	n := &node{dir: dir, port: pgtest.FreePort()}
-	for _, sub := range []string{"manifests", "logs"} {
-		if err := os.Mkdir(filepath.Join(dir, sub), 0o755); err != nil {
-			t.Fatal(err)
-		}
-	}
-	t.Cleanup(func() { n.clean(t) }) // runs after both programs are stopped
-	n.run(t, "containerd", "-c", write(t, filepath.Join(dir, "containerd.toml"), fmt.Sprintf(containerdConfig, dir)))
-	eventually(t, func() error {
-		if o := runQuietly(t, "ctr", "-a", n.socket(), "version"); o.Code != 0 {
-			return errors.New(o.Stderr)
-		}
-		return nil
-	})
-	write(t, filepath.Join(dir, "Dockerfile"), "FROM "+standIn+"\nCMD [\"pause\"]\n")
-	docker(t, "build", "-q", "-t", pauseImage, "-f", filepath.Join(dir, "Dockerfile"), filepath.Join(dir, "manifests"))
-	runCommand(t, "sh", "-c", "docker save "+pauseImage+" "+standIn+" "+image+" | ctr -a "+n.socket()+" -n k8s.io images import -").Expect(t, 0)
-
-	n.run(t, strings.TrimSpace(built.Stdout), "--root-dir", filepath.Join(dir, "kubelet"), "--hostname-override", "node",
-		"--config", write(t, filepath.Join(dir, "kubelet.yaml"), fmt.Sprintf(kubeletConfig, dir, pgtest.FreePort(), n.port)))
-	eventually(t, func() error { _, err := n.pods(); return err })
-	t.Cleanup(func() { // while the kubelet runs, which stops the pods
-		manifests, _ := filepath.Glob(filepath.Join(dir, "manifests/*"))
-		for _, m := range manifests {
-			_ = os.Remove(m)
-		}
-		eventually(t, func() error {
-			if o := runQuietly(t, "ctr", "-a", n.socket(), "-n", "k8s.io", "tasks", "ls", "-q"); o.Stdout != "" {
-				return errors.New("containers still run: " + o.Stdout)
-			}
-			return nil
-		})
-	})
-	return n
-}
-
-func (n *node) socket() string { return filepath.Join(n.dir, "containerd.sock") }
-
-// run starts a program that is stopped when the test ends.
-func (n *node) run(t *testing.T, name string, args ...string) {
-	t.Helper()
-	log, err := os.Create(filepath.Join(n.dir, filepath.Base(name)+".log"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.Command(name, args...)
-	cmd.Stdout, cmd.Stderr = log, log
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM} // also if the tests end without cleaning up
-	if err := cmd.Start(); err != nil {
-		t.Fatalf("%v: apt-get install containerd", err)
-	}
-	t.Cleanup(func() {
-		if t.Failed() {
-			t.Logf("%s", runQuietly(t, "tail", "-n", "20", log.Name()).Stdout)
-		}
-		_ = cmd.Process.Signal(syscall.SIGTERM)
-		_ = cmd.Wait()
-		log.Close()
-	})
-}
-
-// clean unmounts what the kubelet and containerd have mounted, and removes the node's folder.
-func (n *node) clean(t *testing.T) {
-	mounts, err := os.ReadFile("/proc/self/mounts")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var points []string
-	for line := range strings.Lines(string(mounts)) {
-		if point := strings.Fields(line)[1]; strings.HasPrefix(point, n.dir+"/") {
-			points = append(points, point)
-		}
-	}
-	slices.Sort(points)
-	for _, point := range slices.Backward(points) { // inner mounts first
-		_ = syscall.Unmount(point, syscall.MNT_DETACH)
-	}
-	if err := os.RemoveAll(n.dir); err != nil {
-		t.Error(err)
-	}
-}
-
-// pods returns the state of each pod/container, such as "running, ready", "exited 0" or "waiting".
-func (n *node) pods() (map[string]string, error) {
-	response, err := http.Get("http://127.0.0.1:" + n.port + "/pods")
-	if err != nil {
-		return nil, err
-	}
-	defer response.Body.Close()
-	type container struct {
-		Name         string
-		Ready        bool
-		RestartCount int
-		State        struct {
-			Running    *struct{}
-			Terminated *struct{ ExitCode int }
-		}
-		LastState struct{ Terminated *struct{ ExitCode int } }
-	}
-	var list struct {
-		Items []struct {
-			Metadata struct{ Name string }
-			Status   struct{ InitContainerStatuses, ContainerStatuses []container }
-		}
-	}
-	if err := json.NewDecoder(response.Body).Decode(&list); err != nil {
-		return nil, err
-	}
-	states := map[string]string{}
-	for _, p := range list.Items {
-		for _, c := range append(p.Status.InitContainerStatuses, p.Status.ContainerStatuses...) {
-			state := "waiting"
-			switch {
-			case c.State.Running != nil:
-				state = "running"
-			case c.State.Terminated != nil:
-				state = fmt.Sprint("exited ", c.State.Terminated.ExitCode)
-			}
-			if c.Ready {
-				state += ", ready"
-			}
-			if c.RestartCount > 0 {
-				state += fmt.Sprintf(", tried again after exit %d", c.LastState.Terminated.ExitCode)
-			}
-			// A pod on the host's network has the node's name behind its own.
-			states[strings.TrimSuffix(p.Metadata.Name, "-node")+"/"+c.Name] = state
-		}
-	}
-	return states, nil
-}
-
-// logs returns the output of all runs of a container.
-func (n *node) logs(pod, container string) string {
-	files, _ := filepath.Glob(filepath.Join(n.dir, "logs", "default_"+pod+"-node_*", container, "*.log"))
-	var all strings.Builder
-	for _, f := range files {
-		text, _ := os.ReadFile(f)
-		all.Write(text)
-	}
-	return all.String()
-}
-
-// says waits until a container has printed words.
-func (n *node) says(t *testing.T, pod, container, words string) {
-	t.Helper()
-	eventually(t, func() error {
-		if text := n.logs(pod, container); !strings.Contains(text, words) {
-			states, _ := n.pods()
-			return fmt.Errorf("%s did not log %q; %v\n%s%s", container, words, states, n.logs(pod, service), text)
-		}
-		return nil
-	})
-}
-
 // apply runs the pod of a manifest's Deployment against a database and returns the pod's name.
 func (n *node) apply(t *testing.T, manifest string, d *pgtest.Database) (pod string) {
 	t.Helper()
-	pod = strings.ReplaceAll(d.Name, "_", "-")
-	o := runQuietly(t, "go", "run", "-C", "test/testdata/e2e/pod", ".", pgtest.Root(manifest), pod, image, standIn, d.URI())
-	o.Expect(t, 0)
-	t.Logf("%s decodes strictly; its pod on a kubelet:", manifest)
+	return n.applyPod(t, manifest, "Deployment", "evolution", map[string]string{"DATABASE_CONNECTION_URI": d.URI()})
+}
+
+// applyPod runs the pod of a manifest's object of this kind, with these values in the Secret, and returns the pod's name.
+func (n *node) applyPod(t *testing.T, manifest, kind, secret string, values map[string]string) (pod string) {
+	t.Helper()
+	n.applied++
+	pod = fmt.Sprint(strings.ToLower(kind), "-", n.applied)
+	folder := filepath.Join(n.dir, "secrets", pod, secret)
+	if err := os.MkdirAll(folder, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for key, value := range values {
+		write(t, filepath.Join(folder, key), value)
+	}
+	o := runQuietly(t, "go", "run", "-C", "test/testdata/e2e/pod", ".", pgtest.Root(manifest), kind, pod, image, standIn, folder)
+	if o.Expect(t, 0); t.Failed() {
+		t.FailNow()
+	}
+	t.Logf("%s decodes strictly; the pod of its %s on a kubelet:", manifest, kind)
 	write(t, filepath.Join(n.dir, "manifests", pod+".json"), o.Stdout)
 	return pod
 }
@@ -287,4 +91,76 @@ func TestE2EKubernetes(t *testing.T) {
 		n.says(t, pod, "evolution", sharing)
 		n.become(t, pod, "running, ready", "running, ready")
 	})
+}
+
+const fleetManifest, fleetSecret = "deploy/kubernetes.fleet.yaml", "evolution-openai-patch-fleet"
+
+func TestE2EKubernetesFleet(t *testing.T) {
+	n := startNode(t)
+	if manifest, err := os.ReadFile(pgtest.Root(fleetManifest)); err != nil || !strings.Contains(string(manifest), "create secret generic "+fleetSecret+" ") {
+		t.Errorf("%s does not say how to create its Secret: %v", fleetManifest, err)
+	}
+	t.Run("CronJob, one server", func(t *testing.T) {
+		s := pgtest.NewServer(t)
+		patched := []*pgtest.Database{newStack(t, s), newStack(t, s)}
+		other := s.NewDatabase(t, "public")
+		other.Exec(`CREATE TABLE "Settings" ("apiKey" text UNIQUE)`)
+		before := other.Dump()
+		pod := n.applyPod(t, fleetManifest, "CronJob", fleetSecret, map[string]string{"server": s.URI("postgres", "")})
+		n.finish(t, pod, 0)
+		n.says(t, pod, service, "done: 2 patched (2 changed), 2 databases without the table")
+		expectShared(t, patched...)
+		other.ExpectDump(before)
+	})
+	t.Run("Job, several servers", func(t *testing.T) {
+		one, two := pgtest.NewServer(t), pgtest.NewServer(t)
+		patched := []*pgtest.Database{newStack(t, one), newStack(t, two), newStack(t, two)}
+		unknown := newStack(t, one)
+		unknown.Exec(`DROP INDEX "OpenaiCreds_apiKey_key"`)
+		unknown.Exec(`CREATE INDEX "OpenaiCreds_apiKey_key" ON "OpenaiCreds"("instanceId")`)
+		pod := n.applyPod(t, fleetManifest, "Job", fleetSecret, map[string]string{"servers": one.URI("postgres", "") + "\n" + two.URI("postgres", "") + "\n"})
+		message := n.finish(t, pod, 3)
+		if want := "done: 3 patched (3 changed), 1 failed, 2 databases without the table"; !strings.Contains(message, want) {
+			t.Errorf("the pod's message is %q, want %q in it", message, want)
+		}
+		expectShared(t, patched...)
+	})
+}
+
+// newStack creates a database as Evolution leaves it on a server.
+func newStack(t *testing.T, s *pgtest.Server) *pgtest.Database {
+	t.Helper()
+	d := s.NewDatabase(t, "public")
+	d.Migrate(pgtest.Last)
+	d.Exec(`INSERT INTO "Instance"(id, name) VALUES ('i1', 'one'), ('i2', 'two')`)
+	return d
+}
+
+// expectShared requires that two instances can have one key in each of the databases.
+func expectShared(t *testing.T, databases ...*pgtest.Database) {
+	t.Helper()
+	for _, d := range databases {
+		for _, instance := range []string{"i1", "i2"} {
+			if code := d.Register("2.3.7", instance, "key of "+instance, pgtest.APIKey); code != 201 {
+				t.Errorf("instance %s of %s: HTTP %d", instance, d.Name, code)
+			}
+		}
+	}
+}
+
+// finish waits until the pod of a Job has exited with a status, and returns the message that the kubelet gives for it.
+func (n *node) finish(t *testing.T, pod string, code int) (message string) {
+	t.Helper()
+	eventually(t, func() error {
+		containers, err := n.list()
+		state := containers[pod+"/"+service].State.Terminated
+		if state == nil || state.ExitCode != code {
+			return fmt.Errorf("the pod has not exited %d: %+v %v\n%s", code, state, err, n.logs(pod, service))
+		}
+		message = state.Message
+		return nil
+	})
+	pgtest.Record(pgtest.Outcome{Stdout: n.logs(pod, service) + message})
+	t.Logf("%s:\n%s", service, n.logs(pod, service))
+	return message
 }

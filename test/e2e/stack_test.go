@@ -26,10 +26,17 @@ type stack struct {
 	t       *testing.T
 	compose []string // the command without its action
 	project string
+	service string // the program's
 }
 
-// forEachCompose runs a test with each compose that is installed: docker-compose, and the plugin of docker.
+// forEachCompose runs a test of a file that holds Evolution, too, with each compose that is installed.
 func forEachCompose(t *testing.T, file string, test func(t *testing.T, s *stack), overrides ...string) {
+	forEachComposeOf(t, file, service, test, append(overrides, standIns)...)
+}
+
+// forEachComposeOf runs a test with each compose that is installed: docker-compose, and the plugin of docker. The program is
+// this service of the file.
+func forEachComposeOf(t *testing.T, file, service string, test func(t *testing.T, s *stack), overrides ...string) {
 	buildImages(t)
 	found := 0
 	for _, compose := range [][]string{{"docker", "compose"}, {"docker-compose"}} {
@@ -38,9 +45,9 @@ func forEachCompose(t *testing.T, file string, test func(t *testing.T, s *stack)
 		}
 		found++
 		t.Run(strings.Join(compose, " "), func(t *testing.T) {
-			s := &stack{t: t, project: "evolution-openai-patch-e2e"}
+			s := &stack{t: t, project: e2eProject, service: service}
 			s.compose = append(compose, "-p", s.project, "-f", file)
-			for i, override := range append(overrides, standIns) {
+			for i, override := range overrides {
 				s.compose = append(s.compose, "-f", write(t, filepath.Join(t.TempDir(), fmt.Sprint(i, ".yml")), override))
 			}
 			t.Cleanup(func() {
@@ -60,7 +67,7 @@ func forEachCompose(t *testing.T, file string, test func(t *testing.T, s *stack)
 func (s *stack) run(args ...string) pgtest.Outcome {
 	s.t.Helper()
 	if args[0] == "down" {
-		recordLog(s.t, s.compose[0], append(slices.Clone(s.compose[1:]), "logs", "--no-color", service)...)
+		recordLog(s.t, s.compose[0], append(slices.Clone(s.compose[1:]), "logs", "--no-color", s.service)...)
 	}
 	return runCommand(s.t, s.compose[0], append(slices.Clone(s.compose[1:]), args...)...)
 }

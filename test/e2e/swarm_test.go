@@ -38,19 +38,7 @@ secrets:
 // Swarm starts all services at once, so either may be first.
 func TestE2ESwarm(t *testing.T) {
 	buildImages(t)
-	if docker(t, "info", "-f", "{{.Swarm.LocalNodeState}}") != "active" {
-		docker(t, "swarm", "init", "--advertise-addr", "127.0.0.1")
-		t.Cleanup(func() { docker(t, "swarm", "leave", "--force") })
-	}
-	docker(t, "network", "create", "--driver", "overlay", "--attachable", e2eProject)
-	t.Cleanup(func() {
-		eventually(t, func() error { // the tasks leave the network a moment after the stack is removed
-			if o := runQuietly(t, "docker", "network", "rm", e2eProject); o.Code != 0 {
-				return errors.New(o.Stderr)
-			}
-			return nil
-		})
-	})
+	startSwarm(t)
 	secret := write(t, filepath.Join(t.TempDir(), "uri"), exampleURI)
 	docker(t, "secret", "create", e2eProject, secret)
 	t.Cleanup(func() { docker(t, "secret", "rm", e2eProject) })
@@ -67,7 +55,7 @@ func TestE2ESwarm(t *testing.T) {
 			overrides := write(t, filepath.Join(t.TempDir(), "overrides.yml"), swarmStandIns)
 			later := write(t, filepath.Join(t.TempDir(), "later.yml"),
 				fmt.Sprintf(`{version: "3.8", services: {%s: {deploy: {placement: {constraints: ["%s"]}}}}}`, order.second, notYet))
-			defer removeStack(t)
+			defer removeStack(t, service)
 			docker(t, "stack", "deploy", "--resolve-image", "never", "-c", "deploy/swarm.yml", "-c", overrides, "-c", later, e2eProject)
 			serviceSays(t, order.first, order.says)
 			docker(t, "service", "update", "-d", "--constraint-rm", notYet, e2eProject+"_"+order.second)
@@ -85,8 +73,26 @@ func TestE2ESwarm(t *testing.T) {
 	}
 }
 
-// removeStack removes the stack and waits until no container of it is left.
-func removeStack(t *testing.T) {
+// startSwarm makes the engine a swarm if it is none, and creates the network of the tests. Both are undone when the test ends.
+func startSwarm(t *testing.T) {
+	t.Helper()
+	if docker(t, "info", "-f", "{{.Swarm.LocalNodeState}}") != "active" {
+		docker(t, "swarm", "init", "--advertise-addr", "127.0.0.1")
+		t.Cleanup(func() { docker(t, "swarm", "leave", "--force") })
+	}
+	docker(t, "network", "create", "--driver", "overlay", "--attachable", e2eProject)
+	t.Cleanup(func() {
+		eventually(t, func() error { // the tasks leave the network a moment after the stack is removed
+			if o := runQuietly(t, "docker", "network", "rm", e2eProject); o.Code != 0 {
+				return errors.New(o.Stderr)
+			}
+			return nil
+		})
+	})
+}
+
+// removeStack removes the stack and waits until no container of it is left. The program is this service of the stack.
+func removeStack(t *testing.T, service string) {
 	// "service logs" fails for a task that was replaced while it waited for its node.
 	for _, container := range strings.Fields(docker(t, "ps", "-aq", "--filter", "label=com.docker.swarm.service.name="+e2eProject+"_"+service)) {
 		recordLog(t, "docker", "logs", container)
