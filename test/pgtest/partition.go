@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -21,14 +22,18 @@ type Partition struct {
 	ended   chan struct{} // closed when the test ends
 }
 
-// NewPartition starts a proxy to an address that stalls after as many bytes from the client, or from the server. With
-// after = 0 it only counts them.
+// NewPartition starts a proxy to an address, or to the path of a Unix socket, that stalls after as many bytes from the
+// client, or from the server. With after = 0 it only counts them.
 func NewPartition(t testing.TB, to string, client bool, after int64) *Partition {
 	t.Helper()
 	p := &Partition{client: client, after: after, Stalled: make(chan struct{}), ended: make(chan struct{})}
 	t.Cleanup(func() { close(p.ended) })
+	network := "tcp"
+	if strings.HasPrefix(to, "/") {
+		network = "unix"
+	}
 	p.address = Listen(t, func(c net.Conn) {
-		s, err := net.Dial("tcp", to)
+		s, err := net.Dial(network, to)
 		if err != nil {
 			_ = c.Close()
 			return
@@ -79,7 +84,7 @@ func (p *Partition) pass(to, from net.Conn, affected, counted bool) {
 		}
 		if _, writeErr := to.Write(buffer[:n]); err != nil || writeErr != nil {
 			if errors.Is(err, io.EOF) {
-				_ = to.(*net.TCPConn).CloseWrite()
+				_ = to.(interface{ CloseWrite() error }).CloseWrite()
 			}
 			return
 		}
