@@ -11,10 +11,11 @@ import (
 )
 
 // Partition is a network that stalls: it passes bytes on until one side has sent a number of them, then nothing in either
-// direction, while both sides stay connected. Connections that begin after that are not affected.
+// direction, while both sides stay connected. Connections that begin after that are not affected, unless ForGood is set.
 type Partition struct {
 	Passed  atomic.Int64  // bytes that the counted side has sent
 	Stalled chan struct{} // closed when the network stalls
+	ForGood bool          // no later connection is answered; may be set before the first one
 	address string
 	client  bool  // whether the client's bytes are counted, or the server's
 	after   int64 // 0: never
@@ -33,10 +34,18 @@ func NewPartition(t testing.TB, to string, client bool, after int64) *Partition 
 		network = "unix"
 	}
 	p.address = Listen(t, func(c net.Conn) {
+		if p.ForGood && p.hasStalled() {
+			<-p.ended
+			_ = c.Close()
+			return
+		}
 		s, err := net.Dial(network, to)
 		if err != nil {
 			_ = c.Close()
 			return
+		}
+		if tcp, ok := s.(*net.TCPConn); ok { // a large buffer, on some systems 32 MB, would hide the stall from the server
+			_ = tcp.SetReadBuffer(64 << 10)
 		}
 		p.join(c, s)
 	})
