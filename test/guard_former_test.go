@@ -30,7 +30,7 @@ func TestFormerGuard(t *testing.T) {
 			d := former(t)
 			d.Patch(guard, allFixes).Expect(t, 0, "guarded: ", "changed=true")
 			d.Patch(guard, allFixes).Expect(t, 0, "guarded: ", "changed=false")
-			if settings := d.Text(`SELECT proconfig FROM pg_proc JOIN pg_event_trigger ON evtfoid = pg_proc.oid`); settings != `{"search_path=pg_catalog, pg_temp",lock_timeout=10ms,client_min_messages=error,quote_all_identifiers=off,default_tablespace=}` {
+			if settings := d.Text(`SELECT proconfig FROM pg_proc JOIN pg_event_trigger ON evtfoid = pg_proc.oid`); settings != `{"search_path=pg_catalog, pg_temp",lock_timeout=10ms,client_min_messages=error,quote_all_identifiers=off,default_tablespace=,exit_on_error=off}` {
 				t.Errorf("the event trigger's function has the settings %s", settings)
 			}
 			migrated(t, d)
