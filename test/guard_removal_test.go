@@ -22,7 +22,9 @@ func TestGuardIsNotRemovedBlindly(t *testing.T) {
 	d.Exec(fmt.Sprintf(`CREATE ROLE %s LOGIN PASSWORD '%s' IN ROLE postgres`, dba, pgtest.Password))
 	d.Migrate(pgtest.Last)
 	pgtest.Exec(t, other, `BEGIN; CREATE TEMP TABLE t (a int); CREATE INDEX ON t (a)`)
-	patch := func() { pgtest.Run(t, "DATABASE_CONNECTION_URI="+d.URIAs(dba), allFixes).Expect(t, 0, "patched: ", "changed=false") }
+	patch := func() {
+		pgtest.Run(t, "DATABASE_CONNECTION_URI="+d.URIAs(dba), allFixes).Expect(t, 0, "patched: ", "changed=false")
+	}
 	patch()
 	if d.GuardObjects() == "" {
 		t.Error("the function was dropped although a session may be about to call it")
