@@ -80,7 +80,8 @@ const guardLock int64 = 20240718121437
 // lock adds what keeps others from interfering: Evolution and other runs of this program or, where there is no table yet,
 // only the latter. A superuser also holds the row of the schema's name; without that, the owner of the schema could give the
 // name to another schema between two statements. The table is locked before the row, so that nobody waits for the row, and
-// once more after it, because until then the name may have been that of another schema.
+// once more after it, because until then the name may have been that of another schema. In between, a lock on something new
+// makes the session read what others have committed: otherwise it would look the name up in its cache.
 func lock(b *postgres.Batch, s State) {
 	if s.Table == nil || s.Guarded {
 		b.Exec(fmt.Sprintf("SELECT pg_catalog.pg_advisory_xact_lock(%d)", guardLock))
@@ -92,6 +93,7 @@ func lock(b *postgres.Batch, s State) {
 	b.Exec(table)
 	if s.Superuser { // others may not lock rows of the catalog
 		b.Exec("WITH held AS (SELECT FROM pg_catalog.pg_namespace WHERE nspname = " + postgres.Literal(s.Schema) + " FOR KEY SHARE) SELECT 1 / pg_catalog.count(*) FROM held")
+		b.Exec("LOCK TABLE ONLY pg_catalog.pg_am IN ACCESS SHARE MODE")
 		b.Exec(table)
 	}
 }

@@ -45,6 +45,8 @@ var remedies = []struct{ code, message, text string }{
 	{"42501", "for database", "grant the role CONNECT on the database, or connect as another"},
 	{"42501", "for schema", "grant the role USAGE and CREATE on the schema, or connect as a superuser"},
 	{"42501", "", "connect as the role that owns the table, or as a superuser"},
+	{"2BP01", "because extension", "take it out of the extension with ALTER EXTENSION … DROP FUNCTION …, and try again"},
+	{"2BP01", "", "drop what depends on it, and try again"},
 	{"57014", "statement timeout", "the change takes longer than this program allows; set PATCH_CONNECT_TIMEOUT to a longer time"},
 	{"25006", "", "the database takes no changes; connect to the primary"},
 	{"53300", "for role", "raise the role's CONNECTION LIMIT, or let Evolution's connection_limit leave one free"},

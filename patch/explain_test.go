@@ -31,6 +31,8 @@ func TestServerErrors(t *testing.T) {
 		{"57P03", `the database system is starting up`, true, ""},
 		{"57P05", `terminating connection due to idle-session timeout`, true, ""},
 		{"57014", `canceling statement due to user request`, false, ""},
+		{"2BP01", `cannot drop function f() because extension x requires it`, false, `: take it out of the extension with ALTER EXTENSION … DROP FUNCTION …, and try again`},
+		{"2BP01", `cannot drop function f() because other objects depend on it`, false, `: drop what depends on it, and try again`},
 		{"57014", `canceling statement due to statement timeout`, false, `: the change takes longer than this program allows; set PATCH_CONNECT_TIMEOUT to a longer time`},
 		{"55P03", `canceling statement due to lock timeout`, true, ""},
 		{"40P01", `deadlock detected`, true, ""},

@@ -51,9 +51,9 @@ func (g guardWork) String() string {
 	return fmt.Sprintf("%s (PATCH_KEEP_INDEX_NAMES=%t)", strings.Join(g.Fixes, ","), g.KeepNames)
 }
 
-// guardSettings are the settings of the guard's function. It hardly waits for a lock, and no notice of what it executes
-// reaches the session.
-var guardSettings = []string{"search_path=pg_catalog, pg_temp", "lock_timeout=10ms", "client_min_messages=error", "quote_all_identifiers=off", "default_tablespace="}
+// guardSettings are the settings of the guard's function. It hardly waits for a lock, no notice of what it executes reaches
+// the session, and none of its errors ends it.
+var guardSettings = []string{"search_path=pg_catalog, pg_temp", "lock_timeout=10ms", "client_min_messages=error", "quote_all_identifiers=off", "default_tablespace=", "exit_on_error=off"}
 
 // formerGuardSettings are those of guards that are recognized so that they can be replaced or removed.
 var formerGuardSettings = guardSettings[:4]

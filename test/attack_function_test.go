@@ -103,3 +103,15 @@ func TestAttackOurFunctionIsNeededElsewhere(t *testing.T) {
 	pgtest.Exec(t, a.asEvo, `DROP TRIGGER zz_theirs ON "Instance"`)
 	a.patchAs("postgres", allFixes, "PATCH_ACTION=revert").Expect(t, 0, "unpatched: ", "changed=true")
 }
+
+// The program's function is made part of an extension, so that it cannot be dropped.
+func TestAttackOurFunctionInAnExtension(t *testing.T) {
+	a := newAttackOnEvolution(t)
+	a.patchAs("postgres", allFixes).Expect(t, 0, "patched: ", "changed=true")
+	a.Exec(`ALTER EXTENSION plpgsql ADD FUNCTION evolution_api.evolution_openai_patch()`)
+	before := a.Catalog()
+	a.patchAs("postgres", allFixes, "PATCH_ACTION=revert").Expect(t, 1, "evolution_openai_patch() because extension plpgsql requires it", "ALTER EXTENSION … DROP FUNCTION …")
+	a.requireUnchanged(before, "revert")
+	a.Exec(`ALTER EXTENSION plpgsql DROP FUNCTION evolution_api.evolution_openai_patch()`)
+	a.patchAs("postgres", allFixes, "PATCH_ACTION=revert").Expect(t, 0, "unpatched: ", "changed=true")
+}

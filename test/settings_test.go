@@ -16,7 +16,7 @@ func TestSettingsDoNotDecide(t *testing.T) {
 		"default_transaction_read_only = on": 0, "standard_conforming_strings = off": 0, "row_security = off": 0, "DateStyle = 'German'": 0, "bytea_output = 'escape'": 0,
 		"search_path = evolution_api, pg_catalog": 0, "client_min_messages = 'debug1'": 0, "check_function_bodies = off": 0, "escape_string_warning = off": 0,
 		"transform_null_equals = on": 0, "extra_float_digits = -15": 0, "default_tablespace = 'pg_default'": 0, "role = 'postgres'": 0, "xmloption = 'document'": 0,
-		"lc_messages = 'C.UTF-8'": 0, "plpgsql.extra_errors = 'all'": 0, "array_nulls = off": 0, "constraint_exclusion = on": 0,
+		"lc_messages = 'C.UTF-8'": 0, "plpgsql.extra_errors = 'all'": 0, "array_nulls = off": 0, "constraint_exclusion = on": 0, "exit_on_error = on": 0,
 	} {
 		t.Run(setting, func(t *testing.T) {
 			d := pgtest.NewEvolution(t, "evolution_api")
@@ -96,4 +96,14 @@ func TestNeedsNoXML(t *testing.T) {
 	d.Patch(append(asked, "PATCH_WAIT_TIMEOUT=200ms")...).Expect(t, 4, "failed: ", "a migration of Evolution's is running")
 	d.Exec("SELECT pg_advisory_unlock(72707369)")
 	d.Patch(append(asked, "PATCH_ACTION=revert")...).Expect(t, 0, "unpatched: ", "changed=true")
+}
+
+// A database may be set to end a session at its first error, such as a lock that is not free.
+func TestExitOnError(t *testing.T) {
+	d := pgtest.NewEvolution(t, "evolution_api")
+	d.Exec("ALTER DATABASE " + d.Name + " SET exit_on_error = on")
+	d.Exec(`BEGIN; LOCK TABLE "OpenaiCreds" IN ACCESS SHARE MODE`)
+	d.Patch(allFixes, "PATCH_LOCK_RETRY=500ms").Expect(t, 1, "failed: ", "stayed in use for PATCH_LOCK_RETRY=500ms")
+	d.Exec(`COMMIT`)
+	d.Patch(allFixes).Expect(t, 0, "patched: ", "changed=true")
 }

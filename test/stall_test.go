@@ -27,7 +27,7 @@ type stallCase struct {
 // A connection that stalls after any byte leaves no lock for longer than PATCH_CONNECT_TIMEOUT. The program ends in time,
 // and its change is either complete or not made.
 func TestStalls(t *testing.T) {
-	stride := int64(400) // bytes from one stall to the next
+	stride := int64(500) // bytes from one stall to the next
 	if n, err := strconv.ParseInt(os.Getenv("STALL_STRIDE"), 10, 64); err == nil {
 		stride = n
 	}
@@ -35,14 +35,10 @@ func TestStalls(t *testing.T) {
 		c.environ = append([]string{allFixes, "PATCH_CONNECT_TIMEOUT=" + stallLimit.String(), "PATCH_WAIT_TIMEOUT=10s"}, c.environ...)
 		for _, client := range []bool{true, false} {
 			t.Run(fmt.Sprintf("%s/client=%t", c.name, client), func(t *testing.T) {
-				step := stride
-				if !client {
-					step = stride * 5 / 2
-				}
 				after, bytes := c.undisturbed(t, client)
 				var group sync.WaitGroup
 				slots := make(chan struct{}, 16)
-				for n := step; n < bytes; n += step {
+				for n := stride; n < bytes; n += stride {
 					slots <- struct{}{}
 					group.Go(func() {
 						defer func() { <-slots }()

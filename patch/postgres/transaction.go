@@ -40,6 +40,7 @@ func (c *Conn) Begin(characteristics string, limits Limits) *Batch {
 		{"quote_all_identifiers", "off"},
 		{"standard_conforming_strings", "on"},
 		{"client_min_messages", "error"},
+		{"exit_on_error", "off"},
 		{"default_tablespace", ""}, // which another may have set to one that only this role may use
 	} {
 		b.Exec("SET LOCAL " + setting[0] + " = " + Literal(setting[1]))

@@ -4,16 +4,18 @@ import (
 	"errors"
 	"io"
 	"net"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 )
 
 // Partition is a network that stalls: it passes bytes on until one side has sent a number of them, then nothing in either
-// direction, while both sides stay connected. Connections that begin after that are not affected.
+// direction, while both sides stay connected. Connections that begin after that are not affected, unless ForGood is set.
 type Partition struct {
 	Passed  atomic.Int64  // bytes that the counted side has sent
 	Stalled chan struct{} // closed when the network stalls
+	ForGood bool          // no later connection is answered; may be set before the first one
 	address string
 	client  bool  // whether the client's bytes are counted, or the server's
 	after   int64 // 0: never
@@ -21,17 +23,29 @@ type Partition struct {
 	ended   chan struct{} // closed when the test ends
 }
 
-// NewPartition starts a proxy to an address that stalls after as many bytes from the client, or from the server. With
-// after = 0 it only counts them.
+// NewPartition starts a proxy to an address, or to the path of a Unix socket, that stalls after as many bytes from the
+// client, or from the server. With after = 0 it only counts them.
 func NewPartition(t testing.TB, to string, client bool, after int64) *Partition {
 	t.Helper()
 	p := &Partition{client: client, after: after, Stalled: make(chan struct{}), ended: make(chan struct{})}
 	t.Cleanup(func() { close(p.ended) })
+	network := "tcp"
+	if strings.HasPrefix(to, "/") {
+		network = "unix"
+	}
 	p.address = Listen(t, func(c net.Conn) {
-		s, err := net.Dial("tcp", to)
+		if p.ForGood && p.hasStalled() {
+			<-p.ended
+			_ = c.Close()
+			return
+		}
+		s, err := net.Dial(network, to)
 		if err != nil {
 			_ = c.Close()
 			return
+		}
+		if tcp, ok := s.(*net.TCPConn); ok { // a large buffer, on some systems 32 MB, would hide the stall from the server
+			_ = tcp.SetReadBuffer(64 << 10)
 		}
 		p.join(c, s)
 	})
@@ -79,7 +93,7 @@ func (p *Partition) pass(to, from net.Conn, affected, counted bool) {
 		}
 		if _, writeErr := to.Write(buffer[:n]); err != nil || writeErr != nil {
 			if errors.Is(err, io.EOF) {
-				_ = to.(*net.TCPConn).CloseWrite()
+				_ = to.(interface{ CloseWrite() error }).CloseWrite()
 			}
 			return
 		}

@@ -71,6 +71,9 @@ func (s *Server) DataDir() string { return filepath.Join(s.Dir, "data") }
 // Address returns the server's host and port.
 func (s *Server) Address() string { return net.JoinHostPort("localhost", s.Port) }
 
+// Socket returns the path of the server's Unix socket.
+func (s *Server) Socket() string { return filepath.Join(s.Dir, ".s.PGSQL."+s.Port) }
+
 // Start starts the server and waits until it accepts connections.
 func (s *Server) Start(settings ...string) error {
 	if err := s.Launch(settings...); err != nil {
