@@ -43,6 +43,20 @@ func (f *fleet) dumps(names ...string) map[string]string {
 	return found
 }
 
+// expectOddTargets expects the target of each line to be one word, whatever the name of its database.
+func (f *fleet) expectOddTargets(t *testing.T, o pgtest.Outcome) {
+	t.Helper()
+	for _, name := range oddNames {
+		target := f.Address() + "/" + name
+		if strings.ContainsAny(name, " =\"\t") {
+			target = strconv.Quote(target)
+		}
+		if !strings.Contains(o.Stdout, "patched: "+target+" schema=public ") {
+			t.Errorf("%s is not in the output", target)
+		}
+	}
+}
+
 // A run finds every database with the table, whatever its name, and touches no other.
 func TestFleetOfEveryDatabase(t *testing.T) {
 	f, names := fleetWithOthers(t)
@@ -76,15 +90,7 @@ func TestFleetOfEveryDatabase(t *testing.T) {
 		if strings.Contains(o.Stdout, "changed=true") {
 			t.Error("a second run changed something")
 		}
-		for _, name := range oddNames { // the target is one word
-			target := f.Address() + "/" + name
-			if strings.ContainsAny(name, " =\"\t") {
-				target = strconv.Quote(target)
-			}
-			if !strings.Contains(o.Stdout, "patched: "+target+" schema=public ") {
-				t.Errorf("%s is not in the output", target)
-			}
-		}
+		f.expectOddTargets(t, o)
 	})
 	t.Run("odd names given", func(t *testing.T) {
 		plain := slices.DeleteFunc(slices.Clone(oddNames), func(name string) bool { return strings.ContainsAny(name, `?[\`) })
