@@ -126,7 +126,7 @@ func (c *change) try(ctx context.Context) (after State, err error) {
 	b := c.conn.Begin("ISOLATION LEVEL READ COMMITTED READ WRITE", limits)
 	lock(b, s)
 	files := []string{inspectSQL}
-	after = State{Schema: s.Schema, Migrations: s.Migrations, Keys: s.Keys, Padding: s.Padding}
+	after = State{Schema: s.Schema, Migrations: s.Migrations, Keys: s.Keys, Grantees: s.Grantees, Padding: s.Padding}
 	if pads(c.request.Fixes) {
 		files, after.Padding = append(files, paddingSQL), Padding{}
 	}

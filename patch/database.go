@@ -137,20 +137,26 @@ func (d *database) attempt(ctx, waiting context.Context) (again error) {
 		states, errs := d.inspect(waiting, chunk)
 		for i, p := range chunk {
 			r := d.blank(p.name, p.latest.requested)
-			if p.err = errs[i]; p.err == nil {
-				r, p.err = p.attempt(ctx, waiting, d.conn, states[i], r)
+			err := errs[i]
+			if err == nil {
+				r, err = p.attempt(ctx, waiting, d.conn, states[i], r)
 			}
 			if r.known() || !p.latest.known() {
 				p.latest = r
 			}
+			if !d.conn.Usable() {
+				err = d.reconnect(err)
+			}
+			if waiting.Err() == nil || !postgres.TimedOut(err) {
+				p.err = err // an attempt that was cut short has found nothing out
+			}
 			switch {
 			case !d.conn.Usable():
-				p.err = d.reconnect(p.err)
-				return p.err
-			case p.err != nil && postgres.Retryable(p.err):
-				again = cmp.Or(again, p.err)
+				return err
+			case err != nil && postgres.Retryable(err):
+				again = cmp.Or(again, err)
 			default:
-				d.conclude(ctx, p, r, p.err)
+				d.conclude(ctx, p, r, err)
 			}
 		}
 	}

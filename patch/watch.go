@@ -99,6 +99,10 @@ func (w *watch) compare(now map[place]*Result, stopped bool) {
 	}
 	for at, r := range now {
 		before := w.last[at]
+		if before == nil && r.stopped {
+			delete(now, at) // it was not found before, and not seen now
+			continue
+		}
 		if before == nil {
 			before = &Result{}
 		}
