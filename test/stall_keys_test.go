@@ -43,7 +43,7 @@ func TestStallsWithManyKeys(t *testing.T) {
 func (c stallCase) stallWithManyKeys(t *testing.T, to string, n int64) {
 	d := c.from.Clone(t)
 	p := pgtest.NewPartition(t, to, false, n)
-	p.ForGood = true // so that the program cannot ask the server to stop either
+	p.ForGood.Store(true) // so that the program cannot ask the server to stop either
 	done := make(chan pgtest.Outcome, 1)
 	go func() { done <- c.run(t, d, p) }()
 	select {

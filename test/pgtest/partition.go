@@ -15,7 +15,7 @@ import (
 type Partition struct {
 	Passed  atomic.Int64  // bytes that the counted side has sent
 	Stalled chan struct{} // closed when the network stalls
-	ForGood bool          // no later connection is answered; may be set before the first one
+	ForGood atomic.Bool   // no later connection is answered once the network has stalled
 	address string
 	client  bool  // whether the client's bytes are counted, or the server's
 	after   int64 // 0: never
@@ -34,7 +34,7 @@ func NewPartition(t testing.TB, to string, client bool, after int64) *Partition 
 		network = "unix"
 	}
 	p.address = Listen(t, func(c net.Conn) {
-		if p.ForGood && p.hasStalled() {
+		if p.ForGood.Load() && p.hasStalled() {
 			<-p.ended
 			_ = c.Close()
 			return
