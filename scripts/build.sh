@@ -7,5 +7,5 @@ hash=crypto/internal/fips140
 CGO_ENABLED=0 exec go build -trimpath -ldflags "-s -w -X evolution-openai-patch/patch.version=$2" -o "$1" \
     -gcflags=all=-l -gcflags=std= -gcflags=crypto/...=-l \
     -gcflags=encoding/...=-l -gcflags=math/big=-l -gcflags=net/...=-l -gcflags=regexp/...=-l -gcflags=log/...=-l \
-    -gcflags=fmt=-l -gcflags=reflect=-l -gcflags=time=-l \
+    -gcflags=fmt=-l -gcflags=reflect=-l -gcflags=time=-l -gcflags=strings=-l -gcflags=sync/...=-l \
     -gcflags=$hash/hmac= -gcflags=$hash/sha256= -gcflags=${hash}deps/...= .
