@@ -148,9 +148,6 @@ func numbered(prefix string, n int) (names []string) {
 // report is what a run over a fleet has printed: the states by "database schema", or "database" for schema public.
 type report map[string]string
 
-// linesOf returns the lines on standard output.
-func linesOf(o pgtest.Outcome) []string { return slices.Collect(strings.Lines(o.Stdout)) }
-
 // reportOf reads the lines of a report in JSON. There must be no two for one schema.
 func reportOf(t testing.TB, o pgtest.Outcome) report {
 	t.Helper()
