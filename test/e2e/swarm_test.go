@@ -79,15 +79,38 @@ func startSwarm(t *testing.T) {
 	if docker(t, "info", "-f", "{{.Swarm.LocalNodeState}}") != "active" {
 		docker(t, "swarm", "init", "--advertise-addr", "127.0.0.1")
 		t.Cleanup(func() { docker(t, "swarm", "leave", "--force") })
+		attachable(t)
 	}
 	docker(t, "network", "create", "--driver", "overlay", "--attachable", e2eProject)
-	t.Cleanup(func() {
-		eventually(t, func() error { // the tasks leave the network a moment after the stack is removed
-			if o := runQuietly(t, "docker", "network", "rm", e2eProject); o.Code != 0 {
-				return errors.New(o.Stderr)
-			}
-			return nil
-		})
+	t.Cleanup(func() { removeNetwork(t) })
+}
+
+// attachable makes a new swarm over again as long as no container can be attached to a network of it. The engine gives that up
+// after 20 seconds ("attaching to network failed: context deadline exceeded"), and at times a swarm never gets out of this state.
+func attachable(t *testing.T) {
+	t.Helper()
+	attach := []string{"run", "--rm", "--network", e2eProject, image, "version"}
+	for range 4 {
+		docker(t, "network", "create", "--driver", "overlay", "--attachable", e2eProject)
+		o := runCommand(t, "docker", attach...)
+		removeNetwork(t)
+		if o.Code == 0 {
+			return
+		}
+		docker(t, "swarm", "leave", "--force")
+		docker(t, "swarm", "init", "--advertise-addr", "127.0.0.1")
+	}
+	t.Fatal("no container can be attached to a network of this engine's swarm")
+}
+
+// removeNetwork removes the network of the tests, which tasks and containers leave a moment after they have ended.
+func removeNetwork(t *testing.T) {
+	t.Helper()
+	eventually(t, func() error {
+		if o := runQuietly(t, "docker", "network", "rm", e2eProject); o.Code != 0 {
+			return errors.New(o.Stderr)
+		}
+		return nil
 	})
 }
 
