@@ -125,23 +125,20 @@ func (c *change) try(ctx context.Context) (after State, err error) {
 	limits.Statement = patience
 	b := c.conn.Begin("ISOLATION LEVEL READ COMMITTED READ WRITE", limits)
 	lock(b, s)
-	files := []string{inspectSQL}
-	after = State{Schema: s.Schema, Migrations: s.Migrations, Keys: s.Keys, Grantees: s.Grantees, Padding: s.Padding}
-	if pads(c.request.Fixes) {
-		files, after.Padding = append(files, paddingSQL), Padding{}
-	}
-	if s.Guarded {
-		files = append(files, guardSQL)
-	}
-	requireUnchanged(b, s, files...)
+	requireUnchanged(b, s, s.answers...)
 	b.Exec("SET CONSTRAINTS ALL IMMEDIATE") // so that what is verified is what is committed
 	for _, sql := range c.plan.SQL {
 		b.Exec(sql)
 	}
-	if s.Table == nil && !s.Guarded {
-		files = append(files, guardSQL) // of the guard that is created
+	after = State{Schema: s.Schema, namespace: s.namespace, Table: s.Table, Migrations: s.Migrations, Keys: s.Keys}
+	for _, a := range s.answers {
+		a.query.ask(b, &after)
 	}
-	askCatalog(b, []*State{&after}, files...)
+	if s.Table == nil && !s.Guarded { // of the guard that is created
+		for _, q := range guardQueries {
+			q.ask(b, &after)
+		}
+	}
 	var keys *postgres.Slot
 	if c.plan.Pads {
 		keys = countKeys(b, s)

@@ -31,7 +31,7 @@ func (c *change) backUp(ctx context.Context, database postgres.Target) (file str
 	err = writeFile(file, func(out io.Writer) error {
 		// With repeatable read, COPY sees the rows that belong to the catalog that was compared.
 		b := c.conn.Begin("ISOLATION LEVEL REPEATABLE READ READ ONLY", c.cfg.limits())
-		requireUnchanged(b, s, inspectSQL, paddingSQL)
+		requireUnchanged(b, s, s.answers...)
 		b.Rows(postgres.CopyTo(s.Schema, tableName, columns...), func(row []byte) error {
 			_, err := out.Write(row)
 			return err

@@ -176,11 +176,10 @@ const schemasSQL = `SELECT pg_catalog.json_agg(n.nspname)::pg_catalog.text
 
 // listNames returns the names that a query for a JSON array finds, sorted.
 func (c *Config) listNames(ctx context.Context, conn *postgres.Conn, sql string) (names []string, err error) {
-	err = c.read(ctx, conn, func(b *postgres.Batch) bool {
-		b.Rows(sql, func(row []byte) error { return json.Unmarshal(row, &names) })
-		return true
-	})
-	if err != nil {
+	b := conn.Begin("ISOLATION LEVEL READ COMMITTED READ ONLY", c.limits())
+	b.Rows(sql, func(row []byte) error { return json.Unmarshal(row, &names) })
+	b.Exec("COMMIT")
+	if err = conn.Send(ctx, b, c.ConnectTimeout.Duration); err != nil {
 		conn.RollBack()
 		return nil, fmt.Errorf("list: %w", err)
 	}

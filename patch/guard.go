@@ -19,7 +19,7 @@ type Guard struct {
 	Owner     string          `json:"owner"`
 	Mine      bool            `json:"mine"`    // the role may drop it
 	Trusted   bool            `json:"trusted"` // it belongs to a superuser or to the role itself
-	Functions []GuardFunction `json:"functions"`
+	Functions []GuardFunction `json:"-"`
 	Others    []string        `json:"others"` // what else is in the schema
 	Trigger   *GuardTrigger   `json:"trigger"`
 }

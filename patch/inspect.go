@@ -2,9 +2,8 @@ package patch
 
 import (
 	"bytes"
+	"cmp"
 	"context"
-	_ "embed"
-	"encoding/json"
 	"fmt"
 	"regexp"
 	"slices"
@@ -14,18 +13,9 @@ import (
 	"evolution-openai-patch/patch/postgres"
 )
 
-//go:embed inspect.sql
-var inspectSQL string
-
-//go:embed padding.sql
-var paddingSQL string
-
-//go:embed guard.sql
-var guardSQL string
-
-// inspect reads the States of some schemas in two round trips: the first asks the catalog what there is, of which types and
-// readable by whom; the second reads rows, and only of what the first found to be an ordinary, readable table. Where there
-// is nothing to read, the second is left out.
+// inspect reads the States of some schemas in one transaction of two round trips: the first asks the catalog what there is, of
+// which types and readable by whom; the second asks about the details, and reads rows, only of what the first found to be an
+// ordinary, readable table.
 func (c *Config) inspect(ctx context.Context, conn *postgres.Conn, schemas ...string) ([]State, error) {
 	states := make([]State, len(schemas))
 	var pointers []*State
@@ -33,121 +23,39 @@ func (c *Config) inspect(ctx context.Context, conn *postgres.Conn, schemas ...st
 		states[i].Schema = schema
 		pointers = append(pointers, &states[i])
 	}
-	padding := c.Fixes.mayPad() || c.BackupDir != ""
-	err := c.read(ctx, conn, func(b *postgres.Batch) bool {
-		askCatalog(b, pointers, inspectSQL)
-		if padding {
-			askCatalog(b, pointers, paddingSQL)
-		}
-		return true
-	})
-	for _, s := range pointers {
-		if err == nil {
-			err = s.complete()
-		}
+	b := conn.Begin("ISOLATION LEVEL REPEATABLE READ READ ONLY", c.limits())
+	for _, q := range identity {
+		q.ask(b, pointers...)
 	}
-	if err != nil {
+	if err := conn.Send(ctx, b, c.ConnectTimeout.Duration); err != nil {
 		return nil, err
 	}
-	err = c.read(ctx, conn, func(b *postgres.Batch) (any bool) {
-		for _, s := range pointers {
-			any = c.askRows(b, s) || any
-		}
-		return any
-	})
-	if err != nil || padding {
-		return states, err
+	for _, s := range pointers {
+		s.complete()
 	}
-	return states, c.read(ctx, conn, func(b *postgres.Batch) bool { // for a warning
-		checking := slices.DeleteFunc(pointers, func(s *State) bool { return s.Migrations.Last < firstChecking })
-		askCatalog(b, checking, paddingSQL)
-		return len(checking) > 0
-	})
-}
-
-// read sends the queries that ask adds, if it reports that there are any.
-func (c *Config) read(ctx context.Context, conn *postgres.Conn, ask func(*postgres.Batch) bool) error {
-	b := conn.Begin("ISOLATION LEVEL READ COMMITTED READ ONLY", c.limits())
-	if !ask(b) {
-		return nil
+	b = &postgres.Batch{}
+	for _, q := range details {
+		if concerned := slices.DeleteFunc(slices.Clone(pointers), func(s *State) bool { return !q.needed(c, s) }); len(concerned) > 0 {
+			q.ask(b, concerned...)
+		}
+	}
+	for _, s := range pointers {
+		c.readRows(b, s)
 	}
 	b.Exec("COMMIT")
-	return conn.Send(ctx, b, c.ConnectTimeout.Duration)
+	err := conn.Send(ctx, b, c.ConnectTimeout.Duration)
+	for _, s := range pointers {
+		err = cmp.Or(err, s.complete())
+	}
+	return states, err
 }
 
-// askRows adds what is read of rows for s, and what only some schemas need of the catalog. It reports whether that is
-// anything.
-func (c *Config) askRows(b *postgres.Batch, s *State) bool {
-	if s.Guarded {
-		askCatalog(b, []*State{s}, guardSQL)
-	}
-	creates := s.Table != nil && c.Fixes.mayPad() && !s.padded() || s.Table == nil && c.OnMissingTable == MissingGuard
-	if creates {
-		b.Rows(granteesSQL, func(row []byte) error { return json.Unmarshal(row, &s.Grantees) })
-	}
+// readRows adds what is read of rows.
+func (c *Config) readRows(b *postgres.Batch, s *State) {
 	readMigrations(b, s)
 	if s.Table != nil && c.Fixes.mayPad() {
-		s.Keys = readKeys(b, *s, !s.padded()) // the spaces that keys end in before the padding are to be kept
+		s.Keys = readKeys(b, *s, s.Function == nil) // the spaces that keys end in before the padding are to be kept
 	}
-	return creates || s.Table != nil || s.List != nil || s.Guarded
-}
-
-// granteesSQL lists to whom the default privileges of the role open what it creates.
-const granteesSQL = `SELECT coalesce(pg_catalog.json_agg(DISTINCT pg_catalog.pg_get_userbyid(x.grantee)), '[]')::pg_catalog.text
-	FROM pg_catalog.pg_default_acl d, pg_catalog.aclexplode(d.defaclacl) x
-	WHERE pg_catalog.pg_get_userbyid(d.defaclrole) = current_user AND d.defaclobjtype IN ('f', 'n') AND x.grantee NOT IN (0, d.defaclrole)`
-
-// answer is what the catalog said to the query of an SQL file.
-type answer struct {
-	file string
-	text string // "" for no row
-}
-
-// askCatalog adds the queries of SQL files for all of the states at once. The answers are decoded as they arrive.
-func askCatalog(b *postgres.Batch, states []*State, files ...string) {
-	for _, file := range files {
-		for _, s := range states {
-			s.answers = append(s.answers, answer{file: file})
-		}
-		b.Rows(forSchemas(file, states...), func(row []byte) error {
-			var document struct{ Schema string }
-			if err := json.Unmarshal(row, &document); err != nil {
-				return fmt.Errorf("read the catalog: %w", err)
-			}
-			for _, s := range states {
-				if s.Schema == document.Schema {
-					s.answer(file).text = string(row)
-					return json.Unmarshal(row, s)
-				}
-			}
-			return nil
-		})
-	}
-}
-
-// answer returns the answer to an SQL file.
-func (s *State) answer(file string) *answer {
-	for i := range s.answers {
-		if s.answers[i].file == file {
-			return &s.answers[i]
-		}
-	}
-	return &answer{}
-}
-
-// forSchemas replaces the placeholders of an SQL file, which have psql's notation for a quoted value.
-func forSchemas(file string, states ...*State) string {
-	var schemas, guards []string
-	for _, s := range states {
-		schemas, guards = append(schemas, s.Schema), append(guards, guardName(s.Schema))
-	}
-	names := []string{tableName, migrationsName}
-	for _, f := range Fixes {
-		if f.Index != "" {
-			names = append(names, f.Index)
-		}
-	}
-	return strings.NewReplacer(":'schemas'", postgres.Array(schemas), ":'guards'", postgres.Array(guards), ":'names'", postgres.Array(names)).Replace(file)
 }
 
 // complete makes of the relations what has a name of its own in the State.
@@ -164,20 +72,6 @@ func (s *State) complete() error {
 	slices.SortFunc(s.Table.Indexes, func(a, b *Index) int { return strings.Compare(a.Name, b.Name) })
 	return nil
 }
-
-// requireUnchanged adds a statement for each of these SQL files that fails where the catalog no longer says what it said when
-// s was read. After it, a plan made from s is right for as long as the lock is held.
-func requireUnchanged(b *postgres.Batch, s State, files ...string) {
-	for _, file := range files {
-		b.Exec("SELECT 1 / CASE WHEN coalesce((" + forSchemas(file, &s) + "), '') = " + postgres.Literal(s.answer(file).text) + " THEN 1 ELSE 0 END")
-	}
-}
-
-// changedCode is the SQLSTATE of that failure, division_by_zero. Nothing else in a batch divides.
-const changedCode = "22012"
-
-// errSchemaChanged is what the program makes of it.
-var errSchemaChanged = &postgres.NotReadyError{Reason: "the schema was changed by somebody else at the same moment"}
 
 // readKeys adds the statement that counts the stored keys, and returns where the count will be, nil if they cannot be read.
 func readKeys(b *postgres.Batch, s State, spaces bool) *Keys {

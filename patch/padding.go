@@ -132,11 +132,11 @@ func (p *Plan) dropPadTrigger(s State) { p.add("DROP TRIGGER %s ON %s", objectNa
 
 // grantees returns those to whom a new object of the role is open, by PostgreSQL's defaults and by default privileges.
 func (s State) grantees() string {
-	names := []string{"PUBLIC"}
+	roles := []string{"PUBLIC"}
 	for _, g := range s.Grantees {
-		names = append(names, postgres.Identifier(g))
+		roles = append(roles, postgres.Identifier(g.Name))
 	}
-	return strings.Join(names, ", ")
+	return strings.Join(roles, ", ")
 }
 
 // keptSpaces is the comment on the padding function. It holds, by the credential's id, how many spaces its key ended in

@@ -161,7 +161,7 @@ func (s *schema) removeGuard(ctx context.Context, conn *postgres.Conn, state Sta
 	name := postgres.Identifier(guardName(s.name))
 	b := conn.Begin("ISOLATION LEVEL READ COMMITTED READ WRITE", s.cfg.limits())
 	lock(b, State{})
-	requireUnchanged(b, state, guardSQL)
+	requireUnchanged(b, state, state.answersTo(guardQueries...)...)
 	b.Exec(noOtherTransaction)
 	for _, f := range g.Functions {
 		b.Exec(fmt.Sprintf("DROP FUNCTION %s.%s()", name, postgres.Identifier(f.Name)))

@@ -1,175 +1,88 @@
 package patch
 
 import (
-	"fmt"
 	"slices"
-	"strconv"
-	"strings"
 
 	"evolution-openai-patch/patch/postgres"
 )
 
 // State is what the database says of one schema at one moment.
 type State struct {
-	Schema    string     `json:"schema"`
-	Role      string     `json:"role"` // that is connected
-	Superuser bool       `json:"superuser"`
-	Standby   bool       `json:"standby"`
-	Migrating bool       `json:"migrating"` // somebody holds Prisma's migration lock
-	Guarded   bool       `json:"guarded"`   // there is a schema with the name of the guard's
-	Relations []Relation `json:"relations"` // whatever has a name that matters here
-	Table     *Relation  `json:"-"`         // Evolution's, nil if there is none
-	List      *Relation  `json:"-"`         // Prisma's list of migrations, nil if there is none
-	Grantees  []string   `json:"-"`         // to whom default privileges open what the role creates; only where something may be created
-	Padding
-	Guard      *Guard     `json:"guard"` // nil if there is nothing of one
-	Migrations Migrations `json:"-"`
-	Keys       *Keys      `json:"-"` // nil if they were not read
+	Session
+	Schema      string
+	Guarded     bool       // there is a schema with the name of the guard's
+	Relations   []Relation // whatever has a name that matters here
+	Table       *Relation  // Evolution's, nil if there is none
+	List        *Relation  // Prisma's list of migrations, nil if there is none
+	Checks      []Constraint
+	ForeignKeys []Constraint // that the column of the keys is part of
+	Triggers    []Trigger
+	Function    *Function // of our name, nil if there is none
+	Rules       []Named
+	Statistics  []Named // only of a table that another role owns
+	Children    []Named // tables that inherit
+	Grantees    []Named // to whom default privileges open what the role creates; only where something may be created
+	Guard       *Guard  // nil if there is nothing of one
+	Migrations  Migrations
+	Keys        *Keys // nil if they were not read
 
-	answers []answer // from which all this was decoded, to be compared under the lock
+	ReplicaSettings []ReplicaSetting
+
+	namespace string    // the OID of the schema, "" if there is none
+	answers   []*answer // from which all this was decoded, to be compared under the lock
+	rows      struct {  // of the answers, before complete has put them where they belong
+		columns        []Column
+		indexes        []*Index
+		constraints    []Constraint
+		guardFunctions []GuardFunction
+	}
 }
 
-// Padding is what padding.sql asks. All of it is zero without the table.
-type Padding struct {
-	Triggers         []Trigger `json:"triggers"`
-	Function         *Function `json:"function"` // of our name, nil if there is none
-	Rules            []string  `json:"rules"`
-	Checks           []Check   `json:"checks"`
-	ForeignKeys      []string  `json:"foreign_keys"` // that the column of the keys is part of
-	Statistics       []string  `json:"statistics"`
-	Children         []string  `json:"children"` // tables that inherit
-	Replica          []string  `json:"replica"`  // roles and databases for which no ordinary trigger fires
-	Nondeterministic bool      `json:"nondeterministic"`
+// Session is what matters of the session.
+type Session struct {
+	Role      string `json:"role"` // that is connected
+	Superuser bool   `json:"superuser"`
+	Standby   bool   `json:"standby"`
+	Replica   bool   `json:"replica"`   // no ordinary trigger fires
+	Migrating bool   `json:"migrating"` // somebody holds Prisma's migration lock
 }
 
-// Relation is a table, an index, or another thing that has its name in the same space.
-type Relation struct {
-	OID       string   `json:"oid"`
-	Name      string   `json:"name"`
-	Kind      string   `json:"kind"` // pg_class.relkind
-	Partition bool     `json:"partition"`
-	Owner     string   `json:"owner"`
-	Mine      bool     `json:"mine"`     // the role may alter it
-	Hidden    bool     `json:"hidden"`   // row security would hide rows from the role
-	Readable  bool     `json:"readable"` // the role may read every column
-	Columns   []Column `json:"columns"`
-	Indexes   []*Index `json:"indexes"` // of Evolution's table
+// Named is something of which only the name matters.
+type Named struct {
+	Name string `json:"name"`
 }
 
-// relation returns the relation of that name, nil if there is none.
-func (s *State) relation(name string) *Relation {
-	for i := range s.Relations {
-		if s.Relations[i].Name == name {
-			return &s.Relations[i]
+// names returns the names.
+func names(list []Named) (names []string) {
+	for _, n := range list {
+		names = append(names, n.Name)
+	}
+	return names
+}
+
+// ReplicaSetting says for whom session_replication_role is set to replica.
+type ReplicaSetting struct {
+	Everybody bool   `json:"everybody"`
+	Role      string `json:"role"`
+	Connected bool   `json:"connected"` // it is the role that has logged in
+}
+
+// replica names for whom no ordinary trigger fires, of those as whom Evolution may connect: the role that is connected and
+// the owner of the table.
+func (s State) replica() (places []string) {
+	for _, r := range s.ReplicaSettings {
+		switch {
+		case r.Everybody:
+			places = append(places, "the database")
+		case r.Connected || r.Role == s.Table.Owner:
+			places = append(places, "role "+postgres.Identifier(r.Role))
 		}
 	}
-	return nil
-}
-
-// Column describes a column of a table.
-type Column struct {
-	Name      string `json:"name"`
-	Number    int    `json:"number"`
-	Type      string `json:"type"`
-	Text      bool   `json:"text"`    // the type is text or varchar
-	BuiltIn   bool   `json:"builtin"` // the type is PostgreSQL's own
-	Limit     int    `json:"limit"`   // in characters, 0 for none
-	Generated bool   `json:"generated"`
-}
-
-// column returns the column of that name, nil if there is none.
-func (t *Relation) column(name string) *Column {
-	for i := range t.Columns {
-		if t.Columns[i].Name == name {
-			return &t.Columns[i]
-		}
+	if s.Replica {
+		places = append(places, "this session")
 	}
-	return nil
-}
-
-// canCopy reports whether COPY of these columns returns every row: it is an ordinary table whose rows the role may see.
-func (t *Relation) canCopy(columns ...string) bool {
-	if t == nil || t.Kind != "r" || !t.Readable || t.Hidden {
-		return false
-	}
-	return !slices.ContainsFunc(columns, func(name string) bool {
-		c := t.column(name)
-		return c == nil || c.Generated
-	})
-}
-
-// Index describes one index of the table.
-type Index struct {
-	OID         string       `json:"oid"`
-	Name        string       `json:"name"` // qualified and quoted
-	Definition  string       `json:"definition"`
-	Key         string       `json:"key"` // the first key column or expression, as PostgreSQL prints it
-	Keys        int          `json:"keys"`
-	Columns     string       `json:"columns"` // pg_index.indkey: column numbers, 0 for an expression
-	Unique      bool         `json:"unique"`
-	Primary     bool         `json:"primary"`
-	Expressions bool         `json:"expressions"`
-	Partial     bool         `json:"partial"`
-	Identity    bool         `json:"identity"`    // it is the replica identity
-	Constraints []Constraint `json:"constraints"` // that it implements, or that need it
-}
-
-// Constraint describes one constraint that an index has to do with.
-type Constraint struct {
-	Name       string `json:"name"`
-	Type       string `json:"type"`  // pg_constraint.contype: u, x or f
-	Table      string `json:"table"` // qualified and quoted
-	Definition string `json:"definition"`
-}
-
-// Check describes one CHECK constraint of the table.
-type Check struct {
-	Name       string `json:"name"`
-	Definition string `json:"definition"`
-	Columns    []int  `json:"columns"`
-	Validated  bool   `json:"validated"` // every stored row satisfies it
-}
-
-// special reports whether the index is not a plain one, or serves a further purpose.
-func (x *Index) special() bool { return x.Expressions || x.Partial || x.Identity }
-
-// constraint returns the unique (u) or exclusion (x) constraint that the index implements, nil if there is none.
-func (x *Index) constraint(kind string) *Constraint {
-	for i := range x.Constraints {
-		if x.Constraints[i].Type == kind {
-			return &x.Constraints[i]
-		}
-	}
-	return nil
-}
-
-// dependants returns the foreign keys that need the index.
-func (x *Index) dependants() (found []string) {
-	for _, c := range x.Constraints {
-		if c.Type == "f" {
-			found = append(found, fmt.Sprintf("foreign key %s of table %s", postgres.Identifier(c.Name), c.Table))
-		}
-	}
-	return found
-}
-
-// covers reports whether the column, or an expression of it, is the only key of the index.
-func (x *Index) covers(column string) bool { return x.Keys == 1 && mentions(x.Key, column) }
-
-// onlyColumn reports whether c is the only plain column among several keys of the index. The others are expressions,
-// which may have the same value in every row.
-func (x *Index) onlyColumn(c *Column) bool {
-	numbers := strings.Fields(x.Columns)
-	numbers = numbers[:min(x.Keys, len(numbers))]
-	number := strconv.Itoa(c.Number)
-	return x.Keys > 1 && !slices.ContainsFunc(numbers, func(n string) bool { return n != "0" && n != number }) &&
-		(slices.Contains(numbers, number) || mentions(x.Definition, c.Name))
-}
-
-// mentions reports whether a column stands in an index key or definition as PostgreSQL prints it.
-func mentions(expression, column string) bool {
-	words := strings.FieldsFunc(expression, func(r rune) bool { return strings.ContainsRune(` "().,:[]`, r) })
-	return slices.Contains(words, column)
+	slices.Sort(places)
+	return slices.Compact(places)
 }
 
 // named reports whether the index has this name.

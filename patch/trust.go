@@ -40,10 +40,10 @@ func checkColumn(f Fix, s State) error {
 		return refuse("column %s of %s is of type %s, and not text or varchar", column, s.table(), c.Type)
 	case c.Generated:
 		return refuse("column %s of %s is generated", column, s.table())
-	case s.Nondeterministic:
+	case c.Equates:
 		return refuse("column %s of %s has a nondeterministic collation, in which a space may not count", column, s.table())
 	case len(s.Children) > 0:
-		return refuse("other tables inherit from %s, which belongs to %s: %s", s.table(), postgres.Identifier(s.Table.Owner), strings.Join(s.Children, ", "))
+		return refuse("other tables inherit from %s, which belongs to %s: %s", s.table(), postgres.Identifier(s.Table.Owner), strings.Join(names(s.Children), ", "))
 	case s.Table.Hidden:
 		return refuse("row security hides rows of %s from role %s; connect as a superuser, or as an owner to whom it does not apply", s.table(), postgres.Identifier(s.Role))
 	case s.Keys == nil:
@@ -64,8 +64,8 @@ func checkSpaceStays(f Fix, s State) error {
 			return refuse("the CHECK constraint %s of %s may forbid the space: %s", postgres.Identifier(k.Name), s.table(), k.Definition)
 		}
 	}
-	if len(s.Replica) > 0 {
-		return refuse("session_replication_role is replica for %s, so no trigger would pad the keys stored from there: ALTER … RESET session_replication_role, or take it out of the connection string", strings.Join(s.Replica, ", "))
+	if places := s.replica(); len(places) > 0 {
+		return refuse("session_replication_role is replica for %s, so no trigger would pad the keys stored from there: ALTER … RESET session_replication_role, or take it out of the connection string", strings.Join(places, ", "))
 	}
 	const before = triggerRow | triggerBefore | triggerInsert
 	for _, t := range s.Triggers {
@@ -97,7 +97,7 @@ func ownersCode(s State) (found []string) {
 		}
 	}
 	for _, r := range s.Rules {
-		found = append(found, "rule "+postgres.Identifier(r))
+		found = append(found, "rule "+postgres.Identifier(r.Name))
 	}
 	for _, c := range s.Checks {
 		found = append(found, "CHECK constraint "+postgres.Identifier(c.Name))
@@ -116,10 +116,10 @@ func ownersCode(s State) (found []string) {
 		}
 	}
 	for _, k := range s.ForeignKeys {
-		found = append(found, "foreign key "+k)
+		found = append(found, "foreign key "+k.ofTable())
 	}
 	for _, e := range s.Statistics {
-		found = append(found, "statistics "+postgres.Identifier(e))
+		found = append(found, "statistics "+postgres.Identifier(e.Name))
 	}
 	return found
 }
@@ -133,7 +133,7 @@ func suspects(s State) string {
 		}
 	}
 	for _, r := range s.Rules {
-		found = append(found, "rule "+postgres.Identifier(r))
+		found = append(found, "rule "+postgres.Identifier(r.Name))
 	}
 	if len(found) == 0 {
 		return ""
