@@ -130,7 +130,7 @@ func (c *change) try(ctx context.Context) (after State, err error) {
 	for _, sql := range c.plan.SQL {
 		b.Exec(sql)
 	}
-	after = State{Schema: s.Schema, namespace: s.namespace, Table: s.Table, Migrations: s.Migrations, Keys: s.Keys}
+	after = State{Schema: s.Schema, Table: s.Table, Migrations: s.Migrations, Keys: s.Keys}
 	for _, a := range s.answers {
 		a.query.ask(b, &after)
 	}

@@ -7,7 +7,7 @@ const tableName = "OpenaiCreds"
 const migrationsName = "_prisma_migrations"
 
 // Prisma's advisory lock has the key 72707369, which `prisma migrate deploy` holds while it runs (prisma-engines,
-// schema-engine, PostgreSQL connector). catalog/session.sql checks whether it is held; the program never acquires it.
+// schema-engine, PostgreSQL connector). catalog.sql checks whether it is held; the program never acquires it.
 
 // Fix is one thing that keeps instances from sharing a key, and how it is removed.
 type Fix struct {

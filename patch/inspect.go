@@ -31,7 +31,7 @@ func (c *Config) inspect(ctx context.Context, conn *postgres.Conn, schemas ...st
 		return nil, err
 	}
 	for _, s := range pointers {
-		s.complete()
+		s.identify()
 	}
 	b = &postgres.Batch{}
 	for _, q := range details {
@@ -58,19 +58,52 @@ func (c *Config) readRows(b *postgres.Batch, s *State) {
 	}
 }
 
-// complete makes of the relations what has a name of its own in the State.
-func (s *State) complete() error {
+// identify sets what has a name of its own in the State.
+func (s *State) identify() {
 	s.Table, s.List = s.relation(tableName), s.relation(migrationsName)
+	s.Guarded = slices.ContainsFunc(s.rows.schemas, func(a about) bool { return a.Schema == guardName(s.Schema) })
+	for _, t := range []*Relation{s.Table, s.List} {
+		if t != nil {
+			t.Columns = slices.DeleteFunc(slices.Clone(s.rows.columns), func(c Column) bool { return c.Relation != t.OID })
+		}
+	}
+}
+
+// complete does the same when everything has been read, and adds the details.
+func (s *State) complete() error {
+	s.identify()
+	if s.Guard != nil {
+		s.Guard.Functions = s.rows.guardFunctions
+	}
 	if s.Table == nil {
 		return nil
 	}
+	s.Table.Indexes = s.rows.indexes
 	for _, x := range s.Table.Indexes {
 		if x.Definition == "" { // the functions that print it see the present, not the snapshot
 			return &postgres.NotReadyError{Reason: "an index was dropped while it was inspected"}
 		}
 	}
 	slices.SortFunc(s.Table.Indexes, func(a, b *Index) int { return strings.Compare(a.Name, b.Name) })
+	s.sortConstraints()
 	return nil
+}
+
+// sortConstraints tells the constraints apart by what they matter for.
+func (s *State) sortConstraints() {
+	column := s.Table.column("apiKey")
+	for _, k := range s.rows.constraints {
+		if x := s.Table.index(k.Index); x != nil && !x.Primary {
+			x.Constraints = append(x.Constraints, k)
+		}
+		switch {
+		case k.Type == "c" && k.Relation == s.Table.OID:
+			s.Checks = append(s.Checks, k)
+		case k.Type != "f" || column == nil:
+		case k.Relation == s.Table.OID && slices.Contains(k.Columns, column.Number), k.Referred == s.Table.OID && slices.Contains(k.ReferredColumns, column.Number):
+			s.ForeignKeys = append(s.ForeignKeys, k)
+		}
+	}
 }
 
 // readKeys adds the statement that counts the stored keys, and returns where the count will be, nil if they cannot be read.

@@ -6,7 +6,7 @@
 //	environment → Config → fleet → database (connect, wait) → schema (inspect → plan → apply) → Result → report
 //
 // What is known of Evolution stands as data in evolution.go. What PostgreSQL says is read into a State: the questions to its
-// catalog stand in the folder catalog. All DDL is composed from the two by plan, which is pure.
+// catalog stand in catalog.sql. All DDL is composed from the two by plan, which is pure.
 package patch
 
 // Status is the word for where a schema, or one fix in it, stands.

@@ -3,7 +3,6 @@ package patch
 import (
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 
 	"evolution-openai-patch/patch/postgres"
@@ -86,7 +85,7 @@ type Index struct {
 	Definition  string       `json:"definition"`
 	Key         string       `json:"key"` // the first key column or expression, as PostgreSQL prints it
 	Keys        int          `json:"keys"`
-	Columns     string       `json:"columns"` // pg_index.indkey: column numbers, 0 for an expression
+	Columns     []int        `json:"columns"` // pg_index.indkey: column numbers, 0 for an expression
 	Unique      bool         `json:"unique"`
 	Primary     bool         `json:"primary"`
 	Expressions bool         `json:"expressions"`
@@ -143,11 +142,9 @@ func (x *Index) covers(column string) bool { return x.Keys == 1 && mentions(x.Ke
 // onlyColumn reports whether c is the only plain column among several keys of the index. The others are expressions,
 // which may have the same value in every row.
 func (x *Index) onlyColumn(c *Column) bool {
-	numbers := strings.Fields(x.Columns)
-	numbers = numbers[:min(x.Keys, len(numbers))]
-	number := strconv.Itoa(c.Number)
-	return x.Keys > 1 && !slices.ContainsFunc(numbers, func(n string) bool { return n != "0" && n != number }) &&
-		(slices.Contains(numbers, number) || mentions(x.Definition, c.Name))
+	numbers := x.Columns[:min(x.Keys, len(x.Columns))]
+	return x.Keys > 1 && !slices.ContainsFunc(numbers, func(n int) bool { return n != 0 && n != c.Number }) &&
+		(slices.Contains(numbers, c.Number) || mentions(x.Definition, c.Name))
 }
 
 // mentions reports whether a column stands in an index key or definition as PostgreSQL prints it.

@@ -28,9 +28,9 @@ type State struct {
 
 	ReplicaSettings []ReplicaSetting
 
-	namespace string    // the OID of the schema, "" if there is none
-	answers   []*answer // from which all this was decoded, to be compared under the lock
-	rows      struct {  // of the answers, before complete has put them where they belong
+	answers []*answer // from which all this was decoded, to be compared under the lock
+	rows    struct {  // of the answers, before complete has put them where they belong
+		schemas        []about
 		columns        []Column
 		indexes        []*Index
 		constraints    []Constraint
