@@ -21,6 +21,7 @@ func main() {
 			_ = os.Unsetenv(name)
 		}
 	}
+	signal.Ignore(syscall.SIGPIPE) // a closed standard output is an error that is reported, and no reason to stop in the middle
 	os.Exit(patch.Main(untilSignal(), os.Args[1:], environ, os.Stdout, os.Stderr))
 }
 

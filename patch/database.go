@@ -27,6 +27,7 @@ type database struct {
 	disconnects int  // how often the connection was lost after it had been made
 	listed      bool // schemas is complete
 	schemas     []*progress
+	turn        *turn // in the round of a watch; nil in a run
 }
 
 // progress is how far one schema is.
@@ -39,7 +40,7 @@ type progress struct {
 }
 
 // handle waits until PostgreSQL accepts connections, for no longer than limit, handles every schema to its end, and returns
-// a Result for each, by name. It may leave the connection open.
+// a Result for each, by name. It leaves the connection open only if that is kept.
 func (d *database) handle(ctx context.Context, limit time.Duration) (results []*Result) {
 	d.schemas, d.listed, d.disconnects = nil, false, 0
 	for _, name := range d.requested.Names {
@@ -65,8 +66,12 @@ func (d *database) handle(ctx context.Context, limit time.Duration) (results []*
 			d.conclude(ctx, p, p.latest, own)
 		}
 		if !p.absent {
-			results = append(results, &p.latest)
+			r := p.latest // without what leads to it, because a watch keeps it
+			results = append(results, &r)
 		}
+	}
+	if !d.keep() {
+		d.disconnect()
 	}
 	return results
 }
@@ -95,10 +100,17 @@ func (d *database) failure(ctx context.Context, err error) *Result {
 	return &p.latest
 }
 
-// retry attempts something until it is done, fails for good, or the limit has passed. The error is final.
+// retry attempts something until it is done, fails for good, or the limit has passed. The error is final. The turn is settled
+// when another attempt is needed.
 func (d *database) retry(ctx context.Context, limit time.Duration, attempt func(context.Context) error) error {
 	retry := postgres.Retry{Limit: d.server.remaining(limit), MaxDelay: d.cfg.Watch.Duration, Notify: d.logWaiting}
-	err := retry.Do(ctx, attempt)
+	err := retry.Do(ctx, func(waiting context.Context) error {
+		err := attempt(waiting)
+		if err != nil {
+			d.turn.reach(settled)
+		}
+		return err
+	})
 	var timeout *postgres.TimeoutError
 	switch {
 	case err != nil && ctx.Err() != nil:
@@ -133,8 +145,12 @@ func (d *database) attempt(ctx, waiting context.Context) (again error) {
 		}
 		return err
 	}
-	for chunk := range slices.Chunk(d.unfinished(), inspectedAtOnce) {
+	unfinished := d.unfinished()
+	for chunk := range slices.Chunk(unfinished, inspectedAtOnce) {
 		states, errs := d.inspect(waiting, chunk)
+		if chunk[len(chunk)-1] == unfinished[len(unfinished)-1] {
+			d.turn.reach(inspected)
+		}
 		for i, p := range chunk {
 			r := d.blank(p.name, p.latest.requested)
 			err := errs[i]

@@ -28,7 +28,7 @@ func handleFleet(ctx context.Context, cfg *Config, log *slog.Logger, report *rep
 				t.watch(ctx)
 				return
 			}
-			t.round(ctx, cfg.WaitTimeout.Duration, report.write)
+			t.run(ctx)
 		})
 	}
 	group.Wait()
@@ -65,38 +65,43 @@ func newTargets(cfg *Config, log *slog.Logger, report *reporter) (targets []*tar
 	return targets
 }
 
-// round handles every database of the target once, and passes the results of each to done as soon as it has them.
-func (t *target) round(ctx context.Context, limit time.Duration, done func([]*Result)) {
-	names, err := t.names(ctx, limit)
-	if err != nil {
-		done([]*Result{t.database(t.Target.Database()).failure(ctx, err)})
-		return
-	}
-	var handled atomic.Int64
-	defer t.logProgress(&handled, len(names))()
+// run handles every database of the target once, and reports the results of each as soon as it has them. Those that are
+// named do not wait until others are found.
+func (t *target) run(ctx context.Context) {
+	limit := t.cfg.WaitTimeout.Duration
 	var group sync.WaitGroup
-	for _, name := range names {
-		d := t.database(name)
-		d.acquire(ctx)
-		group.Go(func() {
-			done(d.handle(ctx, limit))
-			handled.Add(1)
-			if !d.keep() {
-				d.disconnect()
-			}
-		})
+	var count progressCount
+	defer t.logProgress(&count)()
+	handle := func(names []string) {
+		count.databases.Add(int64(len(names)))
+		for _, name := range names {
+			d := t.database(name)
+			d.acquire(ctx)
+			group.Go(func() {
+				t.report.write(d.handle(ctx, limit))
+				count.done.Add(1)
+			})
+		}
 	}
+	group.Go(func() {
+		found, err := t.find(ctx, limit, nil)
+		if err != nil {
+			t.report.write([]*Result{t.failure(ctx, err)})
+		}
+		handle(found)
+	})
+	handle(t.Databases.Names)
 	group.Wait()
 }
 
 // progressInterval is the time between two messages on how far a round is.
 const progressInterval = 10 * time.Second
 
-// logProgress logs how far a round over several databases is, until stop is called.
-func (t *target) logProgress(handled *atomic.Int64, databases int) (stop func()) {
-	if databases < 2 {
-		return func() {}
-	}
+// progressCount counts databases.
+type progressCount struct{ done, databases atomic.Int64 }
+
+// logProgress logs how far the work on several databases is, until stop is called.
+func (t *target) logProgress(count *progressCount) (stop func()) {
 	done, ticker := make(chan struct{}), time.NewTicker(progressInterval)
 	go func() {
 		defer ticker.Stop()
@@ -105,7 +110,9 @@ func (t *target) logProgress(handled *atomic.Int64, databases int) (stop func())
 			case <-done:
 				return
 			case <-ticker.C:
-				t.log.Info("working", "server", t.Server(), "databases_done", handled.Load(), "databases", databases)
+				if n := count.databases.Load(); n > 1 {
+					t.log.Info("working", "server", t.Server(), "databases_done", count.done.Load(), "databases", n)
+				}
 			}
 		}
 	}()
@@ -132,17 +139,16 @@ func (t *target) database(name string) *database {
 	return d
 }
 
-// names returns the names of the databases that are to be handled: those that were named, and those of the server that a
-// pattern matches.
-func (t *target) names(ctx context.Context, limit time.Duration) ([]string, error) {
-	names := slices.Clone(t.Databases.Names)
+// find returns the names of the databases of the server that a pattern matches and that are not named.
+func (t *target) find(ctx context.Context, limit time.Duration, u *turn) (names []string, err error) {
 	if len(t.Databases.Patterns) == 0 {
-		return names, nil
+		return nil, nil
 	}
 	d := t.database(t.Target.Database()) // patterns leave no connection to be kept
+	d.turn = u
 	defer d.disconnect()
 	var found []string
-	err := d.retry(ctx, limit, func(waiting context.Context) (err error) {
+	err = d.retry(ctx, limit, func(waiting context.Context) (err error) {
 		if err = d.connect(waiting); err != nil {
 			return err
 		}
@@ -156,12 +162,16 @@ func (t *target) names(ctx context.Context, limit time.Duration) ([]string, erro
 		return nil, fmt.Errorf("%s does not exist, so the databases of the server cannot be listed: name one that exists in the connection string, such as postgres", missing.what)
 	}
 	for _, name := range found {
-		if t.Databases.matches(name) {
+		if t.Databases.matches(name) && !slices.Contains(t.Databases.Names, name) {
 			names = append(names, name)
 		}
 	}
-	slices.Sort(names)
-	return slices.Compact(names), err
+	return names, err
+}
+
+// failure returns the Result for the databases that could not be found.
+func (t *target) failure(ctx context.Context, err error) *Result {
+	return t.database(t.Target.Database()).failure(ctx, err)
 }
 
 // databasesSQL lists the databases of the server that allow connections and that the role may connect to, without the

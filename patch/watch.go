@@ -2,133 +2,128 @@ package patch
 
 import (
 	"context"
-	"errors"
-	"fmt"
-	"maps"
 	"slices"
 	"sync"
 	"time"
 )
 
-// watch handles the databases of the target in rounds until ctx ends, and finds databases and schemas anew in each. It ends
-// by itself where every database fails for good in the first round; later, an error is logged once and the next round
-// tries again. The lines of the report are those of the last round; the error of a database whose fixes are not in place
-// then wraps context.Cause(ctx).
+// watch handles the databases of a target in rounds, and finds databases and schemas anew in each. A database that has to wait
+// for something does not hold up the round, and takes part in another only when it is done.
+type watch struct {
+	*target
+	group sync.WaitGroup // of what is being done
+	wake  chan struct{}  // receives when there is no pause before the next round, or no next round
+
+	mu       sync.Mutex
+	busy     map[string]bool      // the databases that are being handled, and listing
+	found    []string             // the databases that were found, sorted
+	fresh    bool                 // they were found after the last round
+	inRound  bool                 // results are assessed at its end
+	last     map[string][]*Result // the latest results by database, none for a database without the table
+	unlisted *Result              // the failure of the listing, if it failed the last time
+	listed   bool                 // it succeeded once
+	logged   bool                 // the beginning is logged
+	lasting  bool                 // the watch does not end by itself
+	ended    bool                 // the watch has ended by itself
+}
+
+// listing stands for the search for databases among those that are being handled. No database has this name.
+const listing = ""
+
+// watch keeps the fixes in place until ctx ends. It ends by itself where every database fails for good in the first round;
+// later, an error is logged once and the next round tries again. The lines of the report are the latest that are known; the
+// error of a database whose fixes are not in place then wraps context.Cause(ctx).
 func (t *target) watch(ctx context.Context) {
-	w := watch{target: t, last: t.collect(ctx)}
-	if ctx.Err() == nil && w.failed() {
-		t.report.add(w.results())
-		return
-	}
-	if ctx.Err() == nil {
-		w.logBeginning()
-	}
+	w := watch{target: t, wake: make(chan struct{}, 1), busy: map[string]bool{}, last: map[string][]*Result{}}
 	interval := t.cfg.Watch.Duration
-	pause := interval - interval/10 // so that a change is made within the interval
-	for {
+	limit := interval - interval/10 // so that a change is made within the interval
+	late := false
+	for first := true; ; first = false {
+		r := w.round(ctx, limit)
+		if took := r.duration(); took > interval && !first && !late && ctx.Err() == nil {
+			late = true
+			t.log.Warn("a round takes longer than PATCH_WATCH, so the next begins at once", "server", t.Server(), "took", took.Round(time.Millisecond), "every", interval)
+		}
 		select {
 		case <-ctx.Done():
-			w.end(ctx)
-			t.report.add(w.results())
-			return
-		case <-time.After(pause):
+		case <-w.wake:
+		case <-time.After(limit - time.Since(r.began)):
 		}
-		began := time.Now()
-		w.compare(t.collect(ctx), ctx.Err() != nil)
-		took := time.Since(began)
-		if took > interval && !w.late && ctx.Err() == nil {
-			w.late = true
-			t.log.Warn("a round takes longer than PATCH_WATCH, so the next begins at once", "took", took.Round(time.Millisecond), "every", interval)
-		}
-		pause = max(interval-interval/10-took, 0)
-	}
-}
-
-// watch is what the rounds of a watch have found.
-type watch struct {
-	target *target
-	last   map[place]*Result
-	late   bool // it has been logged that a round takes longer than the interval
-}
-
-// failed reports whether every database failed.
-func (w *watch) failed() bool {
-	for _, r := range w.last {
-		if r.Err == nil {
-			return false
+		if ctx.Err() != nil || w.over() {
+			break
 		}
 	}
-	return len(w.last) > 0
+	w.group.Wait()
+	w.write(ctx)
 }
 
-// collect handles every database once and returns the results.
-func (t *target) collect(ctx context.Context) map[place]*Result {
-	var mu sync.Mutex
-	found := map[place]*Result{}
-	t.round(ctx, 0, func(results []*Result) {
-		mu.Lock()
-		defer mu.Unlock()
-		for _, r := range results {
-			found[r.place] = r
-		}
+// round begins to handle every database that is not being handled, and waits for them for no longer than limit.
+func (w *watch) round(ctx context.Context, limit time.Duration) *round {
+	r := newRound()
+	w.mu.Lock()
+	w.inRound = true
+	w.mu.Unlock()
+	defer w.logProgress(&r.count)()
+	w.list(ctx, r, limit)
+	w.start(ctx, r)
+	r.wait(ctx, limit)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.inRound = false
+	w.assess(ctx)
+	return r
+}
+
+// list looks for databases, unless that is being done already or has just been done. If it has to wait for something, the round
+// goes on with what is known, and the next one begins when the databases are found.
+func (w *watch) list(ctx context.Context, r *round, limit time.Duration) {
+	if len(w.Databases.Patterns) == 0 {
+		return
+	}
+	w.mu.Lock()
+	due := !w.busy[listing] && !w.fresh
+	w.busy[listing], w.fresh = w.busy[listing] || due, false
+	w.mu.Unlock()
+	if !due {
+		return
+	}
+	u := r.turn()
+	w.group.Go(func() {
+		found, err := w.find(ctx, 0, u)
+		w.takeFound(ctx, found, err)
+		u.reach(settled)
 	})
-	return found
+	r.wait(ctx, limit)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.fresh = false
 }
 
-// logBeginning logs the results of the first round.
-func (w *watch) logBeginning() {
-	log, every := w.target.log, w.target.cfg.Watch.Duration
-	for _, r := range w.results() {
-		logNotes(log, r)
-		if len(w.last) == 1 {
-			log.Info("watching", "target", r.Target, "schema", r.Schema, "state", r.Status, "every", every)
-		}
+// start begins to handle the databases that are not being handled, as soon as there is a connection for each.
+func (w *watch) start(ctx context.Context, r *round) {
+	w.mu.Lock()
+	names := slices.DeleteFunc(slices.Concat(w.Databases.Names, w.found), func(name string) bool { return w.busy[name] })
+	turns := make([]*turn, len(names))
+	for i, name := range names {
+		w.busy[name], turns[i] = true, r.turn()
 	}
-	if len(w.last) != 1 {
-		log.Info("watching", "target", w.target.String(), "schemas", len(w.last), "every", every)
-	}
-}
-
-// compare takes over the results of a later round, and logs what is new. A round that was stopped may not have come to every
-// database, or not to its end.
-func (w *watch) compare(now map[place]*Result, stopped bool) {
-	for at, before := range w.last {
-		if now[at] == nil && stopped {
-			now[at] = before
-		}
-	}
-	for at, r := range now {
-		before := w.last[at]
-		if before == nil && r.stopped {
-			delete(now, at) // it was not found before, and not seen now
-			continue
-		}
-		if before == nil {
-			before = &Result{}
-		}
-		changed := r.Changed || before.Changed // in any round
-		unknown := (r.Unknown || before.Unknown) && !changed
-		if r.stopped && before.Status != "" {
-			r, now[at] = before, before // it knew more
-		} else if r.Status != before.Status || r.Err != nil && (before.Err == nil || explain(r.Err) != explain(before.Err)) {
-			w.target.log.Info("the state has changed", "target", r.Target, "schema", r.Schema, "before", before.Status, "now", r.Status)
-			logNotes(w.target.log, r)
-		}
-		r.Changed, r.Unknown = changed, unknown
-	}
-	w.last = now
-}
-
-// end makes the results those of a watch that was stopped.
-func (w *watch) end(ctx context.Context) {
-	for _, r := range w.last {
-		if stopped := context.Cause(ctx); r.Err != nil && !errors.Is(r.Err, stopped) {
-			r.Err = fmt.Errorf("%s (%w)", explain(r.Err), stopped)
-		}
+	w.mu.Unlock()
+	r.count.databases.Store(int64(len(names)))
+	for i, name := range names {
+		d := w.database(name)
+		d.turn = turns[i]
+		d.acquire(ctx)
+		w.group.Go(func() {
+			w.take(ctx, name, d.handle(ctx, 0))
+			r.count.done.Add(1)
+			turns[i].reach(settled)
+		})
 	}
 }
 
-// results returns the results in the order of their places.
-func (w *watch) results() []*Result {
-	return slices.SortedFunc(maps.Values(w.last), func(a, b *Result) int { return a.place.compare(b.place) })
+// over reports whether the watch has ended by itself.
+func (w *watch) over() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.ended
 }

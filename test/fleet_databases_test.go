@@ -14,14 +14,14 @@ import (
 
 // oddNames are names of databases and schemas that have to be quoted somewhere.
 var oddNames = []string{
-	`two words`, `"quoted"`, `it's`, `100%s`, `grüße 你好`, `-d postgres`, `a/b`, `back\slash`, `a;b`, `Upper`, `host=other`, `a?b&c`, `$1`, `[x]`, "tab\there",
+	`two words`, `"quoted"`, `it's`, `100%s`, `grüße 你好`, `-d postgres`, `a/b`, `back\slash`, `a;b`, `Upper`, `host=other`, `a?b&c`, `$1`, `[x]`, "tab\there", `*`, `a*b`,
 }
 
 // fleetWithOthers creates a server with databases of Evolution's and of other programs. It returns the names of the
 // former.
 func fleetWithOthers(t *testing.T) (f *fleet, names []string) {
 	f = newFleet(t)
-	names = append(numbered("evolution_", 10), oddNames...)
+	names = append(numbered("evolution_", 14), oddNames...)
 	f.add(names...)
 	f.addSchemas("two schemas", "a", "b c")
 	f.addEmpty("other", "evolution_not_yet", "closed", "template_of_mine")
@@ -91,9 +91,9 @@ func TestFleetOfEveryDatabase(t *testing.T) {
 		f.expectOddTargets(t, o)
 	})
 	t.Run("odd names given", func(t *testing.T) {
-		plain := slices.DeleteFunc(slices.Clone(oddNames), func(name string) bool { return strings.ContainsAny(name, `?[\`) })
+		plain := slices.DeleteFunc(slices.Clone(oddNames), func(name string) bool { return strings.ContainsAny(name, `*?[\`) })
 		reportOf(t, f.run(strings.Join(plain, ","), inJSON)).expect(t, all("patched", plain...))
-		reportOf(t, f.run(`back\\slash,a\?b&c,\[x]`, inJSON)).expect(t, all("patched", `back\slash`, "a?b&c", "[x]"))
+		reportOf(t, f.run(`back\\slash,a\?b&c,\[x],\*,a\*b`, inJSON)).expect(t, all("patched", `back\slash`, "a?b&c", "[x]", "*", "a*b"))
 	})
 	t.Run("revert", func(t *testing.T) {
 		o := f.run("*", inJSON, "PATCH_ACTION=revert")

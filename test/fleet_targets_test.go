@@ -41,6 +41,24 @@ func TestFleetOfTwoServers(t *testing.T) {
 	}
 }
 
+// Two servers are handled at once: while a database of the first is in use, the second is done, each over its own connections.
+func TestFleetOfTwoServersAtOnce(t *testing.T) {
+	f, other := fleetOn(t, pgtest.Shared), newFleet(t)
+	f.add("ao_a")
+	other.add("ao_b", "ao_c")
+	holder := f.open("ao_a")
+	pgtest.Exec(t, holder, lockTable)
+	p := pgtest.Start(t, "DATABASE_CONNECTION_URI="+f.URI("postgres", "")+" "+other.URI("postgres", ""), "PATCH_DATABASES=ao_*", "PATCH_CONNECTIONS=1")
+	p.WaitForOutput("patched: "+other.Address()+"/ao_b ", "patched: "+other.Address()+"/ao_c ")
+	if strings.Contains(p.Stdout.String(), "/ao_a ") {
+		t.Error("the database that is in use was handled")
+	}
+	pgtest.Exec(t, holder, "COMMIT")
+	o := p.Wait()
+	o.Expect(t, 0, "patched: "+f.Address()+"/ao_a ")
+	expectLast(t, o, "done: 3 patched (3 changed)")
+}
+
 // The exit status is that of the first failure in the order of targets, databases and schemas.
 func TestFleetExitStatus(t *testing.T) {
 	f := fleetOn(t, pgtest.Shared)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"strconv"
 	"strings"
 	"time"
@@ -17,6 +18,7 @@ import (
 type Conn struct {
 	pg     *pgconn.PgConn
 	broken bool
+	closed bool
 }
 
 // Connect makes one attempt to log in. The caller bounds it with ctx.
@@ -35,6 +37,9 @@ func (c *Conn) Usable() bool { return c != nil && !c.broken }
 // longer than patience, and on any other error than a *pgconn.PgError, after which the connection is usable, in a
 // transaction that has failed.
 func (c *Conn) Send(ctx context.Context, b *Batch, patience time.Duration) error {
+	if !c.Usable() {
+		return net.ErrClosed // an answer may still be due
+	}
 	wire := c.pg.Conn()
 	stop := context.AfterFunc(ctx, func() { _ = wire.SetDeadline(time.Unix(1, 0)) })
 	err := c.exchange(ctx, b, func() {
@@ -94,7 +99,7 @@ func (c *Conn) exchange(ctx context.Context, b *Batch, progress func()) error {
 	}
 }
 
-// cancel drops a connection on which an answer is still due and asks the server to stop what it is doing.
+// cancel gives a connection up on which an answer is still due, and asks the server to stop what it is doing.
 func (c *Conn) cancel() {
 	if !c.Usable() {
 		return
@@ -103,7 +108,6 @@ func (c *Conn) cancel() {
 	ctx, cancel := context.WithTimeout(context.Background(), 200*time.Millisecond)
 	defer cancel()
 	_ = c.pg.CancelRequest(ctx)
-	_ = c.pg.Conn().Close()
 }
 
 // RollBack ends the transaction, if there is one. A connection that cannot do that is dropped, and the server ends it.
@@ -118,25 +122,30 @@ func (c *Conn) RollBack() {
 
 // Close says goodbye and does not wait for the server to close its end, which takes longer than the rest of a run.
 func (c *Conn) Close() {
-	if !c.Usable() {
-		return
+	if wire := c.sayGoodbye(200 * time.Millisecond); wire != nil {
+		_ = wire.Close()
 	}
-	c.broken = true
-	_, _ = c.pg.Conn().Write(terminate)
-	_ = c.pg.Conn().Close()
 }
 
 // CloseAndWait closes the connection, and waits at most a second for the server to end the session.
 func (c *Conn) CloseAndWait() {
-	if !c.Usable() {
-		return
+	if wire := c.sayGoodbye(time.Second); wire != nil {
+		_, _ = io.Copy(io.Discard, wire)
+		_ = wire.Close()
 	}
-	c.broken = true
+}
+
+// sayGoodbye tells the server that nothing follows, and returns the connection to be closed within the limit, or nil if that
+// has been done. The server reads it after whatever it is cancelling.
+func (c *Conn) sayGoodbye(limit time.Duration) net.Conn {
+	if c == nil || c.closed {
+		return nil
+	}
+	c.broken, c.closed = true, true
 	wire := c.pg.Conn()
-	_ = wire.SetDeadline(time.Now().Add(time.Second))
+	_ = wire.SetDeadline(time.Now().Add(limit))
 	_, _ = wire.Write(terminate)
-	_, _ = io.Copy(io.Discard, wire)
-	_ = wire.Close()
+	return wire
 }
 
 // terminate is the message that ends a session (PostgreSQL documentation, Message Formats, Terminate).
