@@ -90,20 +90,29 @@ func expectShares(t *testing.T, d *pgtest.Database) {
 	}
 }
 
-// expectWatch requires that the program stays and patches a database in which Evolution creates its table later.
+// expectWatch requires that the program stays, patches a database in which Evolution creates its table, and patches it again
+// when the unique index has come back.
 func expectWatch(t *testing.T, environ []string) {
 	t.Helper()
 	d := pgtest.NewDatabase(t, "public")
 	environ = environOf(t, environ, d.URI())
 	ctx, stop := context.WithCancel(t.Context())
-	done := make(chan pgtest.Outcome)
-	go func() { done <- pgtest.RunArgs(ctx, nil, environ) }()
+	done := make(chan struct{})
+	go func() { defer close(done); pgtest.RunArgs(ctx, nil, environ) }()
 	d.Migrate(pgtest.Last)
 	expectShares(t, d)
-	stop()
-	if o := <-done; !strings.Contains(o.Stdout, "patched: ") {
-		t.Errorf("%s%s", o.Stderr, o.Stdout)
+	d.Exec(`DELETE FROM "OpenaiCreds" WHERE "instanceId" = 'second'`)
+	d.Exec(`DROP INDEX "OpenaiCreds_apiKey_key"; CREATE UNIQUE INDEX "OpenaiCreds_apiKey_key" ON "OpenaiCreds"("apiKey")`)
+	if err := pgtest.Until(time.Minute, func() error {
+		if d.Text(`SELECT count(*) FROM pg_index WHERE indrelid = '"OpenaiCreds"'::regclass AND indisunique`) != "2" { // of the id and the name
+			return errors.New("the unique index stays")
+		}
+		return nil
+	}); err != nil {
+		t.Error(err)
 	}
+	stop()
+	<-done
 }
 
 func TestCoolify(t *testing.T) {
