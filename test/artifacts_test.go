@@ -119,7 +119,7 @@ func releaseFrom(t *testing.T, repository bool) string {
 	run := func(name string, args ...string) {
 		cmd := exec.Command(name, args...)
 		cmd.Dir = dir
-		cmd.Env = append(os.Environ(), "SOURCE_DATE_EPOCH=1764300000", "PLATFORMS=linux/"+runtime.GOARCH)
+		cmd.Env = append(os.Environ(), "SOURCE_DATE_EPOCH=1764300000", "PLATFORMS=linux/"+runtime.GOARCH, "GOFLAGS=-buildvcs=auto")
 		if out, err := cmd.CombinedOutput(); err != nil {
 			t.Fatalf("%s: %v\n%s", name, err, out)
 		}
