@@ -51,7 +51,7 @@ lint: go ## run the linters
 	go run honnef.co/go/tools/cmd/staticcheck@v0.8.2 ./... && go run honnef.co/go/tools/cmd/staticcheck@v0.8.2 -tags e2e ./... ./test/testdata/e2e/evolution
 	go run github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
 	shellcheck scripts/*.sh .ci/run .ci/*.sh test/testdata/e2e/*.sh
-	yamllint -s -d '{extends: default, rules: {line-length: disable, document-start: disable, truthy: {check-keys: false}}}' .github compose.example.yml deploy
+	yamllint -s -d '{extends: default, rules: {line-length: disable, document-start: disable, truthy: {check-keys: false}}}' .github compose.example.yml deploy test/real
 
 image: ## build the Docker image
 	DOCKER_BUILDKIT=1 docker build --build-arg VERSION=$(VERSION) -t $(IMAGE) .

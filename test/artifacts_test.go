@@ -237,7 +237,7 @@ func TestWorkflows(t *testing.T) {
 	for where, permissions := range writes {
 		sorted[where] = fmt.Sprint(slices.Sorted(slices.Values(strings.Fields(permissions))))
 	}
-	want := map[string]string{"release.yml image": "[attestations id-token packages]", "release.yml publish": "[contents]"}
+	want := map[string]string{"real.yml check": "[issues]", "release.yml image": "[attestations id-token packages]", "release.yml publish": "[contents]"}
 	if !reflect.DeepEqual(sorted, want) {
 		t.Errorf("jobs may write %v, want %v", sorted, want)
 	}

@@ -21,7 +21,11 @@ const EvolutionKey = "key-of-the-gateway"
 type EvolutionServer struct {
 	URL     string
 	Version string // what GET / says
+	Key     string // what it requires in the header apikey; "": anything
 	OpenAI  string // the host and port that getModels asks
+
+	// Sends returns the key that getModels sends for the one that is stored; nil: the same.
+	Sends func(stored string) string
 
 	d    *Database
 	lock sync.Mutex // one connection to the database
@@ -29,7 +33,7 @@ type EvolutionServer struct {
 
 // NewEvolutionServer starts a server over the database, whose getModels asks the server at the address openai.
 func NewEvolutionServer(t testing.TB, d *Database, openai string) *EvolutionServer {
-	s := &EvolutionServer{d: d, Version: "2.3.7", OpenAI: openai}
+	s := &EvolutionServer{d: d, Version: "2.3.7", Key: EvolutionKey, OpenAI: openai}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", s.root)
 	mux.HandleFunc("POST /instance/create", s.authorized(s.createInstance))
@@ -59,7 +63,7 @@ func answer(w http.ResponseWriter, status int, body any) {
 // authorized requires the header apikey, and lets one request at a time use the database.
 func (s *EvolutionServer) authorized(handle http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		if r.Header.Get("apikey") != EvolutionKey {
+		if s.Key != "" && r.Header.Get("apikey") != s.Key {
 			answer(w, http.StatusUnauthorized, "Unauthorized")
 			return
 		}
@@ -112,7 +116,11 @@ func (s *EvolutionServer) listCredentials(w http.ResponseWriter, r *http.Request
 // listModels asks OpenAI with the stored key, and sends it as it is stored, which Go's own client does not.
 func (s *EvolutionServer) listModels(w http.ResponseWriter, r *http.Request) {
 	key := s.d.Text(`SELECT coalesce((SELECT "apiKey" FROM "OpenaiCreds" WHERE id = $1 AND "instanceId" = $2), '')`, r.URL.Query().Get("openaiCredsId"), s.instance(r))
-	models, err := s.askModels(key)
+	sent := key
+	if s.Sends != nil {
+		sent = s.Sends(key)
+	}
+	models, err := s.askModels(sent)
 	if key == "" || err != nil {
 		answer(w, http.StatusInternalServerError, "Error fetching models")
 		return
