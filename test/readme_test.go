@@ -230,6 +230,25 @@ func TestReadmeModels(t *testing.T) {
 	}
 }
 
+// Every block of the README is executed by a test: it has a mark, is what a command prints, or runs make.
+func TestReadmeBlocks(t *testing.T) {
+	tested := []string{"paste", "status", "once", "models", "revert"} // TestReadme…, and TestE2EReadme
+	var marked []string
+	for _, found := range regexp.MustCompile("(?ms)^(?:<!-- test: ([^\n]*) -->\n)?```(\\w*)\n(.*?)^```$").FindAllStringSubmatch(read(t, "README.md"), -1) {
+		mark, kind, code := found[1], found[2], found[3]
+		makes := regexp.MustCompile(`^(make (demo|test) .*\n)+$`).MatchString(code) // TestDemo, and the command that runs this test
+		switch {
+		case mark != "":
+			marked = append(marked, mark)
+		case kind != "" && !makes:
+			t.Errorf("no test executes\n%s", code)
+		}
+	}
+	if !slices.Equal(marked, tested) {
+		t.Errorf("the blocks are %q, want %q", marked, tested)
+	}
+}
+
 // All commands and files that the README names exist.
 func TestReadmeCommands(t *testing.T) {
 	readme, err := os.ReadFile(pgtest.Root("README.md"))
