@@ -3,9 +3,9 @@
 SHELL := /bin/bash -o pipefail
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 IMAGE ?= evolution-openai-patch
-TEST_PACKAGES = pgbouncer:/usr/sbin/pgbouncer nginx-light:/usr/sbin/nginx haproxy:/usr/sbin/haproxy
+TEST_PACKAGES = pgbouncer:/usr/sbin/pgbouncer nginx-light:/usr/sbin/nginx haproxy:/usr/sbin/haproxy curl:/usr/bin/curl
 
-.PHONY: help go build demo test soak stalls test-matrix lint image e2e bench fuzz
+.PHONY: help go build notices demo test soak stalls test-matrix lint image e2e bench fuzz
 
 help: ## print this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -15,6 +15,9 @@ go:
 
 build: go ## build the binary, with the same flags as the image
 	scripts/build.sh bin/evolution-openai-patch $(VERSION)
+
+notices: go ## write THIRD_PARTY_NOTICES, the licences of what is compiled in
+	scripts/notices.sh >THIRD_PARTY_NOTICES.new && mv THIRD_PARTY_NOTICES.new THIRD_PARTY_NOTICES
 
 demo: go ## show the program at work on a temporary PostgreSQL
 	@scripts/demo.sh
@@ -48,7 +51,7 @@ lint: go ## run the linters
 	go run honnef.co/go/tools/cmd/staticcheck@v0.8.2 ./... && go run honnef.co/go/tools/cmd/staticcheck@v0.8.2 -tags e2e ./... ./test/testdata/e2e/evolution
 	go run github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
 	shellcheck scripts/*.sh .ci/run .ci/*.sh test/testdata/e2e/*.sh
-	yamllint -s -d '{extends: default, rules: {line-length: disable, document-start: disable, truthy: {check-keys: false}}}' .github compose.example.yml deploy
+	yamllint -s -d '{extends: default, rules: {line-length: disable, document-start: disable, truthy: {check-keys: false}}}' .github compose.example.yml deploy test/real
 
 image: ## build the Docker image
 	DOCKER_BUILDKIT=1 docker build --build-arg VERSION=$(VERSION) -t $(IMAGE) .

@@ -223,15 +223,15 @@ func plain(cell string) string {
 	return strings.TrimSpace(strings.ReplaceAll(cell, "`", ""))
 }
 
-// The README's tables, the struct and help say the same, in both directions.
-func TestHelpAndReadmeSayTheSame(t *testing.T) {
-	readme, err := os.ReadFile("../README.md")
+// The tables in docs/reference.md, the struct and help say the same, in both directions.
+func TestHelpAndReferenceSayTheSame(t *testing.T) {
+	reference, err := os.ReadFile("../docs/reference.md")
 	if err != nil {
 		t.Fatal(err)
 	}
 	text := strings.Join(strings.Fields(help()), " ")
 	meanings := map[string]string{}
-	for _, row := range regexp.MustCompile("(?m)^\\| `([A-Z_]+)` \\| [^|]*\\|([^|]*)\\|$").FindAllStringSubmatch(string(readme), -1) {
+	for _, row := range regexp.MustCompile("(?m)^\\| `([A-Z_]+)` \\| [^|]*\\|([^|]*)\\|$").FindAllStringSubmatch(string(reference), -1) {
 		meanings[row[1]] = plain(row[2])
 	}
 	for _, f := range fields() {
@@ -240,45 +240,45 @@ func TestHelpAndReadmeSayTheSame(t *testing.T) {
 			preset = " (default " + value + ")"
 		}
 		if meanings[name] != f.Tag.Get("help") {
-			t.Errorf("%s\nREADME  %s\nprogram %s", name, meanings[name], f.Tag.Get("help"))
+			t.Errorf("%s\nreference %s\nprogram   %s", name, meanings[name], f.Tag.Get("help"))
 		}
 		if line := name + preset + " " + f.Tag.Get("help"); !strings.Contains(text, line) {
 			t.Errorf("%q is not in the help", line)
 		}
 	}
-	rows := regexp.MustCompile(`(?m)^\| ([0-9, ]+) \| ([^|]*) \|$`).FindAllStringSubmatch(string(readme), -1)
+	rows := regexp.MustCompile(`(?m)^\| ([0-9, ]+) \| ([^|]*) \|$`).FindAllStringSubmatch(string(reference), -1)
 	if len(rows) != len(exitStatuses) {
-		t.Fatalf("the README has %d exit statuses, help has %d", len(rows), len(exitStatuses))
+		t.Fatalf("the reference has %d exit statuses, help has %d", len(rows), len(exitStatuses))
 	}
 	for i, row := range rows {
 		if row[1] != exitStatuses[i][0] || plain(row[2]) != exitStatuses[i][1] {
-			t.Errorf("README  %s %s\nprogram %s", row[1], plain(row[2]), exitStatuses[i])
+			t.Errorf("reference %s %s\nprogram   %s", row[1], plain(row[2]), exitStatuses[i])
 		}
 	}
 }
 
-// The README's table and the struct say the same, in both directions.
-func TestReadmeListsEveryVariable(t *testing.T) {
-	readme, err := os.ReadFile("../README.md")
+// The table in docs/reference.md and the struct say the same, in both directions.
+func TestReferenceListsEveryVariable(t *testing.T) {
+	reference, err := os.ReadFile("../docs/reference.md")
 	if err != nil {
 		t.Fatal(err)
 	}
 	rows := map[string]string{}
-	for _, row := range regexp.MustCompile("(?m)^\\| `([A-Z_]+)` \\| (?:`([^`]*)`|–)[^|]*\\|").FindAllStringSubmatch(string(readme), -1) {
+	for _, row := range regexp.MustCompile("(?m)^\\| `([A-Z_]+)` \\| (?:`([^`]*)`|–)[^|]*\\|").FindAllStringSubmatch(string(reference), -1) {
 		rows[row[1]] = row[2]
 	}
 	for _, f := range fields() {
 		name := f.Tag.Get("env")
 		documented, ok := rows[name]
 		if !ok {
-			t.Errorf("the README does not list %s", name)
+			t.Errorf("the reference does not list %s", name)
 		} else if documented != f.Tag.Get("envDefault") {
-			t.Errorf("%s: the README says %q is the default, the program says %q", name, documented, f.Tag.Get("envDefault"))
+			t.Errorf("%s: the reference says %q is the default, the program says %q", name, documented, f.Tag.Get("envDefault"))
 		}
 		delete(rows, name)
 	}
 	for name := range rows {
-		t.Errorf("the README lists %s, which the program does not know", name)
+		t.Errorf("the reference lists %s, which the program does not know", name)
 	}
 }
 

@@ -37,7 +37,7 @@ Everything is set by environment variables. Durations are written 250ms, 30s or 
 	return b.String()
 }
 
-// exitStatuses is the README's table.
+// exitStatuses is the table in docs/reference.md.
 var exitStatuses = [][2]string{
 	{"0", "done, now or before; or pending or guarded as asked; a watch that was stopped"},
 	{"1", "a database error: rights, the lock not had in time, the connection lost, a wrong password"},

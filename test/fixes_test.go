@@ -9,7 +9,7 @@ import (
 )
 
 // The HTTP statuses that Evolution returns when three instances register one key depend on its release and on the fixes. The
-// README has the same table.
+// reference has the same table.
 func TestWhatEvolutionSends(t *testing.T) {
 	for _, c := range []struct {
 		fixes            string

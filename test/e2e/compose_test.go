@@ -144,6 +144,23 @@ func TestE2EComposeIsHardened(t *testing.T) {
 	})
 }
 
+// The stacks for Portainer and Coolify start in order on an empty volume.
+func TestE2EStacksToPaste(t *testing.T) {
+	t.Setenv("SERVICE_USER_POSTGRES", "evolution") // what Coolify generates
+	t.Setenv("SERVICE_PASSWORD_POSTGRES", pgtest.ExamplePassword)
+	t.Setenv("SERVICE_PASSWORD_AUTHENTICATIONAPIKEY", "any")
+	t.Setenv("SERVICE_URL_EVOLUTION", "http://localhost")
+	for _, file := range []string{"deploy/portainer-stack.yml", "deploy/coolify.yml"} {
+		t.Run(file, func(t *testing.T) {
+			forEachCompose(t, file, func(t *testing.T, s *stack) {
+				s.must("up", "-d")
+				says(t, s.container("evolution"), sharing)
+				s.startedInOrder("guarded: ")
+			}, `{services: {postgres: {image: "postgres:17"}}}`)
+		})
+	}
+}
+
 // If the program fails, it says why, and Evolution does not start.
 func TestE2EComposeKeepsEvolutionDown(t *testing.T) {
 	t.Run("wrong password", func(t *testing.T) {

@@ -21,7 +21,8 @@ func runQuietly(t *testing.T, name string, args ...string) pgtest.Outcome {
 	t.Helper()
 	var stdout, stderr bytes.Buffer
 	cmd := pgtest.RootCommand(name, args...)
-	cmd.Env = append(os.Environ(), "DOCKER_BUILDKIT=1", "EVOLUTION_PORT=0") // 0: any port that is free
+	cmd.Env = append(os.Environ(), "DOCKER_BUILDKIT=1", "EVOLUTION_PORT=0", // 0: any port that is free
+		"POSTGRES_PASSWORD="+pgtest.ExamplePassword, "AUTHENTICATION_API_KEY=any")
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	if err := cmd.Run(); cmd.ProcessState == nil {
 		t.Fatalf("%v: apt-get install docker.io docker-compose   (or https://docs.docker.com/engine/install)", err)

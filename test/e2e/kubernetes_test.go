@@ -15,7 +15,7 @@ import (
 // apply runs the pod of a manifest's Deployment against a database and returns the pod's name.
 func (n *node) apply(t *testing.T, manifest string, d *pgtest.Database) (pod string) {
 	t.Helper()
-	return n.applyPod(t, manifest, "Deployment", "evolution", map[string]string{"DATABASE_CONNECTION_URI": d.URI()})
+	return n.applyPod(t, manifest, "Deployment", "evolution-shared-key", map[string]string{"DATABASE_CONNECTION_URI": d.URI(), "AUTHENTICATION_API_KEY": "any"})
 }
 
 // applyPod runs the pod of a manifest's object of this kind, with these values in the Secret, and returns the pod's name.

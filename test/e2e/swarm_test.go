@@ -22,8 +22,6 @@ services:
     deploy: {endpoint_mode: dnsrr}
   evolution:
     image: ` + standIn + `
-    environment:
-      DATABASE_CONNECTION_URI: ` + exampleURI + `
     deploy: {endpoint_mode: dnsrr}
   redis:
     image: ` + standIn + `
@@ -39,6 +37,7 @@ secrets:
 func TestE2ESwarm(t *testing.T) {
 	buildImages(t)
 	startSwarm(t)
+	t.Setenv("DATABASE_CONNECTION_URI", exampleURI)
 	secret := write(t, filepath.Join(t.TempDir(), "uri"), exampleURI)
 	docker(t, "secret", "create", e2eProject, secret)
 	t.Cleanup(func() { docker(t, "secret", "rm", e2eProject) })

@@ -12,7 +12,7 @@ import (
 const (
 	Password        = "Sup3r.s3cret&*("
 	APIKey          = keyPrefix + "ThisKeyIsNobodysBusiness0123"
-	ExamplePassword = "change-me" // the password in compose.example.yml and deploy/
+	ExamplePassword = "change-me" // the password that the end-to-end tests give to compose.example.yml and deploy/
 
 	keyPrefix = "sk-proj-" // also of the keys that the stand-in for Evolution generates
 )

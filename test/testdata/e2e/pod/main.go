@@ -1,11 +1,11 @@
 // Command pod decodes a Kubernetes manifest strictly, with Kubernetes' own types, and prints the pod of its object of one kind
-// in a form that a kubelet can run without an API server: with the Secret's values, and in the host's network. It is a module
-// of its own, so that the program does not depend on Kubernetes.
+// in a form that a kubelet can run without an API server: with the Secret's values, with an empty folder for each claim to a
+// volume, and in the host's network. It is a module of its own, so that the program does not depend on Kubernetes.
 //
 //	pod MANIFEST KIND NAME PATCH-IMAGE EVOLUTION-IMAGE SECRET
 //
 // KIND is Deployment, Job or CronJob. SECRET is a folder that has the name of the Secret and a file for each of its keys. The
-// manifest may hold the Secret, too; the files replace its values.
+// manifest may hold the Secret, too; the files replace its values. It must hold every claim that the pod names.
 package main
 
 import (
@@ -16,6 +16,7 @@ import (
 	"log"
 	"os"
 	"path/filepath"
+	"slices"
 
 	appsv1 "k8s.io/api/apps/v1"
 	batchv1 "k8s.io/api/batch/v1"
@@ -42,11 +43,11 @@ func main() {
 
 // pod returns the pod of the manifest's object of a kind, with these images for its containers.
 func pod(manifest, kind, name string, images map[string]string, folder string) (*corev1.Pod, error) {
-	templates, values, err := decode(manifest, filepath.Base(folder))
+	m, err := decode(manifest, filepath.Base(folder))
 	if err != nil {
 		return nil, err
 	}
-	template, ok := templates[kind]
+	template, ok := m.templates[kind]
 	if !ok {
 		return nil, fmt.Errorf("it has no %s", kind)
 	}
@@ -59,7 +60,7 @@ func pod(manifest, kind, name string, images map[string]string, folder string) (
 		if err != nil {
 			return nil, err
 		}
-		values[f.Name()] = string(value)
+		m.values[f.Name()] = string(value)
 	}
 	p := &corev1.Pod{
 		TypeMeta:   metav1.TypeMeta{APIVersion: "v1", Kind: "Pod"},
@@ -75,12 +76,12 @@ func pod(manifest, kind, name string, images map[string]string, folder string) (
 			}
 			c.Ports = nil // they would be the host's
 			c.ImagePullPolicy = corev1.PullNever
-			if err := setVariables(c, filepath.Base(folder), values); err != nil {
+			if err := setVariables(c, filepath.Base(folder), m.values); err != nil {
 				return nil, err
 			}
 		}
 	}
-	return p, mountFolder(p.Spec.Volumes, folder)
+	return p, mountFolder(p.Spec.Volumes, folder, m.claims)
 }
 
 // setVariables puts the values of the Secret in the place of references to its keys.
@@ -99,9 +100,14 @@ func setVariables(c *corev1.Container, secret string, values map[string]string) 
 	return nil
 }
 
-// mountFolder puts the folder in the place of the Secret. Its files have the names of the keys.
-func mountFolder(volumes []corev1.Volume, folder string) error {
+// mountFolder puts the folder in the place of the Secret, and an empty one in that of each claim. The folder's files have the
+// names of the keys.
+func mountFolder(volumes []corev1.Volume, folder string, claims []string) error {
 	for i, v := range volumes {
+		if v.PersistentVolumeClaim != nil && slices.Contains(claims, v.PersistentVolumeClaim.ClaimName) {
+			volumes[i].VolumeSource = corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}}
+			continue
+		}
 		if v.Secret == nil || v.Secret.SecretName != filepath.Base(folder) {
 			return fmt.Errorf("volume %s is not of Secret %q", v.Name, filepath.Base(folder))
 		}
@@ -115,45 +121,54 @@ func mountFolder(volumes []corev1.Volume, folder string) error {
 	return nil
 }
 
-// decode returns the templates of the pods in a manifest by the kinds of their objects, and the values of the Secret of this
-// name. It refuses fields that Kubernetes does not know.
-func decode(manifest, secret string) (templates map[string]corev1.PodTemplateSpec, values map[string]string, err error) {
+// objects are what a manifest holds: the templates of the pods by the kinds of their objects, the values of the Secret, and the
+// names of the claims to volumes.
+type objects struct {
+	templates map[string]corev1.PodTemplateSpec
+	values    map[string]string
+	claims    []string
+}
+
+// decode reads a manifest, whose Secret must have this name. It refuses fields that Kubernetes does not know.
+func decode(manifest, secret string) (*objects, error) {
 	f, err := os.Open(manifest)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	defer f.Close()
 	scheme := runtime.NewScheme()
 	if err := errors.Join(corev1.AddToScheme(scheme), appsv1.AddToScheme(scheme), batchv1.AddToScheme(scheme)); err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	strict := serializer.NewSerializerWithOptions(serializer.DefaultMetaFactory, scheme, scheme, serializer.SerializerOptions{Yaml: true, Strict: true})
-	templates, values = map[string]corev1.PodTemplateSpec{}, map[string]string{}
+	m := &objects{templates: map[string]corev1.PodTemplateSpec{}, values: map[string]string{}}
 	for documents := yaml.NewDocumentDecoder(f); ; {
 		document := make([]byte, 1<<20)
 		n, err := documents.Read(document)
 		if err == io.EOF {
-			return templates, values, nil
+			return m, nil
 		}
 		if err != nil {
-			return nil, nil, err
+			return nil, err
 		}
 		object, _, err := strict.Decode(document[:n], nil, nil)
 		if err != nil {
-			return nil, nil, err
+			return nil, err
 		}
 		switch o := object.(type) {
 		case *corev1.Secret:
 			if o.Name != secret {
-				return nil, nil, fmt.Errorf("its Secret is %q, not %q", o.Name, secret)
+				return nil, fmt.Errorf("its Secret is %q, not %q", o.Name, secret)
 			}
-			values = o.StringData
+			m.values = o.StringData
+		case *corev1.PersistentVolumeClaim:
+			m.claims = append(m.claims, o.Name)
 		case *appsv1.Deployment:
-			templates["Deployment"] = o.Spec.Template
+			m.templates["Deployment"] = o.Spec.Template
 		case *batchv1.Job:
-			templates["Job"] = o.Spec.Template
+			m.templates["Job"] = o.Spec.Template
 		case *batchv1.CronJob:
-			templates["CronJob"] = o.Spec.JobTemplate.Spec.Template
+			m.templates["CronJob"] = o.Spec.JobTemplate.Spec.Template
 		}
 	}
 }
