@@ -1,8 +1,11 @@
 package patch
 
 import (
+	"cmp"
 	"flag"
 	"fmt"
+	"maps"
+	"os"
 	"regexp"
 	"slices"
 	"strconv"
@@ -14,8 +17,8 @@ import (
 	"evolution-openai-patch/patch/postgres"
 )
 
-// init makes rapid check more cases than its default of 100, which take milliseconds. The command line overrides it.
-func init() { _ = flag.Set("rapid.checks", "5000") }
+// init makes rapid check more cases than its default of 100, which take milliseconds.
+func init() { _ = flag.Set("rapid.checks", cmp.Or(os.Getenv("MODEL_CHECKS"), "5000")) }
 
 // exec is what a statement that plan composes makes of a State. A statement that PostgreSQL would refuse is an error.
 func exec(s State, sql string) (State, error) {
@@ -213,9 +216,9 @@ func drawRequest(t *rapid.T, goal Goal) Request {
 	return r
 }
 
-func mustPlan(t *rapid.T, r Request, s State) Plan {
-	p, err := plan(r, s)
-	if err != nil {
+func mustPlan(t *rapid.T, r Request, s State) (p Plan) {
+	var err error
+	if p, err = plan(r, s); err != nil {
 		t.Fatalf("%+v: %v", r, err)
 	}
 	return p
@@ -234,8 +237,8 @@ func TestModelNextPlanIsEmpty(t *testing.T) {
 			t.Fatalf("after %q the plan is %q", p.SQL, next.SQL)
 		}
 		for _, f := range r.Fixes {
-			if got := inPlace(f, after); got != (r.Goal == Apply) {
-				t.Fatalf("after %q, %s is in place: %t", p.SQL, f.Name, got)
+			if inPlace(f, after) != (r.Goal == Apply) {
+				t.Fatalf("after %q, %s is in place or not, against the goal", p.SQL, f.Name)
 			}
 		}
 		if a := assess(r, after); r.Goal == Apply && len(r.Fixes) > 0 && a.Status != Patched {
@@ -252,14 +255,7 @@ func inPlace(f Fix, s State) bool {
 	return !slices.ContainsFunc(s.Table.Indexes, func(x *Index) bool { return x.Unique && x.Key == f.Column })
 }
 
-func anyUnmet(p Plan) bool {
-	for _, unmet := range p.Unmet {
-		if unmet {
-			return true
-		}
-	}
-	return false
-}
+func anyUnmet(p Plan) bool { return slices.Contains(slices.Collect(maps.Values(p.Unmet)), true) }
 
 // Revert after apply is the identity on what Evolution ships, also where the two are asked for different names.
 func TestModelRevertIsTheInverse(t *testing.T) {
