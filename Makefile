@@ -5,7 +5,7 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 IMAGE ?= evolution-openai-patch
 TEST_PACKAGES = pgbouncer:/usr/sbin/pgbouncer nginx-light:/usr/sbin/nginx haproxy:/usr/sbin/haproxy curl:/usr/bin/curl
 
-.PHONY: help go build notices demo test soak stalls test-matrix lint image e2e bench fuzz
+.PHONY: help go build notices demo test soak stalls lab mutants test-matrix lint image e2e bench fuzz
 
 help: ## print this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -31,6 +31,16 @@ soak: go ## run the watch for five minutes and print its memory use at the begin
 stalls: go ## stall a connection at every 20th byte of every conversation
 	@PG_BINDIR=$$(scripts/postgres.sh) && export PG_BINDIR && STALL_STRIDE=20 go test -count 1 -timeout 60m -run '^TestStalls$$' ./test
 
+LAB ?= full
+LAB_TESTS ?= .
+lab: go ## try to break the program: cuts, histories, kills, load, lack of resources, upgrades; prints the counts
+	@PG_BINDIR=$$(scripts/postgres.sh) && export PG_BINDIR && export LAB=$(LAB) LAB_COUNTS=$$(mktemp) && \
+		{ go test -count 1 -timeout 6h -run '$(LAB_TESTS)' ./test/lab; status=$$?; cat $$LAB_COUNTS; rm $$LAB_COUNTS; exit $$status; }
+
+MUTANTS ?= 0
+mutants: go ## change one thing at a time in the pure parts of the program, and print the changes that no unit test notices
+	go run ./test/mutants -n $(MUTANTS) patch/plan.go patch/index.go patch/padding.go patch/trust.go patch/guard.go patch/selection.go patch/config.go patch/choice.go patch/names.go patch/report.go patch/line.go patch/duplicates.go patch/postgres/classify.go
+
 MAJORS ?= 13 14 15 16 17 18
 test-matrix: go ## run the database tests on each PostgreSQL in MAJORS, installed by Debian or fetched with npm
 	@scripts/postgres.sh $(TEST_PACKAGES) >/dev/null && for major in $(MAJORS); do \
@@ -39,9 +49,11 @@ test-matrix: go ## run the database tests on each PostgreSQL in MAJORS, installe
 bench: go ## compare wall time, memory and the time to notice a server with those of psql, in the same run
 	@PG_BINDIR=$$(scripts/postgres.sh time:/usr/bin/time) && export PG_BINDIR && go test -run '^$$' -bench . -benchtime 1x -timeout 30m ./test/lab
 
+FUZZ ?= 1m
 fuzz: go ## fuzz the parsers, for longer than their seeds
-	go test -run '^$$' -fuzz FuzzURI -fuzztime 2m ./patch/prisma
-	go test -run '^$$' -fuzz FuzzIdentifier -fuzztime 30s ./patch/postgres
+	go test -run '^$$' -fuzz FuzzURI -fuzztime $(FUZZ) ./patch/prisma
+	go test -run '^$$' -fuzz FuzzConfig -fuzztime $(FUZZ) ./patch
+	go test -run '^$$' -fuzz FuzzIdentifier -fuzztime $(FUZZ) ./patch/postgres
 
 lint: go ## run the linters
 	@go mod tidy -diff && cd test/testdata/e2e/pod && go mod tidy -diff

@@ -53,7 +53,7 @@ func (c stallCase) stallWithManyKeys(t *testing.T, to string, n int64) {
 	}
 	stalled := time.Now()
 	if err := pgtest.Until(2*time.Second, func() error {
-		if held := heldLocks(d); held != "" {
+		if held := d.HeldLocks(); held != "" {
 			return errors.New(held)
 		}
 		return nil

@@ -100,7 +100,7 @@ func (c stallCase) stall(t *testing.T, client bool, n int64, after string) {
 	}
 	stalled := time.Now()
 	if err := pgtest.Until(stallLimit+time.Second, func() error {
-		if held := heldLocks(d); held != "" {
+		if held := d.HeldLocks(); held != "" {
 			return errors.New(held)
 		}
 		return nil
@@ -130,12 +130,4 @@ func patchState(d *pgtest.Database) string {
 	return keys + d.QueryOnce(`SELECT concat_ws(E'\n', '', (SELECT string_agg(indexdef, ',' ORDER BY indexdef) FROM pg_indexes WHERE tablename = 'OpenaiCreds'),
 		(SELECT string_agg(tgname::text || tgenabled::text, ',') FROM pg_trigger WHERE NOT tgisinternal), (SELECT string_agg(proname::text, ',') FROM pg_proc WHERE proname LIKE 'evolution%'),
 		(SELECT string_agg(evtname::text || evtenabled::text, ',') FROM pg_event_trigger))`)
-}
-
-// heldLocks returns what the program's sessions hold: locks on Evolution's table, advisory locks, and transactions in which
-// they are idle.
-func heldLocks(d *pgtest.Database) string {
-	return d.QueryOnce(`SELECT coalesce(string_agg(concat_ws(' ', a.pid, a.state, l.mode, l.relation::regclass, l.locktype), '; '), '')
-		FROM pg_stat_activity a LEFT JOIN pg_locks l ON l.pid = a.pid AND (l.locktype = 'advisory' OR l.relation = to_regclass('evolution_api."OpenaiCreds"'))
-		WHERE a.datname = current_database() AND a.application_name = 'evolution-openai-patch' AND (l.pid IS NOT NULL OR a.state LIKE 'idle in transaction%')`)
 }

@@ -24,11 +24,17 @@ func NewEvolution(t testing.TB, schema string) *Database {
 // 2.3 on first asks whether the key is there.
 func (d *Database) Register(release, instance, name, key string) int {
 	d.t.Helper()
+	return d.RegisterAs(fmt.Sprintf("%s/%s/%d", instance, name, len(key)), release, instance, name, key)
+}
+
+// RegisterAs is like Register, with the id that Evolution chooses.
+func (d *Database) RegisterAs(id, release, instance, name, key string) int {
+	d.t.Helper()
 	ctx := context.Background()
 	table := pgx.Identifier{d.Schema, "OpenaiCreds"}.Sanitize()
 	if release >= "2.3" {
-		var id string
-		err := d.Conn.QueryRow(ctx, `SELECT id FROM `+table+` WHERE "apiKey" = $1 LIMIT 1 OFFSET 0`, key).Scan(&id)
+		var found string
+		err := d.Conn.QueryRow(ctx, `SELECT id FROM `+table+` WHERE "apiKey" = $1 LIMIT 1 OFFSET 0`, key).Scan(&found)
 		if err == nil {
 			return 400
 		}
@@ -36,9 +42,9 @@ func (d *Database) Register(release, instance, name, key string) int {
 			d.t.Fatal(err)
 		}
 	}
-	var id, stored string
+	var stored string
 	err := d.Conn.QueryRow(ctx, `INSERT INTO `+table+` ("id","name","apiKey","createdAt","updatedAt","instanceId") VALUES ($1,$2,$3,now(),now(),$4)
-		RETURNING "id","apiKey"`, fmt.Sprintf("%s/%s/%d", instance, name, len(key)), name, key, instance).Scan(&id, &stored)
+		RETURNING "id","apiKey"`, id, name, key, instance).Scan(&id, &stored)
 	var pgErr *pgconn.PgError
 	switch {
 	case errors.As(err, &pgErr) && pgErr.Code == "23505":
@@ -80,4 +86,16 @@ func (d *Database) ExpectNoGuard() {
 	if left := d.GuardObjects(); left != "" {
 		d.t.Errorf("objects of the guard are left: %s", left)
 	}
+}
+
+// HeldLocks returns what the program's sessions hold: locks on Evolution's table in schema evolution_api, advisory locks, and
+// transactions in which they are idle.
+func (d *Database) HeldLocks() string {
+	query := d.QueryOnce
+	if d.Conn != nil {
+		query = func(sql string) string { return d.Text(sql) }
+	}
+	return query(`SELECT coalesce(string_agg(concat_ws(' ', a.pid, a.state, l.mode, l.relation::regclass, l.locktype), '; '), '')
+		FROM pg_stat_activity a LEFT JOIN pg_locks l ON l.pid = a.pid AND (l.locktype = 'advisory' OR l.relation = to_regclass('evolution_api."OpenaiCreds"'))
+		WHERE a.datname = current_database() AND a.application_name = 'evolution-openai-patch' AND (l.pid IS NOT NULL OR a.state LIKE 'idle in transaction%')`)
 }

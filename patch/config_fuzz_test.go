@@ -1,0 +1,56 @@
+package patch
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"unicode"
+)
+
+// FuzzConfig sets one variable to any value that holds a secret. The result is a usable configuration, or errors that name
+// their variable, stand on a line each and do not have the secret.
+func FuzzConfig(f *testing.F) {
+	const secret = "Sup3rSecret"
+	for _, v := range fields() {
+		f.Add(v.Tag.Get("env"), "", "")
+		f.Add(v.Tag.Get("env"), "'1s,", "\n'")
+	}
+	for _, name := range []string{"PGHOST", "PGPASSWORD", "PGPORT", "PGSSLMODE", "PGSSLROOTCERT", "patch_fixes", "PATCH_", "PATCH_X", "Patch-Port", "PATCH_WATCH "} {
+		f.Add(name, "5432,", "\x00\xff")
+	}
+	f.Add("DATABASE_CONNECTION_URI", "postgresql://u:", "@h/d?schema=a&sslmode=require")
+	f.Add("DATABASE_CONNECTION_URI", "postgresql://u:", "@h:70000/d postgresql://")
+	f.Add("DATABASE_URL", `"postgres://`, `@[::1/%4"`)
+	f.Add("PATCH_SCHEMAS", "a,", ",*")
+	f.Add("PATCH_DATABASES", "[", "]*,")
+	f.Fuzz(func(t *testing.T, name, before, after string) {
+		if strings.HasPrefix(name, "=") || name == "" {
+			name = "X" + name // a variable has a name
+		}
+		environ := []string{name + "=" + before + secret + after}
+		if !strings.HasPrefix(name, "DATABASE_") && !strings.HasPrefix(name, "PG") {
+			environ = append(environ, goodURI)
+		}
+		cfg, err := Parse(context.Background(), environ)
+		if err == nil {
+			if len(cfg.Targets) == 0 {
+				t.Errorf("%q: no target and no error", environ)
+			}
+			return
+		}
+		for _, e := range err.(interface{ Unwrap() []error }).Unwrap() {
+			var c *ConfigError
+			var joined interface{ Unwrap() []error }
+			if !errors.As(e, &c) && !errors.As(e, &joined) {
+				t.Errorf("%q: %T", environ, e)
+			}
+		}
+		if exitStatus(err) != 2 {
+			t.Errorf("%q: exit status %d", environ, exitStatus(err))
+		}
+		if text := err.Error(); strings.Contains(text, secret) || strings.ContainsFunc(text, func(r rune) bool { return r != '\n' && unicode.IsControl(r) }) {
+			t.Errorf("%q: %q", environ, text)
+		}
+	})
+}

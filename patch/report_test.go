@@ -1,0 +1,95 @@
+package patch
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// resultOf returns a Result at a place.
+func resultOf(status Status, err error, at place) *Result {
+	return &Result{Target: "h:1/d", Schema: "s", assessment: everyFix(Fixes, status), Err: err, place: at}
+}
+
+// The exit status tells of an error, unless it is to be passed over; of a fix that is not in place only to status; and of a
+// signal always, unless a watch is what it ended.
+func TestFailure(t *testing.T) {
+	stopped := fmt.Errorf("x: %w", Interrupted{syscall.SIGTERM})
+	watch := Interval{time.Second}
+	for name, c := range map[string]struct {
+		cfg  Config
+		r    *Result
+		want int
+	}{
+		"done":                     {Config{Action: ActionApply, OnError: ErrorFail}, resultOf(Patched, nil, place{}), 0},
+		"failed":                   {Config{Action: ActionApply, OnError: ErrorFail}, resultOf(Failed, io.EOF, place{}), 1},
+		"failed, passed over":      {Config{Action: ActionApply, OnError: ErrorContinue}, resultOf(Failed, io.EOF, place{}), 0},
+		"stopped":                  {Config{Action: ActionApply, OnError: ErrorFail}, resultOf(Failed, stopped, place{}), 143},
+		"stopped, not passed over": {Config{Action: ActionApply, OnError: ErrorContinue}, resultOf(Failed, stopped, place{}), 143},
+		"watch stopped":            {Config{Action: ActionApply, OnError: ErrorFail, Watch: watch}, resultOf(Patched, stopped, place{}), 0},
+		"health check stopped":     {Config{Action: ActionStatus, OnError: ErrorFail, Watch: watch}, resultOf(Failed, stopped, place{}), 143},
+		"status, not in place":     {Config{Action: ActionStatus, OnError: ErrorFail}, resultOf(Unpatched, nil, place{}), 5},
+		"status, passed over":      {Config{Action: ActionStatus, OnError: ErrorContinue}, resultOf(Unpatched, nil, place{}), 5},
+		"status, pending":          {Config{Action: ActionStatus, OnError: ErrorFail}, resultOf(Pending, nil, place{}), 0},
+		"reverted":                 {Config{Action: ActionRevert, OnError: ErrorFail}, resultOf(Unpatched, nil, place{}), 0},
+	} {
+		if got := exitStatus(failure(&c.cfg, c.r)); got != c.want {
+			t.Errorf("%s: exit status %d, want %d", name, got, c.want)
+		}
+	}
+}
+
+// broken is a full disk, or whatever else cannot be written to.
+type broken struct{ err error }
+
+func (b broken) Write([]byte) (int, error) { return 0, b.err }
+
+// The exit status is that of the first failure in the order of targets, databases and schemas, however they come in. A
+// report that cannot be written is a failure, and the log has it.
+func TestFirstFailure(t *testing.T) {
+	cfg := &Config{Action: ActionApply, OnError: ErrorFail, LogFormat: FormatText}
+	var log bytes.Buffer
+	p := newReporter(cfg, newLogger(*cfg, &log), io.Discard)
+	first := &RefusedError{reason: "first"}
+	p.add([]*Result{resultOf(Failed, io.EOF, place{1, "a", "a"}), resultOf(Failed, io.EOF, place{0, "b", "b"})})
+	p.add([]*Result{resultOf(Failed, first, place{0, "b", "a"}), resultOf(Patched, nil, place{0, "a", "a"})})
+	p.add([]*Result{resultOf(Failed, io.EOF, place{0, "c", "a"})})
+	if err := p.err(); !errors.Is(err, first) {
+		t.Errorf("%v, want %v", err, first)
+	}
+	p = newReporter(cfg, newLogger(*cfg, &log), broken{syscall.ENOSPC})
+	p.add([]*Result{resultOf(Patched, nil, place{})})
+	if err := p.err(); exitStatus(err) != 1 || !errors.Is(err, syscall.ENOSPC) || !strings.Contains(log.String(), "not written: patched: h:1/d schema=s") {
+		t.Errorf("%v, and the log is %s", err, log.String())
+	}
+}
+
+// TestSummary gives the last line of the log for all that can be counted.
+func TestSummary(t *testing.T) {
+	changed := resultOf(Patched, nil, place{})
+	changed.Changed = true
+	for want, results := range map[string][][]*Result{
+		"":                            {{changed}},
+		"done: no database matches":   {},
+		"done: 2 patched (1 changed)": {{changed, resultOf(Patched, nil, place{})}},
+		"done: 1 patched (1 changed), 1 guarded, 1 pending, 1 unpatched, 1 failed": {{
+			changed, resultOf(Guarded, nil, place{}), resultOf(Pending, nil, place{}), resultOf(Unpatched, nil, place{}), resultOf(Failed, io.EOF, place{})}},
+		"done: 1 patched (1 changed), 1 database without the table":  {{changed}, {}},
+		"done: 1 patched (1 changed), 2 databases without the table": {{changed}, {}, {}},
+	} {
+		cfg := &Config{Action: ActionApply, LogFormat: FormatText}
+		var log bytes.Buffer
+		p := newReporter(cfg, newLogger(*cfg, &log), io.Discard)
+		for _, of := range results {
+			p.add(of)
+		}
+		if p.logSummary(); want == "" && log.Len() > 0 || !strings.Contains(log.String(), want) {
+			t.Errorf("%s, want %q", log.String(), want)
+		}
+	}
+}

@@ -1,0 +1,251 @@
+package lab
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"evolution-openai-patch/test/pgtest"
+)
+
+// connectTimeout is PATCH_CONNECT_TIMEOUT of every conversation.
+const connectTimeout = time.Second
+
+// What a run is like, by what becomes of its later connections: PATCH_WAIT_TIMEOUT, and the exit status. One that was done
+// before the network broke succeeds.
+var (
+	waitTimeouts = map[pgtest.Later]time.Duration{pgtest.Served: 30 * time.Second, pgtest.Refused: time.Second, pgtest.Denied: 30 * time.Second}
+	exitCodes    = map[pgtest.Later][]int{pgtest.Served: {0}, pgtest.Refused: {0, 1, 4}, pgtest.Denied: {0, 1}}
+)
+
+// conversation is something that the program says to a server, on databases that are all in one state before and all in
+// another after it.
+type conversation struct {
+	name    string
+	from    *pgtest.Database // copied
+	size    int              // the number of databases
+	environ []string
+	undo    []string // brings the databases back to where they were
+	says    string   // the state in the report
+	changes bool
+	backup  bool
+
+	before, after string // what a database of it is like
+}
+
+// conversations returns those that are interrupted.
+func conversations(t *testing.T) []*conversation {
+	t.Helper()
+	unpatched := pgtest.NewEvolution(t, "evolution_api")
+	unpatched.InsertCredentials(20)
+	unpatched.Register("2.2", "i1", "one", pgtest.APIKey)
+	patched := pgtest.NewEvolution(t, "evolution_api")
+	patched.InsertCredentials(20)
+	patched.Register("2.2", "i1", "one", pgtest.APIKey)
+	patched.Patch(allFixes).Expect(t, 0, "patched: ")
+	empty := pgtest.NewDatabase(t, "evolution_api")
+	for _, d := range []*pgtest.Database{unpatched, patched, empty} {
+		_ = d.Conn.Close(context.Background()) // Clone requires that there are no sessions
+	}
+	revert := []string{allFixes, "PATCH_ACTION=revert"}
+	return []*conversation{
+		{name: "nothing to do", from: patched, size: 1, environ: []string{allFixes}, says: "patched"},
+		{name: "apply", from: unpatched, size: 1, environ: []string{allFixes}, undo: revert, says: "patched", changes: true},
+		{name: "revert", from: patched, size: 1, environ: revert, undo: []string{allFixes}, says: "unpatched", changes: true},
+		{name: "guard", from: empty, size: 1, environ: []string{allFixes, guard}, undo: revert, says: "guarded", changes: true},
+		{name: "backup", from: unpatched, size: 1, environ: []string{allFixes}, undo: revert, says: "patched", changes: true, backup: true},
+		{name: "fleet", from: unpatched, size: 3, environ: []string{allFixes}, undo: revert, says: "patched", changes: true},
+	}
+}
+
+// bench is one set of databases for a conversation. One run at a time uses it.
+type bench struct {
+	*conversation
+	t         *testing.T
+	databases []*pgtest.Database
+	dir       string // of backups, "" for none
+}
+
+// newBench copies the databases.
+func (c *conversation) newBench(t *testing.T) *bench {
+	t.Helper()
+	b := &bench{conversation: c, t: t}
+	if c.backup {
+		b.dir = t.TempDir()
+	}
+	for range c.size {
+		b.databases = append(b.databases, b.copy())
+	}
+	return b
+}
+
+func (b *bench) copy() *pgtest.Database {
+	d := b.from.Clone(b.t)
+	return pgtest.Shared.OpenDatabase(b.t, d.Name, d.Schema)
+}
+
+// run runs the program on the databases through an address. It writes backups where the conversation has them.
+func (b *bench) run(address string, environ ...string) (pgtest.Outcome, time.Duration) {
+	var uris []string
+	for _, d := range b.databases {
+		uris = append(uris, d.URIThrough(address))
+	}
+	all := append([]string{"PATCH_LOG_LEVEL=debug", "PATCH_CONNECT_TIMEOUT=" + connectTimeout.String(), "DATABASE_CONNECTION_URI=" + strings.Join(uris, " ")}, environ...)
+	if b.dir != "" {
+		all = append(all, "PATCH_BACKUP_DIR="+b.dir)
+	}
+	began := time.Now()
+	return pgtest.RunArgs(context.Background(), nil, all), time.Since(began)
+}
+
+// measure runs the conversation undisturbed, keeps what it changes, and returns how much one side sends in it.
+func (b *bench) measure(client bool) (messages, bytes int) {
+	b.t.Helper()
+	b.before = b.databases[0].Snapshot()
+	c := &pgtest.Cut{Client: client}
+	address, err := c.Listen(pgtest.Shared.Address())
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	defer c.Close()
+	o, _ := b.run(address, b.environ...)
+	b.after = b.databases[0].Snapshot()
+	if o.Code != 0 || strings.Count(o.Stdout, b.says+": ") != b.size || (b.after != b.before) != b.changes {
+		b.t.Fatalf("exit status %d, the databases changed: %t\n%s%s", o.Code, b.after != b.before, o.Stderr, o.Stdout)
+	}
+	if err := b.checkBackups(); err != nil {
+		b.t.Fatal(err)
+	}
+	b.reset()
+	return int(c.Messages.Load()), int(c.Bytes.Load())
+}
+
+// reset brings the databases back to where they were before.
+func (b *bench) reset() {
+	if b.undo != nil {
+		dir := b.dir
+		b.dir = ""
+		b.run(pgtest.Shared.Address(), b.undo...)
+		b.dir = dir
+	}
+	for _, file := range pgtest.Glob(b.t, b.dir, "*_evolution_api_*.sql") {
+		_ = os.Remove(file)
+	}
+	for i, d := range b.databases {
+		if d.Snapshot() != b.before { // such as the function of a guard, which a session that ends may keep
+			d.Drop()
+			b.databases[i] = b.copy()
+		}
+	}
+}
+
+// reportLine matches a line of the report.
+var reportLine = regexp.MustCompile(`^(patched|pending|guarded|unpatched|failed): 127\.0\.0\.1:\d+/\w+ schema=evolution_api changed=(true|false|unknown)(?: (?:apikey-index|apikey-check|name-index)=[a-z]+)*(?: evolution=\S+)?(?: error="((?:[^"\\]|\\.)+)")?$`)
+
+// check returns what is wrong about a run whose network broke.
+func (b *bench) check(c *pgtest.Cut, o pgtest.Outcome, took time.Duration) error {
+	switch codes := exitCodes[c.Later]; {
+	case took > waitTimeouts[c.Later]+connectTimeout+time.Second:
+		return fmt.Errorf("the program took %v", took)
+	case !slices.Contains(codes, o.Code):
+		return fmt.Errorf("exit status %d, want one of %v", o.Code, codes)
+	case strings.Contains(o.Stderr, "%!") || strings.Contains(o.Stderr, "goroutine"):
+		return errors.New("the log is not readable")
+	}
+	for _, secret := range []string{pgtest.Password, pgtest.APIKey} {
+		if strings.Contains(o.Stdout+o.Stderr, secret) {
+			return errors.New("the output has a secret")
+		}
+	}
+	lines := strings.Split(strings.TrimSuffix(o.Stdout, "\n"), "\n")
+	if len(lines) != b.size {
+		return fmt.Errorf("%d lines, want %d", len(lines), b.size)
+	}
+	for _, d := range b.databases {
+		i := slices.IndexFunc(lines, func(l string) bool { return strings.Contains(l, "/"+d.Name+" ") })
+		if i < 0 {
+			return fmt.Errorf("no line about %s", d.Name)
+		}
+		if err := b.checkLine(c, d, lines[i], o.Code); err != nil {
+			return fmt.Errorf("%w: %s", err, lines[i])
+		}
+	}
+	return b.checkBackups()
+}
+
+// checkLine holds the line of one database against what is there.
+func (b *bench) checkLine(c *pgtest.Cut, d *pgtest.Database, line string, code int) error {
+	m := reportLine.FindStringSubmatch(line)
+	if m == nil || strings.Contains(line, "%!") {
+		return errors.New("the line is not readable")
+	}
+	state, changed, message := m[1], m[2], m[3]
+	now := d.Snapshot()
+	switch {
+	case now != b.before && now != b.after:
+		return fmt.Errorf("the database is neither as before nor as after:\n%s", pgtest.FirstDifference(b.before, now))
+	case state != b.says && state != "failed", code == 0 && state == "failed":
+		return fmt.Errorf("exit status %d", code)
+	case (state == "failed") != (message != ""):
+		return errors.New("an error belongs to a failure, and only to one")
+	case state == b.says && now != b.after:
+		return errors.New("the database is not as reported")
+	case changed == "true" && (now != b.after || !b.changes), changed == "false" && now != b.before:
+		return fmt.Errorf("the database changed: %t", now != b.before)
+	case changed == "unknown" && !c.CommitSent.Load():
+		return errors.New("no COMMIT was sent")
+	}
+	if b.size > 1 || c.End == pgtest.RST && c.CommitAnswered.Load() { // which database's COMMIT, or whether a reset overtook the answer
+		return nil
+	}
+	want := "false"
+	switch {
+	case c.CommitAnswered.Load():
+		want = "true"
+	case c.CommitSent.Load():
+		want = "unknown"
+	}
+	if changed != want {
+		return fmt.Errorf("want changed=%s", want)
+	}
+	return nil
+}
+
+// checkBackups requires that every backup is complete, and that a database that was changed has one.
+func (b *bench) checkBackups() error {
+	if b.dir == "" {
+		return nil
+	}
+	entries, err := os.ReadDir(b.dir)
+	for _, e := range entries {
+		file := filepath.Join(b.dir, e.Name())
+		if content, _ := os.ReadFile(file); !strings.HasSuffix(file, ".sql") || !strings.HasSuffix(string(content), "COMMIT;\n") {
+			return fmt.Errorf("the backup %s is not complete", e.Name())
+		}
+		_ = os.Remove(file)
+	}
+	if len(entries) == 0 && b.databases[0].Snapshot() == b.after {
+		return errors.New("the database was changed without a backup")
+	}
+	return err
+}
+
+// checkLocks waits until the program's sessions hold nothing, for as long as they may after the network broke.
+func (b *bench) checkLocks(c *pgtest.Cut) error {
+	<-c.Broken
+	return pgtest.Until(connectTimeout+time.Second, func() error {
+		for _, d := range b.databases {
+			if held := d.HeldLocks(); held != "" {
+				return fmt.Errorf("%v after the network broke, sessions of the program hold %s", connectTimeout+time.Second, held)
+			}
+		}
+		return nil
+	})
+}

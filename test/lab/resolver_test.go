@@ -1,0 +1,100 @@
+package lab
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"net"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"evolution-openai-patch/patch"
+	"evolution-openai-patch/test/pgtest"
+)
+
+// resolve makes this process ask a name server of the test's own, which gives every name the address that is stored, until
+// the test ends.
+func resolve(t *testing.T, address *atomic.Value) {
+	t.Helper()
+	server, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		query := make([]byte, 512)
+		for {
+			n, from, err := server.ReadFrom(query)
+			if err != nil {
+				return
+			}
+			_, _ = server.WriteTo(answer4(query[:n], net.ParseIP(address.Load().(string))), from)
+		}
+	}()
+	before := net.DefaultResolver
+	net.DefaultResolver = &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "udp", server.LocalAddr().String())
+	}}
+	t.Cleanup(func() { net.DefaultResolver = before; server.Close() })
+}
+
+// answer4 returns the answer to a DNS query: for type A the address, and nothing for any other type (RFC 1035, section 4).
+func answer4(query []byte, address net.IP) []byte {
+	question := query[12:]
+	question = question[:bytes.IndexByte(question, 0)+5]
+	message := append(bytes.Clone(query[:2]), 0x81, 0x80, 0, 1, 0, 0, 0, 0, 0, 0)
+	message = append(message, question...)
+	if question[len(question)-3] == 1 { // A
+		message[7] = 1
+		message = append(message, 0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 0, 0, 4)
+		message = append(message, address.To4()...)
+	}
+	return message
+}
+
+// The name of the server leads to another server while a watch runs, as after a move in Swarm: the watch follows.
+func TestNameLeadsElsewhere(t *testing.T) {
+	first, second := pgtest.NewServer(t), pgtest.NewServer(t)
+	d := first.NewDatabase(t, "public")
+	d.Migrate(pgtest.Last)
+	pgtest.Exec(t, second.Connect(t, "postgres"), "CREATE DATABASE "+d.Name)
+	other := second.OpenDatabase(t, d.Name, "public")
+	other.Migrate(pgtest.Last)
+	port := pgtest.FreePort()
+	for address, s := range map[string]*pgtest.Server{"127.0.0.2": first, "127.0.0.3": second} {
+		l, err := net.Listen("tcp", net.JoinHostPort(address, port))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		go pgtest.Serve(l, s.Address())
+	}
+	var address atomic.Value
+	address.Store("127.0.0.2")
+	resolve(t, &address)
+	ctx, stop := context.WithCancelCause(context.Background())
+	done := make(chan pgtest.Outcome)
+	go func() {
+		uri := "DATABASE_CONNECTION_URI=" + pgtest.URI("postgres", "db.lab.test:"+port, d.Name, "public")
+		done <- pgtest.RunArgs(ctx, nil, []string{uri, "PATCH_WATCH=100ms", "PATCH_CONNECT_TIMEOUT=2s"})
+	}()
+	mustDrop(t, d)
+	address.Store("127.0.0.3")
+	first.Kill()
+	mustDrop(t, other)
+	stop(patch.Interrupted{Signal: syscall.SIGTERM})
+	(<-done).Expect(t, 0, "patched: ", "changed=true")
+}
+
+// mustDrop waits until the index of the keys is dropped.
+func mustDrop(t *testing.T, d *pgtest.Database) {
+	t.Helper()
+	pgtest.MustUntil(t, 30*time.Second, func() error {
+		if indexes := d.Indexes(); strings.Contains(indexes, "apiKey") {
+			return errors.New(indexes)
+		}
+		return nil
+	})
+}

@@ -1,0 +1,118 @@
+// Command mutants changes one thing at a time in source files of the program, and prints the changes that no unit test
+// notices.
+//
+//	go run ./test/mutants [-n NUMBER] [-seed SEED] patch/plan.go patch/postgres/classify.go …
+//
+// The files stay as they are: the compiler is given the changed ones with -overlay. Changes that make no difference stand
+// in equivalent.txt, each with the reason.
+package main
+
+import (
+	"bufio"
+	"bytes"
+	_ "embed"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"log"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+//go:embed equivalent.txt
+var equivalent string
+
+func main() {
+	log.SetFlags(0)
+	n := flag.Int("n", 0, "try as many of the mutants, chosen at random; 0: all")
+	seed := flag.Uint64("seed", uint64(time.Now().UnixNano()), "of the choice")
+	flag.Parse()
+	var all []mutant
+	for _, file := range flag.Args() {
+		found, err := mutantsOf(file)
+		if err != nil {
+			log.Fatal(err)
+		}
+		all = append(all, found...)
+	}
+	if *n > 0 && *n < len(all) {
+		log.Printf("-n %d -seed %d, of %d mutants", *n, *seed, len(all))
+		rand.New(rand.NewPCG(*seed, 0)).Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
+		all = all[:*n]
+	}
+	counts := map[outcome]int{}
+	for _, m := range all {
+		o := m.try()
+		if counts[o]++; o == survived {
+			fmt.Println(m)
+		}
+	}
+	fmt.Printf("mutants: %d, killed: %d, not compiled: %d, equivalent: %d, survived: %d\n",
+		len(all), counts[killed], counts[invalid], counts[known], counts[survived])
+	if counts[survived] > 0 {
+		os.Exit(1)
+	}
+}
+
+// An outcome is what became of a mutant.
+type outcome int
+
+const (
+	killed outcome = iota
+	survived
+	invalid // it does not compile
+	known   // it makes no difference
+)
+
+// try runs the unit tests of the mutant's package, and of package patch, which uses the others.
+func (m mutant) try() outcome {
+	if m.isEquivalent() {
+		return known
+	}
+	dir, err := os.MkdirTemp("", "mutant")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	path, err := filepath.Abs(m.file)
+	if err != nil {
+		log.Fatal(err)
+	}
+	changed, overlay := filepath.Join(dir, "changed.go"), filepath.Join(dir, "overlay.json")
+	text, _ := json.Marshal(map[string]any{"Replace": map[string]string{path: changed}}) // cannot fail: strings
+	for file, content := range map[string][]byte{changed: m.source, overlay: text} {
+		if err := os.WriteFile(file, content, 0o600); err != nil {
+			log.Fatal(err)
+		}
+	}
+	if err := exec.Command("go", "build", "-overlay", overlay, "./patch/...").Run(); err != nil {
+		return invalid
+	}
+	cmd := exec.Command("go", "test", "-vet=off", "-failfast", "-count=1", "-timeout=60s", "-overlay", overlay, "./"+filepath.Dir(m.file), "./patch")
+	cmd.Env = append(os.Environ(), "MODEL_CHECKS=1000")
+	if cmd.Run() == nil {
+		return survived
+	}
+	return killed
+}
+
+// isEquivalent reports whether the mutant is listed as one that makes no difference.
+func (m mutant) isEquivalent() bool {
+	for lines := bufio.NewScanner(strings.NewReader(equivalent)); lines.Scan(); {
+		what, _, _ := strings.Cut(lines.Text(), "   ")
+		if what == m.file+": "+m.what {
+			return true
+		}
+	}
+	return false
+}
+
+// String names the mutant.
+func (m mutant) String() string {
+	line := 1 + bytes.Count(m.original[:m.offset], []byte("\n"))
+	return fmt.Sprintf("%s:%d: %s", m.file, line, m.what)
+}
