@@ -151,8 +151,10 @@ var reportLine = regexp.MustCompile(`^(patched|pending|guarded|unpatched|failed)
 
 // check returns what is wrong about a run whose network broke.
 func (b *bench) check(c *pgtest.Cut, o pgtest.Outcome, took time.Duration) error {
+	// A change may take PATCH_CONNECT_TIMEOUT on the server, and is given up when it is silent for as long after that.
+	limit := waitTimeouts[c.Later] + 2*connectTimeout + time.Second
 	switch codes := exitCodes[c.Later]; {
-	case took > waitTimeouts[c.Later]+connectTimeout+time.Second:
+	case took > limit:
 		return fmt.Errorf("the program took %v", took)
 	case !slices.Contains(codes, o.Code):
 		return fmt.Errorf("exit status %d, want one of %v", o.Code, codes)
