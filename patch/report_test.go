@@ -93,3 +93,19 @@ func TestSummary(t *testing.T) {
 		}
 	}
 }
+
+// The report has one line for each Result, as text or as JSON.
+func TestReportLines(t *testing.T) {
+	for format, want := range map[LogFormat]string{
+		FormatText: "patched: h:1/d schema=s changed=false apikey-index=patched apikey-check=patched name-index=patched\n",
+		FormatJSON: `{"target":"h:1/d","schema":"s","state":"patched","changed":false,"fixes":{"apikey-check":"patched","apikey-index":"patched","name-index":"patched"},"evolution":"","error":""}` + "\n",
+	} {
+		var out bytes.Buffer
+		p := newReporter(&Config{LogFormat: format}, newLogger(Config{}, io.Discard), &out)
+		p.add([]*Result{resultOf(Patched, nil, place{}), resultOf(Patched, nil, place{})})
+		p.add([]*Result{resultOf(Patched, nil, place{})})
+		if out.String() != want+want+want {
+			t.Errorf("%s", out.String())
+		}
+	}
+}

@@ -55,9 +55,9 @@ type Cut struct {
 
 	Messages, Bytes atomic.Int64  // that the counted side has sent
 	Broken          chan struct{} // closed when the network breaks
-	CommitSent      atomic.Bool   // the client has sent the COMMIT of a change
-	CommitAnswered  atomic.Bool   // the answer to it was passed on
-	at              atomic.Value  // string: the message at which the network broke
+	mu              sync.Mutex
+	sent, answered  map[string]bool // by database: the client has sent the COMMIT of a change; the answer to it was passed on
+	at              atomic.Value    // string: the message at which the network broke
 	once            sync.Once
 	ended           chan struct{} // closed when the network is
 	listener        net.Listener
@@ -80,6 +80,7 @@ func (c *Cut) String() string {
 // Listen starts the network in front of an address and returns its own. The caller closes it.
 func (c *Cut) Listen(to string) (address string, err error) {
 	c.Broken, c.ended, c.to = make(chan struct{}), make(chan struct{}), to
+	c.sent, c.answered = map[string]bool{}, map[string]bool{}
 	if c.listener, err = net.Listen("tcp", "localhost:0"); err != nil {
 		return "", err
 	}
@@ -101,6 +102,20 @@ func (c *Cut) IsBroken() bool {
 	default:
 		return false
 	}
+}
+
+// Commit reports whether the client has sent the COMMIT of a change to a database, and whether it was passed the answer.
+func (c *Cut) Commit(database string) (sent, answered bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.sent[database], c.answered[database]
+}
+
+// mark sets one of the two.
+func (c *Cut) mark(what map[string]bool, database string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	what[database] = true
 }
 
 // Break breaks the network now, unless it has been before, and reports whether it did.
@@ -155,6 +170,7 @@ type link struct {
 	cut            *Cut
 	later          bool        // it began after the network had broken, and is not affected
 	started        bool        // the startup message has passed
+	database       string      // that it names
 	committing     atomic.Bool // the COMMIT of a change was read, and its answer is due
 	broke          atomic.Bool
 	client, server net.Conn
@@ -178,6 +194,10 @@ func (l *link) fromClient() (name string, message []byte, err error) {
 		return "", nil, err
 	}
 	if !l.started {
+		var startup pgproto3.StartupMessage
+		if startup.Decode(message[4:]) == nil { // and not a request to cancel
+			l.database = startup.Parameters["database"]
+		}
 		l.started = true
 		return "Startup", message, nil
 	}
@@ -187,7 +207,7 @@ func (l *link) fromClient() (name string, message []byte, err error) {
 	var q pgproto3.Query
 	if name == "Query" && q.Decode(message[5:]) == nil && q.String == "COMMIT" {
 		l.committing.Store(true)
-		l.cut.CommitSent.Store(true)
+		l.cut.mark(l.cut.sent, l.database)
 	}
 	return name, message, nil
 }
@@ -235,7 +255,7 @@ func (l *link) pump(to, from net.Conn, counted bool, next func() (string, []byte
 // note keeps that the answer to the COMMIT of a change was passed on to its end.
 func (l *link) note(name string, whole bool) {
 	if name == "ReadyForQuery" && whole && l.committing.Swap(false) {
-		l.cut.CommitAnswered.Store(true)
+		l.cut.mark(l.cut.answered, l.database)
 	}
 }
 
