@@ -5,7 +5,7 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 IMAGE ?= evolution-openai-patch
 TEST_PACKAGES = pgbouncer:/usr/sbin/pgbouncer nginx-light:/usr/sbin/nginx haproxy:/usr/sbin/haproxy curl:/usr/bin/curl
 
-.PHONY: help go build notices demo test soak stalls lab mutants test-matrix lint image e2e bench fuzz
+.PHONY: help go build cross notices demo test soak stalls lab mutants test-matrix lint image e2e bench fuzz
 
 help: ## print this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -15,6 +15,9 @@ go:
 
 build: go ## build the binary, with the same flags as the image
 	scripts/build.sh bin/evolution-openai-patch $(VERSION)
+
+cross: go ## build the binary for every platform that is released, and run each, with qemu if need be
+	@scripts/postgres.sh qemu-user-static:/usr/bin/qemu-aarch64-static >/dev/null && scripts/cross.sh
 
 notices: go ## write THIRD_PARTY_NOTICES, the licences of what is compiled in
 	scripts/notices.sh >THIRD_PARTY_NOTICES.new && mv THIRD_PARTY_NOTICES.new THIRD_PARTY_NOTICES
