@@ -78,7 +78,8 @@ func TestSummary(t *testing.T) {
 		"done: no database matches":   {},
 		"done: 2 patched (1 changed)": {{changed, resultOf(Patched, nil, place{})}},
 		"done: 1 patched (1 changed), 1 guarded, 1 pending, 1 unpatched, 1 failed": {{
-			changed, resultOf(Guarded, nil, place{}), resultOf(Pending, nil, place{}), resultOf(Unpatched, nil, place{}), resultOf(Failed, io.EOF, place{})}},
+			changed, resultOf(Guarded, nil, place{}), resultOf(Pending, nil, place{}), resultOf(Unpatched, nil, place{}), resultOf(Failed, io.EOF, place{}),
+		}},
 		"done: 1 patched (1 changed), 1 database without the table":  {{changed}, {}},
 		"done: 1 patched (1 changed), 2 databases without the table": {{changed}, {}, {}},
 	} {
