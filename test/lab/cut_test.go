@@ -92,7 +92,6 @@ func (c *conversation) makeCuts(t *testing.T, kind string, cuts []*pgtest.Cut) {
 	}
 	close(todo)
 	group.Wait()
-	counts.add(kind, len(cuts))
 }
 
 // cut makes one cut, and a second run.
@@ -107,6 +106,8 @@ func (b *bench) cut(kind string, c *pgtest.Cut) {
 	o, took := b.run(address, append(slices.Clip(b.environ), "PATCH_WAIT_TIMEOUT="+waitTimeouts[c.Later].String())...)
 	if c.Break() {
 		b.t.Logf("%v: the run was over before", c) // its last message need not be read
+	} else {
+		counts.add(kind, 1)
 	}
 	if err := <-locks; err != nil {
 		counts.violation(b.t, kind, "%v: %v", c, err)
