@@ -15,6 +15,18 @@ import (
 	"evolution-openai-patch/test/pgtest"
 )
 
+// nameServer is the address of the name server of a test, "" for those of the system.
+var nameServer atomic.Value
+
+func init() {
+	net.DefaultResolver = &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, network, address string) (net.Conn, error) {
+		if own, _ := nameServer.Load().(string); own != "" {
+			network, address = "udp", own
+		}
+		return new(net.Dialer).DialContext(ctx, network, address)
+	}}
+}
+
 // resolve makes this process ask a name server of the test's own, which gives every name the address that is stored, until
 // the test ends.
 func resolve(t *testing.T, address *atomic.Value) {
@@ -33,11 +45,8 @@ func resolve(t *testing.T, address *atomic.Value) {
 			_, _ = server.WriteTo(answer4(query[:n], net.ParseIP(address.Load().(string))), from)
 		}
 	}()
-	before := net.DefaultResolver
-	net.DefaultResolver = &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return new(net.Dialer).DialContext(ctx, "udp", server.LocalAddr().String())
-	}}
-	t.Cleanup(func() { net.DefaultResolver = before; server.Close() })
+	nameServer.Store(server.LocalAddr().String())
+	t.Cleanup(func() { nameServer.Store(""); server.Close() })
 }
 
 // answer4 returns the answer to a DNS query: for type A the address, and nothing for any other type (RFC 1035, section 4).
