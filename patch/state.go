@@ -2,8 +2,6 @@ package patch
 
 import (
 	"slices"
-
-	"evolution-openai-patch/patch/postgres"
 )
 
 // State is what the database says of one schema at one moment.
@@ -62,20 +60,17 @@ func names(list []Named) (names []string) {
 
 // ReplicaSetting says for whom session_replication_role is set to replica.
 type ReplicaSetting struct {
-	Everybody bool   `json:"everybody"`
+	Name      string `json:"name"` // for a message
 	Role      string `json:"role"`
-	Connected bool   `json:"connected"` // it is the role that has logged in
+	Connected bool   `json:"connected"` // it applies to the role that has logged in
 }
 
 // replica names for whom no ordinary trigger fires, of those as whom Evolution may connect: the role that is connected and
 // the owner of the table.
 func (s State) replica() (places []string) {
 	for _, r := range s.ReplicaSettings {
-		switch {
-		case r.Everybody:
-			places = append(places, "the database")
-		case r.Connected || r.Role == s.Table.Owner:
-			places = append(places, "role "+postgres.Identifier(r.Role))
+		if r.Connected || r.Role == s.Table.Owner {
+			places = append(places, r.Name)
 		}
 	}
 	if s.Replica {
