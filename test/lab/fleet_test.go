@@ -3,8 +3,11 @@ package lab
 import (
 	"context"
 	"fmt"
+	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -19,6 +22,13 @@ const (
 	dropIndex   = `DROP INDEX IF EXISTS %s."OpenaiCreds_apiKey_key"`
 	createIndex = `CREATE UNIQUE INDEX IF NOT EXISTS "OpenaiCreds_apiKey_key" ON %s."OpenaiCreds"("apiKey")`
 )
+
+// fleetSizes returns the sizes of the fleets that are measured. The largest takes a quarter of an hour, so BENCH_FLEET may be
+// less than 1000.
+func fleetSizes() []int {
+	most, err := strconv.Atoi(os.Getenv("BENCH_FLEET"))
+	return slices.DeleteFunc([]int{10, 100, 1000}, func(n int) bool { return err == nil && n > most })
+}
 
 // xargsPsql returns a shell command that runs psql for each line of input, four at a time.
 func xargsPsql(b *testing.B, s *pgtest.Server, lines []string, arguments string) *exec.Cmd {
@@ -57,7 +67,7 @@ func BenchmarkFleetOfDatabases(b *testing.B) {
 	_ = template.Conn.Close(context.Background())
 	admin := server.Connect(b, "postgres")
 	var names []string
-	for _, n := range []int{10, 100, 1000} {
+	for _, n := range fleetSizes() {
 		for i := len(names); i < n; i++ {
 			names = append(names, fmt.Sprintf("fleet_%04d", i))
 			pgtest.Exec(b, admin, "CREATE DATABASE "+names[i]+" TEMPLATE "+template.Name)
@@ -115,7 +125,7 @@ func BenchmarkFleetOfSchemas(b *testing.B) {
 	d := pgtest.NewDatabase(b, "public")
 	var names []string
 	began := time.Now()
-	for _, n := range []int{10, 100, 1000} {
+	for _, n := range fleetSizes() {
 		for i := len(names); i < n; i++ {
 			names = append(names, fmt.Sprintf("fleet_%04d", i))
 			d.Exec(fmt.Sprintf(`CREATE SCHEMA %[1]s; CREATE TABLE %[1]s."OpenaiCreds"("id" text PRIMARY KEY, "name" varchar(255), "apiKey" varchar(255), "createdAt" timestamp, "updatedAt" timestamp NOT NULL, "instanceId" text NOT NULL);
