@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime"
 	"slices"
 	"strconv"
 	"sync"
@@ -37,7 +38,7 @@ func TestStalls(t *testing.T) {
 			t.Run(fmt.Sprintf("%s/client=%t", c.name, client), func(t *testing.T) {
 				after, bytes := c.undisturbed(t, client)
 				var group sync.WaitGroup
-				slots := make(chan struct{}, 16)
+				slots := make(chan struct{}, 4*runtime.GOMAXPROCS(0)) // more would take each other's time until the limit
 				for n := stride; n < bytes; n += stride {
 					slots <- struct{}{}
 					group.Go(func() {
