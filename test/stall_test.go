@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"runtime"
 	"slices"
@@ -28,7 +29,7 @@ type stallCase struct {
 // A connection that stalls after any byte leaves no lock for longer than PATCH_CONNECT_TIMEOUT. The program ends in time,
 // and its change is either complete or not made.
 func TestStalls(t *testing.T) {
-	stride := int64(500) // bytes from one stall to the next
+	stride := int64(1000) // bytes from one stall to the next
 	if n, err := strconv.ParseInt(os.Getenv("STALL_STRIDE"), 10, 64); err == nil {
 		stride = n
 	}
@@ -39,7 +40,9 @@ func TestStalls(t *testing.T) {
 				after, bytes := c.undisturbed(t, client)
 				var group sync.WaitGroup
 				slots := make(chan struct{}, 4*runtime.GOMAXPROCS(0)) // more would take each other's time until the limit
-				for n := stride; n < bytes; n += stride {
+				first := 1 + rand.Int64N(stride)
+				t.Logf("a stall every %d bytes from byte %d of %d", stride, first, bytes)
+				for n := first; n < bytes; n += stride {
 					slots <- struct{}{}
 					group.Go(func() {
 						defer func() { <-slots }()
