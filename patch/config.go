@@ -95,8 +95,9 @@ func configError(err error) error {
 func variables(environ []string) map[string]string {
 	vars := map[string]string{}
 	for _, v := range environ {
-		name, value, _ := strings.Cut(v, "=")
-		vars[name] = unquote(value)
+		if name, value, _ := strings.Cut(v, "="); name != "" { // a nameless one would set every field that is not a variable
+			vars[name] = unquote(value)
+		}
 	}
 	return vars
 }
