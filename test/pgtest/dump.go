@@ -94,7 +94,7 @@ func (d *Database) Snapshot() string { d.t.Helper(); return SortRows(d.catalog(d
 
 func (d *Database) catalog(c *pgx.Conn) string {
 	d.t.Helper()
-	Exec(d.t, c, "SET search_path TO pg_catalog") // so that all names are qualified
+	Exec(d.t, c, "SET search_path TO pg_catalog; SET statement_timeout TO 0") // so that all names are qualified, and nothing is cut off
 	all := d.column(c, definitions)
 	for _, table := range d.column(c, tables) {
 		var rows bytes.Buffer
