@@ -17,7 +17,7 @@ import (
 )
 
 // Config holds every variable that the program reads but libpq's own (PGHOST and so on). The tags are what `help` prints
-// and what the README's table says.
+// and what the reference's table says.
 type Config struct {
 	URI            Secret         `env:"DATABASE_CONNECTION_URI" help:"the very string that Evolution gets, with ?schema=…; Prisma's dialect is understood; several are separated by white space"`
 	URIFile        string         `env:"DATABASE_CONNECTION_URI_FILE" help:"read it from this file instead (a Docker or Kubernetes secret), of at most 64 KiB"`
@@ -118,7 +118,7 @@ func fields() []reflect.StructField {
 	})
 }
 
-// readTargets finds the connection string, in the order that the README gives, and reads it.
+// readTargets finds the connection string, in the order that docs/reference.md gives, and reads it.
 func (c *Config) readTargets(ctx context.Context, vars map[string]string) error {
 	variable, uri := "DATABASE_CONNECTION_URI", string(c.URI)
 	switch {
