@@ -131,12 +131,13 @@ func (c *change) try(ctx context.Context) (after State, err error) {
 		b.Exec(sql)
 	}
 	after = State{Schema: s.Schema, Table: s.Table, Migrations: s.Migrations, Keys: s.Keys}
+	values := placeholders(&after)
 	for _, a := range s.answers {
-		a.query.ask(b, &after)
+		a.query.ask(b, values, &after)
 	}
 	if s.Table == nil && !s.Guarded { // of the guard that is created
 		for _, q := range guardQueries {
-			q.ask(b, &after)
+			q.ask(b, values, &after)
 		}
 	}
 	var keys *postgres.Slot

@@ -87,15 +87,18 @@ type answer struct {
 	rows  []string
 }
 
-// ask adds the query about some schemas. The rows are taken over as they arrive.
-func (q *query) ask(b *postgres.Batch, states ...*State) {
+// ask adds the query, with values for the placeholders that include those of some schemas. The rows about these are taken over
+// as they arrive.
+func (q *query) ask(b *postgres.Batch, values *strings.Replacer, states ...*State) {
 	for _, s := range states {
 		s.answers = append(s.answers, &answer{query: q})
 	}
-	b.Rows(q.of(states...), func(row []byte) error {
+	b.Rows(q.with(values), func(row []byte) error {
 		var concerns about
-		if err := json.Unmarshal(row, &concerns); err != nil {
-			return fmt.Errorf("read the catalog: %w", err)
+		if len(states) > 1 { // otherwise the row is about the only one
+			if err := json.Unmarshal(row, &concerns); err != nil {
+				return fmt.Errorf("read the catalog: %w", err)
+			}
 		}
 		for _, s := range states {
 			if !s.concerned(concerns) {
@@ -134,8 +137,9 @@ func (s *State) answersTo(queries ...*query) (found []*answer) {
 // requireUnchanged adds statements that fail where the catalog no longer gives these answers. After them, a plan made from s is
 // right for as long as the lock is held.
 func requireUnchanged(b *postgres.Batch, s State, answers ...*answer) {
+	values := placeholders(&s)
 	for _, a := range answers {
-		b.Exec("SELECT 1 / CASE WHEN coalesce((SELECT pg_catalog.string_agg(answer.row, '\n') FROM (" + a.query.of(&s) + ") AS answer), '') = " +
+		b.Exec("SELECT 1 / CASE WHEN coalesce((SELECT pg_catalog.string_agg(answer.row, '\n') FROM (" + a.query.with(values) + ") AS answer), '') = " +
 			postgres.Literal(strings.Join(a.rows, "\n")) + " THEN 1 ELSE 0 END")
 	}
 }
@@ -146,9 +150,9 @@ const changedCode = "22012"
 // errSchemaChanged is what the program makes of it.
 var errSchemaChanged = &postgres.NotReadyError{Reason: "the schema was changed by somebody else at the same moment"}
 
-// of returns the query about some schemas, with a JSON object in each row. The placeholders have psql's notation for a
-// quoted value.
-func (q *query) of(states ...*State) string {
+// placeholders returns what replaces the placeholders of catalog.sql, which have psql's notation for a quoted value, in queries
+// about some schemas. It replaces all of them at once, as the name of a schema may look like one.
+func placeholders(states ...*State) *strings.Replacer {
 	var schemas, guards, tables []string
 	for _, s := range states {
 		schemas, guards = append(schemas, s.Schema), append(guards, guardName(s.Schema))
@@ -162,10 +166,12 @@ func (q *query) of(states ...*State) string {
 			names = append(names, f.Index)
 		}
 	}
-	return "SELECT pg_catalog.row_to_json(r)::pg_catalog.text AS row FROM (" + strings.NewReplacer(
-		":'schemas'", postgres.Array(schemas), ":'guards'", postgres.Array(guards), ":'names'", postgres.Array(names),
-		":'tables'", postgres.Array(tables),
-	).Replace(q.sql()) + ") AS r"
+	return strings.NewReplacer(":'schemas'", postgres.Array(schemas), ":'guards'", postgres.Array(guards), ":'names'", postgres.Array(names), ":'tables'", postgres.Array(tables))
+}
+
+// with returns the query with a JSON object in each row.
+func (q *query) with(values *strings.Replacer) string {
+	return "SELECT pg_catalog.row_to_json(r)::pg_catalog.text AS row FROM (" + values.Replace(q.sql()) + ") AS r"
 }
 
 // sql returns the text of the query.

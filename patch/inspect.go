@@ -24,8 +24,9 @@ func (c *Config) inspect(ctx context.Context, conn *postgres.Conn, schemas ...st
 		pointers = append(pointers, &states[i])
 	}
 	b := conn.Begin("ISOLATION LEVEL REPEATABLE READ READ ONLY", c.limits())
+	values := placeholders(pointers...)
 	for _, q := range identity {
-		q.ask(b, pointers...)
+		q.ask(b, values, pointers...)
 	}
 	if err := conn.Send(ctx, b, c.ConnectTimeout.Duration); err != nil {
 		return nil, err
@@ -33,10 +34,10 @@ func (c *Config) inspect(ctx context.Context, conn *postgres.Conn, schemas ...st
 	for _, s := range pointers {
 		s.identify()
 	}
-	b = &postgres.Batch{}
+	b, values = &postgres.Batch{}, placeholders(pointers...)
 	for _, q := range details {
 		if concerned := slices.DeleteFunc(slices.Clone(pointers), func(s *State) bool { return !q.needed(c, s) }); len(concerned) > 0 {
-			q.ask(b, concerned...)
+			q.ask(b, values, concerned...)
 		}
 	}
 	for _, s := range pointers {
