@@ -72,34 +72,39 @@ func TestE2ESwarm(t *testing.T) {
 	}
 }
 
-// startSwarm makes the engine a swarm if it is none, and creates the network of the tests. Both are undone when the test ends.
+// startSwarm makes the engine a swarm if it is none, with the network of the tests. Both are undone when the test ends.
+//
+// A new swarm is made over again as long as no container can be attached to its network: the engine gives that up after
+// 20 seconds ("attaching to network failed: context deadline exceeded"), and at times a swarm never gets out of this state.
 func startSwarm(t *testing.T) {
 	t.Helper()
-	if docker(t, "info", "-f", "{{.Swarm.LocalNodeState}}") != "active" {
+	made := docker(t, "info", "-f", "{{.Swarm.LocalNodeState}}") != "active"
+	if made {
 		docker(t, "swarm", "init", "--advertise-addr", "127.0.0.1")
 		t.Cleanup(func() { docker(t, "swarm", "leave", "--force") })
-		attachable(t)
 	}
-	docker(t, "network", "create", "--driver", "overlay", "--attachable", e2eProject)
+	createNetwork(t)
 	t.Cleanup(func() { removeNetwork(t) })
-}
-
-// attachable makes a new swarm over again as long as no container can be attached to a network of it. The engine gives that up
-// after 20 seconds ("attaching to network failed: context deadline exceeded"), and at times a swarm never gets out of this state.
-func attachable(t *testing.T) {
-	t.Helper()
-	attach := []string{"run", "--rm", "--network", e2eProject, image, "version"}
-	for range 4 {
-		docker(t, "network", "create", "--driver", "overlay", "--attachable", e2eProject)
-		o := runCommand(t, "docker", attach...)
-		removeNetwork(t)
-		if o.Code == 0 {
-			return
+	for remade := 0; made && runCommand(t, "docker", "run", "--rm", "--network", e2eProject, image, "version").Code != 0; remade++ {
+		if remade == 4 {
+			t.Fatal("no container can be attached to a network of this engine's swarm")
 		}
+		removeNetwork(t)
 		docker(t, "swarm", "leave", "--force")
 		docker(t, "swarm", "init", "--advertise-addr", "127.0.0.1")
+		createNetwork(t)
 	}
-	t.Fatal("no container can be attached to a network of this engine's swarm")
+}
+
+// createNetwork creates the network of the tests. One of the same name that was just removed is there for a moment longer.
+func createNetwork(t *testing.T) {
+	t.Helper()
+	eventually(t, func() error {
+		if o := runCommand(t, "docker", "network", "create", "--driver", "overlay", "--attachable", e2eProject); o.Code != 0 {
+			return errors.New(o.Stderr)
+		}
+		return nil
+	})
 }
 
 // removeNetwork removes the network of the tests, which tasks and containers leave a moment after they have ended.
