@@ -56,6 +56,8 @@ FUZZ ?= 1m
 fuzz: go ## fuzz the parsers, for longer than their seeds
 	go test -run '^$$' -fuzz FuzzURI -fuzztime $(FUZZ) ./patch/prisma
 	go test -run '^$$' -fuzz FuzzConfig -fuzztime $(FUZZ) ./patch
+	go test -run '^$$' -fuzz FuzzAnswers -fuzztime $(FUZZ) ./patch
+	go test -run '^$$' -fuzz FuzzNames -fuzztime $(FUZZ) ./patch
 	go test -run '^$$' -fuzz FuzzIdentifier -fuzztime $(FUZZ) ./patch/postgres
 
 lint: go ## run the linters
