@@ -25,19 +25,18 @@ func TestWhatEvolutionSends(t *testing.T) {
 		{"apikey-index,apikey-check,name-index", 201, 201, 201, 201},
 	} {
 		for _, before := range []bool{true, false} { // whether the first key is registered before the program runs
-			for _, keep := range []string{"true", "false"} {
-				t.Run(fmt.Sprintf("%s/first=%t/keep=%s", c.fixes, before, keep), func(t *testing.T) {
-					environ := []string{"PATCH_FIXES=" + c.fixes, "PATCH_KEEP_INDEX_NAMES=" + keep}
-					if c.fixes == "" {
-						environ = nil
-					}
-					different, same := []string{"one", "two", "three"}, []string{"one", "one", "one"}
-					registerThree(t, "2.2", different, environ, before, c.old)
-					registerThree(t, "2.2", same, environ, before, c.sameOld)
-					registerThree(t, "2.3", different, environ, before, c.now)
-					registerThree(t, "2.3", same, environ, before, c.sameNow)
-				})
-			}
+			keep := !before
+			t.Run(fmt.Sprintf("%s/first=%t/keep=%t", c.fixes, before, keep), func(t *testing.T) {
+				environ := []string{"PATCH_FIXES=" + c.fixes, fmt.Sprintf("PATCH_KEEP_INDEX_NAMES=%t", keep)}
+				if c.fixes == "" {
+					environ = nil
+				}
+				different, same := []string{"one", "two", "three"}, []string{"one", "one", "one"}
+				registerThree(t, "2.2", different, environ, before, c.old)
+				registerThree(t, "2.2", same, environ, before, c.sameOld)
+				registerThree(t, "2.3", different, environ, before, c.now)
+				registerThree(t, "2.3", same, environ, before, c.sameNow)
+			})
 		}
 	}
 }
