@@ -27,7 +27,7 @@ type database struct {
 	disconnects int  // how often the connection was lost after it had been made
 	listed      bool // schemas is complete
 	schemas     []*progress
-	turn        *turn // in the round of a watch; nil in a run
+	endTurn     func(inspected bool) // in the round of a watch; does nothing in a run
 }
 
 // progress is how far one schema is.
@@ -100,14 +100,14 @@ func (d *database) failure(ctx context.Context, err error) *Result {
 	return &p.latest
 }
 
-// retry attempts something until it is done, fails for good, or the limit has passed. The error is final. The turn is settled
-// when another attempt is needed.
+// retry attempts something until it is done, fails for good, or the limit has passed. The error is final. The turn in a
+// round ends when another attempt is needed.
 func (d *database) retry(ctx context.Context, limit time.Duration, attempt func(context.Context) error) error {
 	retry := postgres.Retry{Limit: d.server.remaining(limit), MaxDelay: d.cfg.Watch.Duration, Notify: d.logWaiting}
 	err := retry.Do(ctx, func(waiting context.Context) error {
 		err := attempt(waiting)
 		if err != nil {
-			d.turn.reach(settled)
+			d.endTurn(false)
 		}
 		return err
 	})
@@ -149,7 +149,7 @@ func (d *database) attempt(ctx, waiting context.Context) (again error) {
 	for chunk := range slices.Chunk(unfinished, inspectedAtOnce) {
 		states, errs := d.inspect(waiting, chunk)
 		if chunk[len(chunk)-1] == unfinished[len(unfinished)-1] {
-			d.turn.reach(inspected)
+			d.endTurn(true)
 		}
 		for i, p := range chunk {
 			r := d.blank(p.name, p.latest.requested)

@@ -33,7 +33,7 @@ func (w *watch) take(ctx context.Context, name string, results []*Result) {
 		}
 	}
 	w.last[name] = results
-	w.assessBetween(ctx)
+	w.assess(ctx)
 }
 
 // takeFound takes over the databases that were found. Those that were not found any more are forgotten.
@@ -59,7 +59,7 @@ func (w *watch) takeFound(ctx context.Context, found []string, err error) {
 		w.unlisted = w.failure(ctx, err)
 	}
 	w.fresh = true
-	w.assessBetween(ctx)
+	w.assess(ctx)
 }
 
 // expects reports whether a database is named or was found the last time.
@@ -95,35 +95,32 @@ func (w *watch) compare(before, now *Result) *Result {
 	return now
 }
 
-// assessBetween assesses what came in after the end of a round.
-func (w *watch) assessBetween(ctx context.Context) {
-	if !w.inRound {
-		w.assess(ctx)
-	}
-}
-
-// assess logs the beginning as soon as something is known, and ends the watch if every database has failed before anything else
-// happened to one. It makes the next round begin at once where databases were found that are not handled yet.
+// assess logs the beginning as soon as everything is known, or something where that is enough, and ends the watch if every
+// database has failed before anything else happened to one. It makes the next round begin at once where databases were found
+// that are not handled yet.
 func (w *watch) assess(ctx context.Context) {
 	if ctx.Err() != nil || w.ended {
 		return
 	}
-	defer func() {
-		if w.ended || w.fresh {
-			select {
-			case w.wake <- struct{}{}:
-			default:
-			}
-		}
-	}()
-	results, done := w.results(), len(w.busy) == 0
+	results, done := w.results(), len(w.busy) == 0 && !w.fresh
 	if !w.lasting {
 		w.lasting = done && len(results) == 0 || slices.ContainsFunc(results, func(r *Result) bool { return r.Err == nil })
 		w.ended = done && !w.lasting
 	}
-	if !w.logged && !w.ended && (done || len(results) > 0) {
+	if !w.logged && !w.ended && (done || w.partial && len(results) > 0) {
 		w.logged = true
 		w.logBeginning(results)
+	}
+	if w.ended || w.fresh {
+		w.signal()
+	}
+}
+
+// signal makes the watch not pause before the next round.
+func (w *watch) signal() {
+	select {
+	case w.wake <- struct{}{}:
+	default:
 	}
 }
 

@@ -84,7 +84,7 @@ func (t *target) run(ctx context.Context) {
 		}
 	}
 	group.Go(func() {
-		found, err := t.find(ctx, limit, nil)
+		found, err := t.find(ctx, limit)
 		if err != nil {
 			t.report.write([]*Result{t.failure(ctx, err)})
 		}
@@ -132,7 +132,10 @@ func (t *target) database(name string) *database {
 	if name != c.Database() {
 		c = c.WithDatabase(name)
 	}
-	d := &database{cfg: t.cfg, log: t.log.With("target", c.String()), target: c, server: t.server, position: t.position, named: named, requested: schemas}
+	d := &database{
+		cfg: t.cfg, log: t.log.With("target", c.String()), target: c, server: t.server, position: t.position,
+		named: named, requested: schemas, endTurn: func(bool) {},
+	}
 	if d.keep() {
 		t.kept[name] = d
 	}
@@ -140,12 +143,11 @@ func (t *target) database(name string) *database {
 }
 
 // find returns the names of the databases of the server that a pattern matches and that are not named.
-func (t *target) find(ctx context.Context, limit time.Duration, u *turn) (names []string, err error) {
+func (t *target) find(ctx context.Context, limit time.Duration) (names []string, err error) {
 	if len(t.Databases.Patterns) == 0 {
 		return nil, nil
 	}
 	d := t.database(t.Target.Database()) // patterns leave no connection to be kept
-	d.turn = u
 	defer d.disconnect()
 	var found []string
 	err = d.retry(ctx, limit, func(waiting context.Context) (err error) {

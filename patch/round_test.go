@@ -7,63 +7,60 @@ import (
 	"time"
 )
 
-// What a round of five seconds waits for, and the time that it is said to have taken.
+// How long a watch of five seconds waits for a round, and the time that it is found to have taken a second later.
 func TestRound(t *testing.T) {
-	type step struct {
-		after time.Duration
-		stage stage
+	type turn struct {
+		after     time.Duration
+		inspected bool
 	}
-	const never = time.Hour
+	const never = 3600
 	for name, c := range map[string]struct {
-		databases  [][]step
-		ends, took time.Duration
+		turns       []turn
+		waits, took time.Duration // seconds
+		signal      bool          // the next round begins at once
 	}{
-		"nothing to do":      {nil, 0, 0},
-		"all are done":       {[][]step{{{1, inspected}, {1, settled}}, {{2, inspected}, {1, settled}}}, 3, 2},
-		"one has to wait":    {[][]step{{{1, inspected}, {1, settled}}, {{3, settled}}}, 3, 1},
-		"one is changed":     {[][]step{{{1, inspected}, {1, settled}}, {{2, inspected}, {never, settled}}}, 5, 2},
-		"all are changed":    {[][]step{{{2, inspected}, {never, settled}}}, 5, 2},
-		"one says nothing":   {[][]step{{{1, inspected}, {1, settled}}, {{never, settled}}}, 5, 1},
-		"the only one, late": {[][]step{{{9, inspected}, {1, settled}}}, 9, 9},
-		"all are late":       {[][]step{{{8, inspected}}, {{9, inspected}}, {{7, inspected}}}, 8, 8},
+		"nothing to do":    {nil, 0, 0, false},
+		"all inspected":    {[]turn{{1, true}, {3, true}, {2, true}}, 3, 3, false},
+		"one has to wait":  {[]turn{{1, true}, {3, false}}, 3, 1, false},
+		"one says nothing": {[]turn{{1, true}, {never, false}}, 5, 1, false},
+		"one is late":      {[]turn{{1, true}, {6, true}}, 5, 6, true},
+		"all are late":     {[]turn{{never, true}, {never, true}}, 5, 0, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				ctx, cancel := context.WithCancel(t.Context())
-				r := newRound()
-				r.count.databases.Store(int64(len(c.databases)))
-				for _, steps := range c.databases {
-					u := r.turn()
-					go func() {
-						for _, s := range steps {
-							select {
-							case <-time.After(s.after * time.Second):
-								u.reach(s.stage)
-							case <-ctx.Done():
-								return
-							}
-						}
-					}()
+				r := round{watch: &watch{limit: 5 * time.Second, wake: make(chan struct{}, 1)}, began: time.Now()}
+				for _, turn := range c.turns {
+					end := r.turn()
+					time.AfterFunc(turn.after*time.Second, func() {
+						end(turn.inspected)
+						end(true) // which does not count
+					})
 				}
-				r.wait(ctx, 5*time.Second)
-				if ended := time.Since(r.began); ended != c.ends*time.Second || r.duration() != c.took*time.Second {
-					t.Errorf("it ended after %v and took %v, want %v and %v", ended, r.duration(), c.ends*time.Second, c.took*time.Second)
+				wait(t.Context(), r.watch.limit, r.inspected())
+				if waited := time.Since(r.began); waited != c.waits*time.Second {
+					t.Errorf("it is waited for %v, want %v", waited, c.waits*time.Second)
 				}
-				cancel()
+				time.Sleep(time.Second)
+				synctest.Wait()
+				if took := time.Duration(r.watch.took.Load()); took != c.took*time.Second || len(r.watch.wake) == 1 != c.signal {
+					t.Errorf("it took %v, next one at once: %t, want %v, %t", took, len(r.watch.wake) == 1, c.took*time.Second, c.signal)
+				}
+				time.Sleep(never * time.Second) // every turn ends
 			})
 		})
 	}
 }
 
-// A round ends at once when the watch is stopped.
+// A round is not waited for when the watch is stopped.
 func TestRoundIsStopped(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		r := newRound()
-		r.turn()
-		if r.wait(ctx, time.Hour); time.Since(r.began) != time.Second {
-			t.Errorf("it ended after %v", time.Since(r.began))
+		r := round{watch: &watch{}, began: time.Now()}
+		end := r.turn()
+		if wait(ctx, time.Hour, r.inspected()); time.Since(r.began) != time.Second {
+			t.Errorf("it was waited for %v", time.Since(r.began))
 		}
+		end(false)
 	})
 }
