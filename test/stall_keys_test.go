@@ -19,9 +19,9 @@ func TestStallsWithManyKeys(t *testing.T) {
 		SELECT n, 'n' || n, n || repeat('k', 2000), now(), 'i1' FROM generate_series(1, 15000) n`)
 	_ = d.Conn.Close(context.Background()) // Clone requires that there are no sessions
 	environ := []string{allFixes, "PATCH_CONNECT_TIMEOUT=1s", "PATCH_WAIT_TIMEOUT=5s"}
-	c := stallCase{"apply", d, environ}
+	c := stallCase{"apply", d, environ, nil}
 	_, all := c.undisturbed(t, false)
-	_, look := stallCase{"look", d, append(slices.Clone(environ), "PATCH_DRY_RUN=true")}.undisturbed(t, false)
+	_, look := stallCase{"look", d, append(slices.Clone(environ), "PATCH_DRY_RUN=true"), nil}.undisturbed(t, false)
 	t.Logf("the server sends %d bytes, %d of them while it is inspected", all, look)
 	for name, at := range map[string]struct {
 		to    string

@@ -22,8 +22,9 @@ const stallLimit = 300 * time.Millisecond
 // stallCase is what the program does while its connection stalls.
 type stallCase struct {
 	name    string
-	from    *pgtest.Database // copied for each run
+	from    *pgtest.Database
 	environ []string
+	undo    []string // the environment of a run that undoes it; nil if there is nothing to undo
 }
 
 // A connection that stalls after any byte leaves no lock for longer than PATCH_CONNECT_TIMEOUT. The program ends in time,
@@ -38,15 +39,21 @@ func TestStalls(t *testing.T) {
 		for _, client := range []bool{true, false} {
 			t.Run(fmt.Sprintf("%s/client=%t", c.name, client), func(t *testing.T) {
 				after, bytes := c.undisturbed(t, client)
+				databases := make(chan *pgtest.Database, 4*runtime.GOMAXPROCS(0)) // more would take each other's time until the limit
+				for range cap(databases) {
+					d := c.from.Clone(t)
+					defer d.Drop()
+					d.Conn = d.Server.Connect(t, d.Name)
+					databases <- d
+				}
 				var group sync.WaitGroup
-				slots := make(chan struct{}, 4*runtime.GOMAXPROCS(0)) // more would take each other's time until the limit
 				first := 1 + rand.Int64N(stride)
 				t.Logf("a stall every %d bytes from byte %d of %d", stride, first, bytes)
 				for n := first; n < bytes; n += stride {
-					slots <- struct{}{}
+					d := <-databases
 					group.Go(func() {
-						defer func() { <-slots }()
-						c.stall(t, client, n, after)
+						defer func() { databases <- d }()
+						c.stall(t, d, client, n, after)
 					})
 				}
 				group.Wait()
@@ -65,12 +72,13 @@ func stallCases(t *testing.T) []stallCase {
 	for _, d := range []*pgtest.Database{unpatched, patched, empty} {
 		_ = d.Conn.Close(context.Background()) // Clone requires that there are no sessions
 	}
+	revert := []string{allFixes, "PATCH_ACTION=revert"}
 	return []stallCase{
-		{"status", patched, []string{"PATCH_ACTION=status"}},
-		{"apply", unpatched, nil},
-		{"revert", patched, []string{"PATCH_ACTION=revert"}},
-		{"guard", empty, []string{guard}},
-		{"backup", unpatched, []string{"PATCH_BACKUP_DIR=" + t.TempDir()}},
+		{"status", patched, []string{"PATCH_ACTION=status"}, nil},
+		{"apply", unpatched, nil, revert},
+		{"revert", patched, []string{"PATCH_ACTION=revert"}, []string{allFixes}},
+		{"guard", empty, []string{guard}, revert},
+		{"backup", unpatched, []string{"PATCH_BACKUP_DIR=" + t.TempDir()}, revert},
 	}
 }
 
@@ -84,13 +92,15 @@ func (c stallCase) run(t *testing.T, d *pgtest.Database, p *pgtest.Partition) pg
 func (c stallCase) undisturbed(t *testing.T, client bool) (after string, bytes int64) {
 	t.Helper()
 	p, d := pgtest.NewPartition(t, pgtest.Shared.Address(), client, 0), c.from.Clone(t)
+	defer d.Drop()
+	d.Conn = d.Server.Connect(t, d.Name)
 	c.run(t, d, p).Expect(t, 0)
 	return patchState(d), p.Passed.Load()
 }
 
-// stall runs the program with a connection that stalls after n bytes, and then without. The latter leaves the state after.
-func (c stallCase) stall(t *testing.T, client bool, n int64, after string) {
-	d := c.from.Clone(t)
+// stall runs the program with a connection that stalls after n bytes, and then without. The latter leaves the state after,
+// which is undone at the end.
+func (c stallCase) stall(t *testing.T, d *pgtest.Database, client bool, n int64, after string) {
 	before := patchState(d)
 	p := pgtest.NewPartition(t, pgtest.Shared.Address(), client, n)
 	began := time.Now()
@@ -122,16 +132,22 @@ func (c stallCase) stall(t *testing.T, client bool, n int64, after string) {
 	if now := patchState(d); now != after {
 		t.Errorf("byte %d: after a second run the state is\n%s\nwant\n%s", n, now, after)
 	}
-	d.Drop()
+	if c.undo == nil {
+		return
+	}
+	d.Patch(c.undo...).Expect(t, 0, "changed=true")
+	if now := patchState(d); now != before {
+		t.Errorf("byte %d: after it was undone the state is\n%s\nwant\n%s", n, now, before)
+	}
 }
 
 // patchState returns what the program changes: the table's keys, indexes and triggers, functions and event triggers.
 func patchState(d *pgtest.Database) string {
 	keys := ""
-	if d.QueryOnce(`SELECT (to_regclass('evolution_api."OpenaiCreds"') IS NOT NULL)::text`) == "true" {
-		keys = d.QueryOnce(`SELECT md5(string_agg(id || coalesce("apiKey", ''), '|' ORDER BY id)) FROM evolution_api."OpenaiCreds"`)
+	if d.Text(`to_regclass('evolution_api."OpenaiCreds"') IS NOT NULL`) == "true" {
+		keys = d.Text(`SELECT md5(string_agg(id || coalesce("apiKey", ''), '|' ORDER BY id)) FROM evolution_api."OpenaiCreds"`)
 	}
-	return keys + d.QueryOnce(`SELECT concat_ws(E'\n', '', (SELECT string_agg(indexdef, ',' ORDER BY indexdef) FROM pg_indexes WHERE tablename = 'OpenaiCreds'),
+	return keys + d.Text(`SELECT concat_ws(E'\n', '', (SELECT string_agg(indexdef, ',' ORDER BY indexdef) FROM pg_indexes WHERE tablename = 'OpenaiCreds'),
 		(SELECT string_agg(tgname::text || tgenabled::text, ',') FROM pg_trigger WHERE NOT tgisinternal), (SELECT string_agg(proname::text, ',') FROM pg_proc WHERE proname LIKE 'evolution%'),
 		(SELECT string_agg(evtname::text || evtenabled::text, ',') FROM pg_event_trigger))`)
 }
