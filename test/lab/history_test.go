@@ -4,6 +4,8 @@ import (
 	"context"
 	"flag"
 	"fmt"
+	"maps"
+	"os/exec"
 	"regexp"
 	"runtime"
 	"slices"
@@ -18,7 +20,7 @@ import (
 
 // Random actions of the program, of Evolution and of somebody else's do to a real database what they do to a model of it.
 func TestHistories(t *testing.T) {
-	shards := runtime.GOMAXPROCS(0)
+	shards, binary := runtime.GOMAXPROCS(0), formerBinary(t, formerVersions[0])
 	_ = flag.Set("rapid.checks", strconv.Itoa(amount(60, 20_000)/shards+1))
 	_ = flag.Set("rapid.steps", "15")
 	for shard := range shards {
@@ -32,7 +34,9 @@ func TestHistories(t *testing.T) {
 			d := pgtest.NewDatabase(t, "history")
 			rapid.Check(t, func(r *rapid.T) {
 				counts.add("histories", 1)
-				newHistory(t, r, d).run(r)
+				h := newHistory(t, r, d)
+				h.binary = binary
+				h.run(r)
 			})
 		})
 	}
@@ -44,6 +48,8 @@ type history struct {
 	d    *pgtest.Database
 	m    model
 	last int // number of the last credential
+
+	binary string // of a former version
 }
 
 // newHistory empties the database, and lets Evolution create its tables there or not.
@@ -64,6 +70,7 @@ func (h *history) run(r *rapid.T) {
 		"":              h.compare,
 		"apply":         h.apply,
 		"apply again":   h.apply,
+		"former":        h.former,
 		"revert":        h.revert,
 		"revert more":   h.revert,
 		"status":        h.status,
@@ -101,6 +108,22 @@ func (h *history) patch(r *rapid.T, want answer, q request, environ ...string) {
 func (h *history) apply(r *rapid.T) {
 	q, missing := drawRequest(r), rapid.SampledFrom([]string{"continue", "guard"}).Draw(r, "missing table")
 	h.patch(r, h.m.apply(q, missing == "guard"), q, "PATCH_ON_MISSING_TABLE="+missing)
+}
+
+// former applies fixes with a former version of the program, which did the same but for keys that end in spaces already, and for
+// the names of indexes.
+func (h *history) former(r *rapid.T) {
+	q := drawRequest(r)
+	q.keep = false
+	spaces := slices.ContainsFunc(slices.Collect(maps.Values(h.m.rows)), func(c credential) bool { return strings.HasSuffix(c.key, " ") })
+	if !h.m.table || h.m.guard != nil || h.m.function || spaces && q.check {
+		return
+	}
+	cmd := exec.Command(h.binary)
+	cmd.Env = append(q.environ(), "DATABASE_CONNECTION_URI="+h.d.URI())
+	if out, err := cmd.CombinedOutput(); err != nil || h.m.apply(q, false).code != 0 {
+		r.Fatalf("the former version, asked for %+v: %v\n%s", q, err, out)
+	}
 }
 
 func (h *history) revert(r *rapid.T) {
