@@ -9,6 +9,7 @@ import (
 type round struct {
 	watch *watch
 	began time.Time
+	first bool // it is not measured, because connections are made in it
 	count progressCount
 	turns sync.WaitGroup
 }
@@ -20,7 +21,7 @@ func (r *round) turn() (end func(inspected bool)) {
 	var once sync.Once
 	return func(inspected bool) {
 		once.Do(func() {
-			if took := time.Since(r.began); inspected {
+			if took := time.Since(r.began); inspected && !r.first {
 				r.watch.took.Store(int64(took))
 				if took > r.watch.limit {
 					r.watch.signal()

@@ -15,20 +15,22 @@ func TestRound(t *testing.T) {
 	}
 	const never = 3600
 	for name, c := range map[string]struct {
+		first       bool
 		turns       []turn
 		waits, took time.Duration // seconds
 		signal      bool          // the next round begins at once
 	}{
-		"nothing to do":    {nil, 0, 0, false},
-		"all inspected":    {[]turn{{1, true}, {3, true}, {2, true}}, 3, 3, false},
-		"one has to wait":  {[]turn{{1, true}, {3, false}}, 3, 1, false},
-		"one says nothing": {[]turn{{1, true}, {never, false}}, 5, 1, false},
-		"one is late":      {[]turn{{1, true}, {6, true}}, 5, 6, true},
-		"all are late":     {[]turn{{never, true}, {never, true}}, 5, 0, false},
+		"nothing to do":    {false, nil, 0, 0, false},
+		"all inspected":    {false, []turn{{1, true}, {3, true}, {2, true}}, 3, 3, false},
+		"one has to wait":  {false, []turn{{1, true}, {3, false}}, 3, 1, false},
+		"one says nothing": {false, []turn{{1, true}, {never, false}}, 5, 1, false},
+		"one is late":      {false, []turn{{1, true}, {6, true}}, 5, 6, true},
+		"the first, late":  {true, []turn{{6, true}}, 5, 0, false},
+		"all are late":     {false, []turn{{never, true}, {never, true}}, 5, 0, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				r := round{watch: &watch{limit: 5 * time.Second, wake: make(chan struct{}, 1)}, began: time.Now()}
+				r := round{watch: &watch{limit: 5 * time.Second, wake: make(chan struct{}, 1)}, began: time.Now(), first: c.first}
 				for _, turn := range c.turns {
 					end := r.turn()
 					time.AfterFunc(turn.after*time.Second, func() {

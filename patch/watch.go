@@ -45,8 +45,8 @@ func (t *target) watch(ctx context.Context) {
 	}
 	for first, late := true, false; ; first = false {
 		began := time.Now()
-		w.round(ctx)
-		if took := time.Duration(w.took.Swap(0)); took > interval && !first && !late && ctx.Err() == nil {
+		w.round(ctx, first)
+		if took := time.Duration(w.took.Swap(0)); took > interval && !late && ctx.Err() == nil {
 			late = true
 			t.log.Warn("a round takes longer than PATCH_WATCH, so the next begins at once", "server", t.Server(), "took", took.Round(time.Millisecond), "every", interval)
 		}
@@ -65,8 +65,8 @@ func (t *target) watch(ctx context.Context) {
 
 // round begins to handle every database that is not being handled, the named ones while others are looked for. If that has to
 // wait for something, the round goes on with what was found before, and the next one begins when it is done.
-func (w *watch) round(ctx context.Context) {
-	r := round{watch: w, began: time.Now()}
+func (w *watch) round(ctx context.Context, first bool) {
+	r := round{watch: w, began: time.Now(), first: first}
 	defer w.logProgress(&r.count)()
 	listed := w.list(ctx)
 	w.start(ctx, &r, false)
