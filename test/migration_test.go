@@ -108,12 +108,12 @@ func TestTheLastRealCauseOutlastsTheWait(t *testing.T) {
 		says  string
 	}{
 		{pgtest.NewDatabase(t, "public"), 5, 0, "pending: "},
-		{pgtest.NewEvolution(t, "public"), 5, 4, "gave up after PATCH_WAIT_TIMEOUT=300ms: a migration of Evolution's is running"},
+		{pgtest.NewEvolution(t, "public"), 5, 4, "gave up after PATCH_WAIT_TIMEOUT=1s: a migration of Evolution's is running"},
 	} {
 		pgtest.Exec(t, c.d.NewConn(), "SELECT pg_advisory_lock(72707369)")
 		p := pgtest.NewProxy(t, pgtest.Shared.Address())
 		p.MuteAfter = c.trips
-		pgtest.Run(t, "DATABASE_CONNECTION_URI="+c.d.URIThrough(p.Address()), "PATCH_WAIT_TIMEOUT=300ms").
+		pgtest.Run(t, "DATABASE_CONNECTION_URI="+c.d.URIThrough(p.Address()), "PATCH_WAIT_TIMEOUT=1s").
 			Expect(t, c.code, c.says)
 		if n := p.RoundTrips.Load(); n <= c.trips {
 			t.Errorf("%d round trips: no inspection was interrupted", n)
