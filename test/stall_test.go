@@ -125,18 +125,21 @@ func (c stallCase) stall(t *testing.T, d *pgtest.Database, client bool, n int64,
 	if took := time.Since(began); took > 8*time.Second || !slices.Contains([]int{0, 1, 4}, o.Code) {
 		t.Errorf("byte %d: exit status %d after %v", n, o.Code, took)
 	}
-	if now := patchState(d); now != before && now != after {
+	now := patchState(d)
+	if now != before && now != after {
 		t.Errorf("byte %d: the change is incomplete:\n%s", n, now)
 	}
-	d.Patch(c.environ...).Expect(t, 0)
-	if now := patchState(d); now != after {
-		t.Errorf("byte %d: after a second run the state is\n%s\nwant\n%s", n, now, after)
+	if o.Code != 0 || now != after || n%7 == 0 { // otherwise a second run has nothing to do
+		d.Patch(c.environ...).Expect(t, 0)
+		if now := patchState(d); now != after {
+			t.Errorf("byte %d: after a second run the state is\n%s\nwant\n%s", n, now, after)
+		}
 	}
 	if c.undo == nil {
 		return
 	}
 	d.Patch(c.undo...).Expect(t, 0, "changed=true")
-	if now := patchState(d); now != before {
+	if now = patchState(d); now != before {
 		t.Errorf("byte %d: after it was undone the state is\n%s\nwant\n%s", n, now, before)
 	}
 }
