@@ -32,7 +32,7 @@ soak: go ## run the watch for five minutes and print its memory use at the begin
 	@PG_BINDIR=$$(scripts/postgres.sh) && export PG_BINDIR && WATCH_SOAK=5m go test -count 1 -timeout 10m -v -run '^TestWatchSoak$$' ./test | grep -vE 'level=INFO'
 
 stalls: go ## stall a connection at every 20th byte of every conversation
-	@PG_BINDIR=$$(scripts/postgres.sh) && export PG_BINDIR && STALL_STRIDE=20 go test -count 1 -timeout 3h -run '^TestStalls$$' ./test
+	@PG_BINDIR=$$(scripts/postgres.sh) && export PG_BINDIR && STALL_STRIDE=20 go test -count 1 -timeout 3h -v -run '^TestStalls$$' ./test | grep -E '^ *(---|FAIL|ok)|stall_test.go'
 
 LAB ?= full
 LAB_TESTS ?= .

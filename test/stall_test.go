@@ -122,6 +122,7 @@ func (c stallCase) stall(t *testing.T, d *pgtest.Database, client bool, n int64,
 		t.Errorf("byte %d: %v after the stall the program holds: %v", n, time.Since(stalled), err)
 	}
 	o = <-done
+	p.Close()
 	if took := time.Since(began); took > 8*time.Second || !slices.Contains([]int{0, 1, 4}, o.Code) {
 		t.Errorf("byte %d: exit status %d after %v", n, o.Code, took)
 	}

@@ -20,7 +20,8 @@ type Partition struct {
 	client  bool  // whether the client's bytes are counted, or the server's
 	after   int64 // 0: never
 	once    sync.Once
-	ended   chan struct{} // closed when the test ends
+	end     sync.Once
+	ended   chan struct{} // closed by Close
 }
 
 // NewPartition starts a proxy to an address, or to the path of a Unix socket, that stalls after as many bytes from the
@@ -28,7 +29,7 @@ type Partition struct {
 func NewPartition(t testing.TB, to string, client bool, after int64) *Partition {
 	t.Helper()
 	p := &Partition{client: client, after: after, Stalled: make(chan struct{}), ended: make(chan struct{})}
-	t.Cleanup(func() { close(p.ended) })
+	t.Cleanup(p.Close)
 	network := "tcp"
 	if strings.HasPrefix(to, "/") {
 		network = "unix"
@@ -52,11 +53,18 @@ func NewPartition(t testing.TB, to string, client bool, after int64) *Partition 
 	return p
 }
 
+// Close ends the connections that have stalled, as the end of the test does.
+func (p *Partition) Close() { p.end.Do(func() { close(p.ended) }) }
+
 // Address returns the host and port of the proxy.
 func (p *Partition) Address() string { return p.address }
 
 func (p *Partition) join(client, server net.Conn) {
 	affected := !p.hasStalled()
+	go func() { // also while both sides are silent
+		<-p.ended
+		_, _ = client.Close(), server.Close()
+	}()
 	var group sync.WaitGroup
 	group.Go(func() { p.pass(server, client, affected, p.client) })
 	group.Go(func() { p.pass(client, server, affected, !p.client) })
