@@ -59,8 +59,8 @@ func FuzzAnswers(f *testing.F) {
 	})
 }
 
-// hostileAnswers is what PostgreSQL says of a table that has an index, a unique constraint, a trigger, a rule, a child and a
-// guard, whose owner has chosen the names.
+// hostileAnswers is what PostgreSQL says of a table that has the padding, a unique index and a unique constraint, in a schema
+// whose owner has chosen the names.
 func hostileAnswers(schema, name, owner string) string {
 	var answers strings.Builder
 	add := func(query string, row map[string]any) {
