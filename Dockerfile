@@ -7,11 +7,8 @@ ARG VERSION=dev
 ARG TARGETOS
 ARG TARGETARCH
 ARG TARGETVARIANT
-# The time of the file, so that the same sources give the same image.
-ARG SOURCE_DATE_EPOCH=0
 RUN --mount=type=cache,target=/go/pkg/mod --mount=type=cache,target=/root/.cache/go-build \
-    GOOS=$TARGETOS GOARCH=$TARGETARCH GOARM=${TARGETVARIANT#v} scripts/build.sh /evolution-openai-patch "$VERSION" && \
-    touch -d "@$SOURCE_DATE_EPOCH" /evolution-openai-patch
+    GOOS=$TARGETOS GOARCH=$TARGETARCH GOARM=${TARGETVARIANT#v} scripts/build.sh /evolution-openai-patch "$VERSION"
 
 FROM scratch
 ARG VERSION=dev

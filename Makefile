@@ -74,5 +74,5 @@ image: ## build the Docker image
 	DOCKER_BUILDKIT=1 docker build --build-arg VERSION=$(VERSION) -t $(IMAGE) .
 
 e2e: go ## the image, the compose example and deploy/ on a real Docker engine
-	@scripts/postgres.sh qemu-user-static:/usr/bin/qemu-aarch64-static >/dev/null
+	@scripts/postgres.sh qemu-user-static:/usr/bin/qemu-aarch64-static buildah:/usr/bin/buildah >/dev/null
 	go test -count 1 -tags e2e -timeout 60m -v ./test/e2e

@@ -26,8 +26,6 @@ const (
 	standIn    = e2eProject + "/evolution"
 	pauseImage = "localhost/" + e2eProject + "/pause:e2e"
 
-	epoch = "1767225600" // the time that the image tells: 2026-01-01
-
 	exampleURI = "postgresql://evolution:" + pgtest.ExamplePassword + "@postgres:5432/evolution?schema=evolution_api"
 )
 
