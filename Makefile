@@ -50,7 +50,7 @@ test-matrix: go ## run the database tests on each PostgreSQL in MAJORS, installe
 		PG_BINDIR=$$(scripts/postgres-major.sh $$major) && export PG_BINDIR && $$PG_BINDIR/postgres --version && go test -count 1 -timeout 40m ./test || exit 1; done
 
 bench: go ## compare wall time, memory and the time to notice a server with those of psql, in the same run
-	@PG_BINDIR=$$(scripts/postgres.sh time:/usr/bin/time) && export PG_BINDIR && go test -run '^$$' -bench . -benchtime 1x -timeout 30m ./test/lab
+	@PG_BINDIR=$$(scripts/postgres.sh time:/usr/bin/time) && export PG_BINDIR && go test -run '^$$' -bench . -benchtime 1x -timeout 2h ./test/lab
 
 FUZZ ?= 1m
 fuzz: go ## fuzz the parsers, for longer than their seeds

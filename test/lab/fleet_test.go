@@ -72,16 +72,15 @@ func BenchmarkFleetOfDatabases(b *testing.B) {
 			names = append(names, fmt.Sprintf("fleet_%04d", i))
 			pgtest.Exec(b, admin, "CREATE DATABASE "+names[i]+" TEMPLATE "+template.Name)
 		}
-		for _, todo := range []bool{true, false} {
-			statement := dropIndex
+		for _, todo := range []bool{true, false} { // the first leaves nothing to do for the second
+			prepare := func() {}
 			if todo {
-				statement = createIndex
-			}
-			prepare := func() {
-				for _, name := range names {
-					c := server.Connect(b, name)
-					pgtest.Exec(b, c, fmt.Sprintf(statement, "public"))
-					_ = c.Close(context.Background())
+				prepare = func() {
+					for _, name := range names {
+						c := server.Connect(b, name)
+						pgtest.Exec(b, c, fmt.Sprintf(createIndex, "public"))
+						_ = c.Close(context.Background())
+					}
 				}
 			}
 			program := func() *exec.Cmd {
@@ -132,13 +131,12 @@ func BenchmarkFleetOfSchemas(b *testing.B) {
 				CREATE UNIQUE INDEX "OpenaiCreds_name_key" ON %[1]s."OpenaiCreds"("name")`, names[i]))
 		}
 		for _, todo := range []bool{true, false} {
-			statement := dropIndex
+			prepare := func() {}
 			if todo {
-				statement = createIndex
-			}
-			prepare := func() {
-				for _, name := range names {
-					d.Exec(fmt.Sprintf(statement, name))
+				prepare = func() {
+					for _, name := range names {
+						d.Exec(fmt.Sprintf(createIndex, name))
+					}
 				}
 			}
 			program := func() *exec.Cmd {
