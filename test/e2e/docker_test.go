@@ -42,7 +42,13 @@ func runCommand(t *testing.T, name string, args ...string) pgtest.Outcome {
 // docker runs a docker command and returns its output. The test fails at once if the command does.
 func docker(t *testing.T, args ...string) string {
 	t.Helper()
-	o := runCommand(t, "docker", args...)
+	return mustRun(t, "docker", args...)
+}
+
+// mustRun does the same with any command.
+func mustRun(t *testing.T, name string, args ...string) string {
+	t.Helper()
+	o := runCommand(t, name, args...)
 	o.Expect(t, 0)
 	if t.Failed() {
 		t.FailNow()

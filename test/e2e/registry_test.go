@@ -88,15 +88,14 @@ func TestE2EReproducible(t *testing.T) {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	docker(t, "save", "-o", archive, "golang:1.26-alpine")
+	t.Setenv("DOCKER_CONFIG", "") // buildah requires a config.json in it
 	var ids []string
 	for _, folder := range []string{".", copied} {
-		dir := t.TempDir() // caches nothing of the other build
+		dir := t.TempDir()
+		t.Setenv("TMPDIR", dir) // where buildah caches
 		buildah := func(args ...string) string {
 			t.Helper()
-			t.Setenv("TMPDIR", dir)
-			o := runCommand(t, "buildah", append([]string{"--root", filepath.Join(dir, "root"), "--runroot", filepath.Join(dir, "run")}, args...)...)
-			o.Expect(t, 0)
-			return strings.TrimSpace(o.Stdout)
+			return mustRun(t, "buildah", append([]string{"--root", filepath.Join(dir, "root"), "--runroot", filepath.Join(dir, "run")}, args...)...)
 		}
 		buildah("pull", "-q", "docker-archive:"+archive)
 		ids = append(ids, buildah("build", "-q", "--pull=never", "--isolation", "chroot", "--timestamp", "1767225600", "--build-arg", "VERSION=e2e", folder))
