@@ -87,7 +87,11 @@ func TestE2EReproducible(t *testing.T) {
 	if out, err := pgtest.RootCommand("sh", "-c", `git ls-files -z | xargs -0 cp --parents -t "$0"`, copied).CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	docker(t, "save", "-o", archive, "golang:1.26-alpine")
+	const golang = "golang:1.26-alpine" // of the Dockerfile; BuildKit may keep it where other commands do not find it
+	if runQuietly(t, "docker", "image", "inspect", golang).Code != 0 {
+		docker(t, "pull", "-q", golang)
+	}
+	docker(t, "save", "-o", archive, golang)
 	t.Setenv("DOCKER_CONFIG", "") // buildah requires a config.json in it
 	var ids []string
 	for _, folder := range []string{".", copied} {
