@@ -17,7 +17,7 @@ var catalogSQL string
 // query is a question to PostgreSQL's catalog about some schemas.
 type query struct {
 	name   string                     // in catalog.sql
-	needed func(*Config, *State) bool // whether it is to be asked about a schema
+	needed func(*Config, *State) bool // whether it is to be asked about a schema; nil: always
 	field  func(*State) any           // points to where the row goes or, if that is a slice, the rows go
 }
 
@@ -27,11 +27,13 @@ var identity = []*query{
 	{"schemas", nil, func(s *State) any { return &s.rows.schemas }},
 	{"relations", nil, func(s *State) any { return &s.Relations }},
 	{"columns", nil, func(s *State) any { return &s.rows.columns }},
-	{"functions", nil, func(s *State) any { return &s.Function }},
+	{"functions", (*Config).mayMeetPadding, func(s *State) any { return &s.Function }},
 }
 
 // details are asked about what there is.
 var details = append([]*query{
+	{"collations", hasCollation, func(s *State) any { return &s.rows.collations }},
+	{"function_use", (*Config).mayDropPadding, func(s *State) any { return &s.Function }},
 	{"indexes", hasTable, func(s *State) any { return &s.rows.indexes }},
 	{"constraints", hasTable, func(s *State) any { return &s.rows.constraints }},
 	{"triggers", hasTable, func(s *State) any { return &s.Triggers }},
@@ -51,6 +53,18 @@ var guardQueries = []*query{
 func hasTable(_ *Config, s *State) bool { return s.Table != nil }
 
 func hasGuard(_ *Config, s *State) bool { return s.Guarded }
+
+func hasCollation(_ *Config, s *State) bool {
+	return s.Table != nil && slices.ContainsFunc(s.Table.Columns, func(c Column) bool { return c.Collation != noCollation && c.Collation != defaultCollation })
+}
+
+// mayMeetPadding reports whether the padding may be applied or reverted, or is to stand in a backup.
+func (c *Config) mayMeetPadding(*State) bool { return c.Fixes.mayPad() || c.BackupDir != "" }
+
+// mayDropPadding reports whether a padding that is there may be dropped, and by a backup brought back.
+func (c *Config) mayDropPadding(s *State) bool {
+	return s.Function != nil && (c.Action == ActionRevert || c.BackupDir != "")
+}
 
 // mayCreate reports whether functions or schemas may be created, which default privileges may open to others.
 func (c *Config) mayCreate(s *State) bool {
@@ -85,6 +99,16 @@ func (s *State) concerned(row about) bool {
 type answer struct {
 	query *query
 	rows  []string
+}
+
+// ask adds those of the queries that are needed, each about the States that need it.
+func (c *Config) ask(b *postgres.Batch, values *strings.Replacer, queries []*query, states ...*State) {
+	for _, q := range queries {
+		concerned := slices.DeleteFunc(slices.Clone(states), func(s *State) bool { return q.needed != nil && !q.needed(c, s) })
+		if len(concerned) > 0 {
+			q.ask(b, values, concerned...)
+		}
+	}
 }
 
 // ask adds the query, with values for the placeholders that include those of some schemas. The rows about these are taken over

@@ -32,8 +32,7 @@ ORDER BY c.oid
 -- The columns of the table and of Prisma's list. The types text and varchar are 25 and 1043; what initdb makes is below 16384.
 SELECT a.attrelid AS relation, a.attname AS name, a.attnum AS number, pg_catalog.format_type(a.atttypid, NULL) AS type, a.atttypid IN (25, 1043) AS text,
     a.atttypid < '16384'::pg_catalog.oid AS builtin, CASE WHEN a.atttypmod > 4 THEN a.atttypmod - 4 ELSE 0 END AS limit, a.attgenerated <> '' AS generated,
-    a.attcollation >= '16384'::pg_catalog.oid
-        AND EXISTS (SELECT FROM pg_catalog.pg_collation o WHERE o.oid = a.attcollation AND NOT o.collisdeterministic) AS nondeterministic
+    a.attcollation AS collation
 FROM pg_catalog.pg_attribute a
 WHERE a.attrelid = ANY (ARRAY(
         SELECT c.oid FROM pg_catalog.pg_class c
@@ -46,10 +45,23 @@ ORDER BY a.attrelid, a.attnum
 -- The functions of the padding's name. Whoever owns one can replace it, and so is trusted only if the role could do whatever
 -- the owner of the table does.
 SELECT f.pronamespace AS namespace, f.oid, pg_catalog.pg_get_userbyid(f.proowner) AS owner, f.prosrc AS body, f.proconfig AS settings,
-    pg_catalog.obj_description(f.oid, 'pg_proc') AS comment,
     f.prokind = 'f' AND f.prolang = (SELECT l.oid FROM pg_catalog.pg_language l WHERE l.lanname = 'plpgsql') AND NOT f.prosecdef AND NOT f.proretset
         AND f.provolatile = 'v' AND f.prorettype = 'pg_catalog.trigger'::pg_catalog.regtype AS plain,
-    pg_catalog.pg_has_role(f.proowner, (SELECT c.relowner FROM pg_catalog.pg_class c WHERE c.relname = 'OpenaiCreds' AND c.relnamespace = f.pronamespace), 'MEMBER') AS trusted,
+    pg_catalog.pg_has_role(f.proowner, (SELECT c.relowner FROM pg_catalog.pg_class c WHERE c.relname = 'OpenaiCreds' AND c.relnamespace = f.pronamespace), 'MEMBER') AS trusted
+FROM pg_catalog.pg_proc f
+WHERE f.proname = 'evolution_openai_patch' AND f.pronargs = 0
+    AND f.pronamespace = ANY (ARRAY(SELECT n.oid FROM pg_catalog.pg_namespace n WHERE n.nspname = ANY (:'schemas'::pg_catalog.name[])))
+
+-- name: collations
+-- The collations in which different strings may be equal.
+SELECT o.oid AS collation
+FROM pg_catalog.pg_collation o
+WHERE NOT o.collisdeterministic
+ORDER BY o.oid
+
+-- name: function_use
+-- The comments on the functions of the padding's name, and the triggers of others that call them.
+SELECT f.pronamespace AS namespace, pg_catalog.obj_description(f.oid, 'pg_proc') AS comment,
     ARRAY(SELECT pg_catalog.format('trigger %I on table %s', t.tgname, t.tgrelid::pg_catalog.regclass)
         FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_trigger t ON t.oid = d.objid JOIN pg_catalog.pg_class c ON c.oid = t.tgrelid
         WHERE d.refclassid = 'pg_catalog.pg_proc'::pg_catalog.regclass AND d.refobjid = f.oid AND d.classid = 'pg_catalog.pg_trigger'::pg_catalog.regclass

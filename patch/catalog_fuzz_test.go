@@ -78,7 +78,8 @@ func hostileAnswers(schema, name, owner string) string {
 	for n, column := range []string{"id", "apiKey", "name", name} {
 		add("columns", map[string]any{"relation": "10", "name": column, "number": n + 1, "type": name, "text": true, "builtin": true, "limit": 255})
 	}
-	add("functions", map[string]any{"namespace": "1", "oid": "20", "owner": owner, "body": padBody, "settings": padSettings, "comment": name, "plain": true, "trusted": true, "users": []string{}})
+	add("functions", map[string]any{"namespace": "1", "oid": "20", "owner": owner, "body": padBody, "settings": padSettings, "plain": true, "trusted": true})
+	add("function_use", map[string]any{"namespace": "1", "comment": name, "users": []string{}})
 	for n, column := range []string{"apiKey", "name"} {
 		oid := fmt.Sprint(30 + n)
 		add("indexes", map[string]any{
@@ -118,7 +119,7 @@ func FuzzNames(f *testing.F) {
 				return // PostgreSQL has no such name
 			}
 		}
-		for _, absent := range []string{"replica", "replica functions triggers", "replica relations schemas"} {
+		for _, absent := range []string{"replica", "replica functions function_use triggers", "replica relations schemas"} {
 			s := &State{Schema: schema, Keys: &Keys{Bare: 1, Spaced: 1, Spaces: map[string]int{name: 1}}}
 			var answers strings.Builder
 			for line := range strings.Lines(hostileAnswers(schema, name, owner)) {

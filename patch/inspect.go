@@ -25,9 +25,7 @@ func (c *Config) inspect(ctx context.Context, conn *postgres.Conn, schemas ...st
 	}
 	b := conn.Begin("ISOLATION LEVEL REPEATABLE READ READ ONLY", c.limits())
 	values := placeholders(pointers...)
-	for _, q := range identity {
-		q.ask(b, values, pointers...)
-	}
+	c.ask(b, values, identity, pointers...)
 	if err := conn.Send(ctx, b, c.ConnectTimeout.Duration); err != nil {
 		return nil, err
 	}
@@ -35,11 +33,7 @@ func (c *Config) inspect(ctx context.Context, conn *postgres.Conn, schemas ...st
 		s.identify()
 	}
 	b, values = &postgres.Batch{}, placeholders(pointers...)
-	for _, q := range details {
-		if concerned := slices.DeleteFunc(slices.Clone(pointers), func(s *State) bool { return !q.needed(c, s) }); len(concerned) > 0 {
-			q.ask(b, values, concerned...)
-		}
-	}
+	c.ask(b, values, details, pointers...)
 	for _, s := range pointers {
 		c.readRows(b, s)
 	}
@@ -78,6 +72,9 @@ func (s *State) complete() error {
 	}
 	if s.Table == nil {
 		return nil
+	}
+	for i, c := range s.Table.Columns {
+		s.Table.Columns[i].Equates = slices.ContainsFunc(s.rows.collations, func(o struct{ Collation string }) bool { return o.Collation == c.Collation })
 	}
 	s.Table.Indexes = s.rows.indexes
 	for _, x := range s.Table.Indexes {

@@ -44,8 +44,16 @@ type Column struct {
 	BuiltIn   bool   `json:"builtin"` // the type is PostgreSQL's own
 	Limit     int    `json:"limit"`   // in characters, 0 for none
 	Generated bool   `json:"generated"`
-	Equates   bool   `json:"nondeterministic"` // its collation may hold different strings for equal
+	Collation string `json:"collation"` // its OID
+	Equates   bool   `json:"-"`         // the collation may hold different strings for equal
 }
+
+// OIDs of the collation of columns that take none, and of those that take the one of the database, which is deterministic
+// (PostgreSQL source, src/include/catalog/pg_collation.dat).
+const (
+	noCollation      = "0"
+	defaultCollation = "100"
+)
 
 // column returns the column of that name, nil if there is none.
 func (t *Relation) column(name string) *Column {

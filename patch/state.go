@@ -15,7 +15,7 @@ type State struct {
 	Checks      []Constraint
 	ForeignKeys []Constraint // that the column of the keys is part of
 	Triggers    []Trigger
-	Function    *Function // of our name, nil if there is none
+	Function    *Function // of our name, nil if there is none or the padding does not matter
 	Rules       []Named
 	Statistics  []Named // only of a table that another role owns
 	Children    []Named // tables that inherit
@@ -30,6 +30,7 @@ type State struct {
 	rows    struct {  // of the answers, before complete has put them where they belong
 		schemas        []about
 		columns        []Column
+		collations     []struct{ Collation string } // in which different strings may be equal
 		indexes        []*Index
 		constraints    []Constraint
 		guardFunctions []GuardFunction
@@ -140,9 +141,11 @@ type Function struct {
 	Body     string   `json:"body"`
 	Settings []string `json:"settings"` // pg_proc.proconfig
 	Plain    bool     `json:"plain"`    // of the kind that the program creates
-	Comment  string   `json:"comment"`
-	Trusted  bool     `json:"trusted"` // its owner can do whatever the table's owner can
-	Users    []string `json:"users"`   // triggers of others that call it
+	Trusted  bool     `json:"trusted"`  // its owner can do whatever the table's owner can
+
+	// What follows matters, and is read, only where the function may be dropped.
+	Comment string   `json:"comment"`
+	Users   []string `json:"users"` // triggers of others that call it
 }
 
 // Keys counts the stored keys.

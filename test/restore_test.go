@@ -42,7 +42,23 @@ func TestBackupKeepsSpaces(t *testing.T) {
 	d.ExpectSortedDump(before)
 }
 
-// So they do a dump of the whole database that is restored into another one.
+// So does the padding itself where what is changed has nothing to do with it.
+func TestBackupKeepsPaddingThatIsNotRequested(t *testing.T) {
+	d, dir := pgtest.NewEvolution(t, "evolution_api"), t.TempDir()
+	insertKeysWithSpaces(d)
+	before := keys(d)
+	d.Patch().Expect(t, 0, "patched: ", "changed=true")
+	padded := d.SortedDump()
+	d.Patch("PATCH_FIXES=name-index", "PATCH_BACKUP_DIR="+dir).Expect(t, 0, "patched: ", "changed=true", "backed up")
+	d.Restore(oneBackup(t, dir))
+	d.ExpectSortedDump(padded)
+	d.Patch("PATCH_ACTION=revert").Expect(t, 0, "unpatched: ", "changed=true")
+	if after := keys(d); after != before {
+		t.Errorf("the keys are %s\nwant %s", after, before)
+	}
+}
+
+// The spaces also survive a dump of the whole database that is restored into another one.
 func TestDumpKeepsSpaces(t *testing.T) {
 	d := pgtest.NewEvolution(t, "public")
 	insertKeysWithSpaces(d)
