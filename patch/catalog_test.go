@@ -38,3 +38,40 @@ func TestCatalogNames(t *testing.T) {
 		t.Errorf("catalog.sql has %d statements, and %d are used", n, len(queries))
 	}
 }
+
+// What makes no difference is not asked about: in a fresh session, each question costs the server more than its answer.
+func TestWhatIsAsked(t *testing.T) {
+	index, check, auto := Selection{Named: Fixes[:1]}, Selection{Named: Fixes[:2]}, Selection{Auto: true}
+	bare := &State{Schema: "s"}
+	whole := padded(&padTrigger, &ownFunction, Keys{Spaced: 1})
+	missing := padded(nil, nil, Keys{})
+	another := table(shipped)
+	another.Table.Columns[2].Collation = "16384"
+	const always = "session schemas relations columns "
+	const ofTable = "indexes constraints triggers "
+	for title, c := range map[string]struct {
+		c    Config
+		s    *State
+		want string
+	}{
+		"no table, index":        {Config{Fixes: index}, bare, always},
+		"no table, auto":         {Config{Fixes: auto}, bare, always + "functions "},
+		"no table, guard":        {Config{Fixes: index, OnMissingTable: MissingGuard}, bare, always + "grantees "},
+		"index":                  {Config{Fixes: index}, &missing, always + ofTable},
+		"index, backup":          {Config{Fixes: index, BackupDir: "b"}, &whole, always + "functions function_use " + ofTable},
+		"padding in place":       {Config{Fixes: check}, &whole, always + "functions " + ofTable + "replica "},
+		"padding to come":        {Config{Fixes: auto}, &missing, always + "functions " + ofTable + "replica grantees "},
+		"padding to be reverted": {Config{Fixes: check, Action: ActionRevert}, &whole, always + "functions function_use " + ofTable + "replica "},
+		"collation":              {Config{Fixes: index}, &another, always + "collations " + ofTable},
+	} {
+		var asked strings.Builder
+		for _, q := range slices.Concat(identity, details) {
+			if q.needed == nil || q.needed(&c.c, c.s) {
+				asked.WriteString(q.name + " ")
+			}
+		}
+		if asked.String() != c.want {
+			t.Errorf("%s: %s\nwant %s", title, asked.String(), c.want)
+		}
+	}
+}

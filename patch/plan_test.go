@@ -3,6 +3,7 @@ package patch
 import (
 	"errors"
 	"maps"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -14,9 +15,9 @@ import (
 // table is a State with Evolution's table and these indexes.
 func table(indexes ...Index) State {
 	s := State{Schema: "s", Keys: &Keys{}, Table: &Relation{Kind: "r", Readable: true, Columns: []Column{
-		{Name: "id", Number: 1, Text: true, BuiltIn: true},
-		{Name: "name", Number: 2, Text: true, BuiltIn: true, Limit: 255},
-		{Name: "apiKey", Number: 3, Text: true, BuiltIn: true, Limit: 255},
+		{Name: "id", Number: 1, Text: true, BuiltIn: true, Collation: defaultCollation},
+		{Name: "name", Number: 2, Text: true, BuiltIn: true, Collation: defaultCollation, Limit: 255},
+		{Name: "apiKey", Number: 3, Text: true, BuiltIn: true, Collation: defaultCollation, Limit: 255},
 	}}}
 	for i, x := range indexes {
 		x.OID = strconv.Itoa(i)
@@ -101,6 +102,26 @@ var plans = map[string]struct {
 	"check, other function": {Fixes[1:2], padded(&padTrigger, &another, Keys{Spaced: 3}), false, refused, refused},
 	"check, lone trigger":   {Fixes[1:2], padded(&padTrigger, nil, Keys{}), false, refused, refused},
 	"check, keys full":      {Fixes[1:2], padded(&padTrigger, &ownFunction, Keys{Full: 3}), false, "", "DROP TRIGGER|DROP FUNCTION"},
+}
+
+// TestRequest holds what is asked of a schema against the configuration.
+func TestRequest(t *testing.T) {
+	fixes, reversed := Fixes[:2], []Fix{Fixes[1], Fixes[0]}
+	for _, c := range []struct {
+		cfg  Config
+		want Request
+	}{
+		{Config{Action: ActionApply}, Request{Schema: "s", Fixes: fixes}},
+		{Config{Action: ActionStatus, KeepNames: true}, Request{Schema: "s", Fixes: fixes, KeepNames: true}},
+		{Config{Action: ActionRevert}, Request{Schema: "s", Fixes: reversed, Goal: Revert}},
+		{Config{OnMissingTable: MissingGuard}, Request{Schema: "s", Fixes: fixes, Guard: true}},
+		{Config{OnMissingTable: MissingWait}, Request{Schema: "s", Fixes: fixes}},
+	} {
+		c.cfg.Fixes.Named = fixes
+		if got := c.cfg.request(table()); !reflect.DeepEqual(got, c.want) {
+			t.Errorf("%+v, want %+v", got, c.want)
+		}
+	}
 }
 
 // TestPlan holds every state against both goals.

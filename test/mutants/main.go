@@ -19,7 +19,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -44,18 +46,38 @@ func main() {
 		rand.New(rand.NewPCG(*seed, 0)).Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
 		all = all[:*n]
 	}
-	counts := map[outcome]int{}
-	for _, m := range all {
-		o := m.try()
-		if counts[o]++; o == survived {
-			fmt.Println(m)
-		}
-	}
+	counts := tryAll(all)
 	fmt.Printf("mutants: %d, killed: %d, not compiled: %d, equivalent: %d, survived: %d\n",
 		len(all), counts[killed], counts[invalid], counts[known], counts[survived])
 	if counts[survived] > 0 {
 		os.Exit(1)
 	}
+}
+
+// tryAll tries mutants, as many at once as there are processors, and prints those that survive. It returns how many came to
+// each outcome.
+func tryAll(all []mutant) map[outcome]int {
+	var mu sync.Mutex
+	var group sync.WaitGroup
+	counts, next := map[outcome]int{}, make(chan mutant)
+	for range runtime.GOMAXPROCS(0) {
+		group.Go(func() {
+			for m := range next {
+				o := m.try()
+				mu.Lock()
+				if counts[o]++; o == survived {
+					fmt.Println(m)
+				}
+				mu.Unlock()
+			}
+		})
+	}
+	for _, m := range all {
+		next <- m
+	}
+	close(next)
+	group.Wait()
+	return counts
 }
 
 // An outcome is what became of a mutant.
@@ -89,13 +111,13 @@ func (m mutant) try() outcome {
 			log.Fatal(err)
 		}
 	}
-	if err := exec.Command("go", "build", "-overlay", overlay, "./patch/...").Run(); err != nil {
-		return invalid
-	}
-	cmd := exec.Command("go", "test", "-vet=off", "-failfast", "-count=1", "-timeout=60s", "-overlay", overlay, "./"+filepath.Dir(m.file), "./patch")
+	cmd := exec.Command("go", "test", "-p=1", "-vet=off", "-ldflags=-s -w", "-failfast", "-count=1", "-timeout=60s", "-overlay", overlay, "./"+filepath.Dir(m.file), "./patch")
 	cmd.Env = append(os.Environ(), "MODEL_CHECKS=1000")
-	if cmd.Run() == nil {
+	switch out, err := cmd.CombinedOutput(); {
+	case err == nil:
 		return survived
+	case bytes.Contains(out, []byte("[build failed]")):
+		return invalid
 	}
 	return killed
 }
