@@ -95,6 +95,7 @@ func (d *Database) Snapshot() string { d.t.Helper(); return SortRows(d.catalog(d
 func (d *Database) catalog(c *pgx.Conn) string {
 	d.t.Helper()
 	Exec(d.t, c, "SET search_path TO pg_catalog; SET statement_timeout TO 0") // so that all names are qualified, and nothing is cut off
+	Exec(d.t, c, "SELECT set_config('transaction_timeout', '0', false) WHERE current_setting('server_version_num')::int >= 170000")
 	all := d.column(c, definitions)
 	for _, table := range d.column(c, tables) {
 		var rows bytes.Buffer
