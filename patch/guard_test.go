@@ -1,0 +1,142 @@
+package patch
+
+import (
+	"slices"
+	"strings"
+	"testing"
+)
+
+// Statements of a plan for a guard.
+const (
+	createGuardSchema   = "CREATE SCHEMA"
+	closeGuardSchema    = "REVOKE ALL ON SCHEMA"
+	createGuardFunction = "CREATE FUNCTION"
+	closeGuardFunction  = "REVOKE ALL ON FUNCTION"
+	createGuardTrigger  = "CREATE EVENT TRIGGER"
+	dropGuardTrigger    = "DROP EVENT TRIGGER"
+)
+
+// installed returns a state without the table in which the guard is as the plan for this request makes it, after some changes.
+func installed(r Request, changes ...func(*Guard)) State {
+	s := State{Schema: "s"}
+	body := guardBody(r, s)
+	s.Guard = &Guard{
+		Owner: "postgres", Mine: true, Trusted: true, Trigger: &GuardTrigger{Function: "1", Enabled: true, Mine: true},
+		Functions: []GuardFunction{{OID: "1", Name: "guard_" + fingerprint(body), Body: body, Settings: guardSettings, Exact: true}},
+	}
+	for _, change := range changes {
+		change(s.Guard)
+	}
+	return s
+}
+
+// TestGuardPlan holds every state of a guard against what is requested.
+func TestGuardPlan(t *testing.T) {
+	r := Request{Schema: "s", Fixes: Fixes[:2], Guard: true}
+	fewer := Request{Schema: "s", Fixes: Fixes[:1], Guard: true}
+	revert, without := Request{Schema: "s", Fixes: Fixes[:2], Goal: Revert}, Request{Schema: "s", Fixes: Fixes[:2]}
+	disabled := func(g *Guard) { g.Trigger.Enabled = false }
+	noTrigger := func(g *Guard) { g.Trigger = nil }
+	foreign := func(g *Guard) { g.Functions[0].Exact = false }
+	created := table(shipped)
+	created.Guard = installed(r).Guard
+	unfinished := created
+	unfinished.Table = table().Table
+	unfinished.Table.Columns, unfinished.Migrations.Last = unfinished.Table.Columns[2:], "20240718121437"
+	all := []string{closeGuardSchema, createGuardFunction, closeGuardFunction, createGuardTrigger}
+	for title, c := range map[string]struct {
+		r         Request
+		s         State
+		want      []string
+		unguarded string
+		replaced  string
+	}{
+		"nothing there":         {r, State{Schema: "s"}, append([]string{createGuardSchema}, all...), "", ""},
+		"not requested":         {without, State{Schema: "s"}, nil, "", ""},
+		"nothing to revert":     {revert, State{Schema: "s"}, nil, "", ""},
+		"PostgreSQL's schema":   {Request{Schema: "pg_catalog", Fixes: Fixes[:2], Guard: true}, State{Schema: "pg_catalog"}, nil, "no application has tables in schema", ""},
+		"the standard's schema": {Request{Schema: "information_schema", Guard: true}, State{Schema: "information_schema"}, nil, "no application has tables in schema", ""},
+		"installed":             {r, installed(r), nil, "", ""},
+		"disabled":              {r, installed(r, disabled), []string{dropGuardTrigger, closeGuardSchema, createGuardTrigger}, "", ""},
+		"no trigger":            {r, installed(r, noTrigger), []string{closeGuardSchema, createGuardTrigger}, "", ""},
+		"for fewer fixes": {
+			r, installed(fewer), append([]string{dropGuardTrigger}, all...), "",
+			"apikey-index (PATCH_KEEP_INDEX_NAMES=false) → apikey-index,apikey-check (PATCH_KEEP_INDEX_NAMES=false)",
+		},
+		"for fewer, disabled":     {r, installed(fewer, disabled), append([]string{dropGuardTrigger}, all...), "", ""},
+		"foreign":                 {r, installed(r, foreign), nil, "that this program did not make", ""},
+		"kept, not requested":     {without, installed(r), nil, "", ""},
+		"to be reverted":          {revert, installed(r), []string{dropGuardTrigger}, "", ""},
+		"no trigger to revert":    {revert, installed(r, noTrigger), nil, "", ""},
+		"another's trigger":       {revert, installed(r, func(g *Guard) { g.Trigger.Mine = false }), nil, "", ""},
+		"foreign trigger":         {revert, installed(r, foreign), nil, "", ""},
+		"no longer needed":        {Request{Schema: "s"}, created, []string{dropGuardTrigger}, "", ""},
+		"still needed":            {Request{Schema: "s", Fixes: Fixes[2:]}, unfinished, nil, "", ""},
+		"still needed, to revert": {Request{Schema: "s", Fixes: Fixes[2:], Goal: Revert}, unfinished, []string{dropGuardTrigger}, "", ""},
+	} {
+		p := Plan{}
+		p.guard(c.r, c.s)
+		if !slices.EqualFunc(p.SQL, c.want, strings.HasPrefix) || (p.Unguarded == "") != (c.unguarded == "") || !strings.Contains(p.Unguarded, c.unguarded) || p.Replaced != c.replaced {
+			t.Errorf("%s: %q, unguarded %q, replaced %q; want %q, %q, %q", title, p.SQL, p.Unguarded, p.Replaced, c.want, c.unguarded, c.replaced)
+		}
+	}
+}
+
+// TestForeignGuard holds what may be in the schema of a guard against what is said of it.
+func TestForeignGuard(t *testing.T) {
+	r := Request{Schema: "s", Fixes: Fixes[:2]}
+	former := GuardFunction{OID: "1", Name: "guard", Body: "its body", Exact: true}
+	other := guardBody(Request{Schema: "twin"}, State{Schema: "twin"})
+	for title, c := range map[string]struct {
+		change func(*Guard)
+		want   string
+	}{
+		"ours":                    {func(*Guard) {}, ""},
+		"empty":                   {func(g *Guard) { g.Functions, g.Trigger = nil, nil }, ""},
+		"former settings":         {func(g *Guard) { g.Functions[0].Settings = formerGuardSettings }, ""},
+		"no settings":             {func(g *Guard) { g.Functions[0].Settings = nil }, "that this program did not make"},
+		"another body":            {func(g *Guard) { g.Functions[0].Body += " " }, "that this program did not make"},
+		"another kind":            {func(g *Guard) { g.Functions[0].Exact = false }, "that this program did not make"},
+		"the name of the former":  {func(g *Guard) { g.Functions = []GuardFunction{former} }, "that this program did not make"},
+		"a second function":       {func(g *Guard) { g.Functions = append(g.Functions, GuardFunction{OID: "2", Name: "f"}) }, `a function "f" that this program did not make`},
+		"a table":                 {func(g *Guard) { g.Others = []string{"table " + guardName("s") + ".todo"} }, "holds what this program did not make: table"},
+		"of an untrusted role":    {func(g *Guard) { g.Trusted, g.Functions, g.Trigger = false, nil, nil }, "which is not a superuser"},
+		"function of that role":   {func(g *Guard) { g.Trusted = false }, "that this program did not make"},
+		"of a schema's namesake":  {func(g *Guard) { g.Functions[0].Body, g.Functions[0].Name = other, "guard_"+fingerprint(other) }, `the guard of another schema, "twin"`},
+		"trigger of another's":    {func(g *Guard) { g.Trigger.Function = "2" }, "calls a function that this program did not make"},
+		"trigger that is missing": {func(g *Guard) { g.Trigger = nil }, ""},
+	} {
+		g := installed(r, c.change).Guard
+		if got := g.foreign("s"); (c.want == "") != (got == "") || !strings.Contains(got, c.want) {
+			t.Errorf("%s: %q, want %q", title, got, c.want)
+		}
+	}
+}
+
+// A guard's work is known only where it will fire.
+func TestGuardWork(t *testing.T) {
+	r := Request{Schema: "s", Fixes: Fixes[:2]}
+	for title, c := range map[string]struct {
+		change func(*Guard)
+		fires  bool
+	}{
+		"installed":           {func(*Guard) {}, true},
+		"untrusted":           {func(g *Guard) { g.Trusted = false }, false},
+		"no trigger":          {func(g *Guard) { g.Trigger = nil }, false},
+		"disabled":            {func(g *Guard) { g.Trigger.Enabled = false }, false},
+		"of another function": {func(g *Guard) { g.Trigger.Function = "2" }, false},
+		"changed":             {func(g *Guard) { g.Functions[0].Body += " " }, false},
+		"no header": {func(g *Guard) {
+			g.Functions[0].Body = "BEGIN END"
+			g.Functions[0].Name = "guard_" + fingerprint("BEGIN END")
+		}, false},
+	} {
+		s := installed(r, c.change)
+		if s.guards(Fixes[:2]) != c.fires || s.guards(Fixes[:1]) != c.fires || s.guards(Fixes) || len(s.guarded()) != map[bool]int{true: 2}[c.fires] {
+			t.Errorf("%s: it guards %q", title, s.guarded())
+		}
+	}
+	if (State{Schema: "other", Guard: installed(r).Guard}).guards(Fixes[:1]) || (State{Schema: "s"}).guards(nil) {
+		t.Error("the guard of another schema, or none, is taken for one")
+	}
+}
