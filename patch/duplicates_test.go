@@ -79,4 +79,17 @@ func TestSeparate(t *testing.T) {
 	if sql := separate(Fixes, padded(&padTrigger, &ownFunction, Keys{})); strings.Count(sql, "UPDATE") != 2 || !strings.Contains(sql, "PARTITION BY rtrim(") {
 		t.Error(sql)
 	}
+	kept := ownFunction
+	kept.Comment = `{"spaces":{"b":2,"a":1}}`
+	if sql := separate(Fixes[:1], padded(&padTrigger, &kept, Keys{})); !strings.Contains(sql, `PARTITION BY rtrim("apiKey", ' '), CASE id WHEN 'a' THEN 1 WHEN 'b' THEN 2 END ORDER BY`) {
+		t.Error(sql)
+	}
+	s.Table.column("apiKey").Limit = 0
+	if sql := separate(Fixes[:1], s); strings.Contains(sql, "left(") {
+		t.Error(sql)
+	}
+	s.Table.Columns = s.Table.Columns[:2]
+	if sql := separate(Fixes, s); strings.Contains(sql, "apiKey") || strings.Count(sql, "UPDATE") != 1 {
+		t.Error(sql)
+	}
 }

@@ -149,3 +149,15 @@ func TestPlan(t *testing.T) {
 		}
 	}
 }
+
+// The function goes to the owner of the table, so that it can be dropped with that, and nobody else may call what is created.
+func TestPaddingBelongsToTheOwner(t *testing.T) {
+	s := padded(nil, nil, Keys{})
+	s.Role, s.Table.Owner, s.Grantees = "postgres", "evo-1", []Named{{"a b"}, {"c"}}
+	p, err := plan(Request{Schema: "s", Fixes: Fixes[1:2]}, s)
+	function := `FUNCTION "s"."evolution_openai_patch"() `
+	want := []string{"CREATE " + function, "REVOKE ALL ON " + function + `FROM PUBLIC, "a b", "c"`, "ALTER " + function + `OWNER TO "evo-1"`, "CREATE TRIGGER"}
+	if err != nil || !slices.EqualFunc(p.SQL, want, strings.HasPrefix) {
+		t.Errorf("%v, %q", err, p.SQL)
+	}
+}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"strings"
 	"syscall"
 	"testing"
@@ -92,6 +93,19 @@ func TestSummary(t *testing.T) {
 		if p.logSummary(); want == "" && log.Len() > 0 || !strings.Contains(log.String(), want) {
 			t.Errorf("%s, want %q", log.String(), want)
 		}
+	}
+}
+
+// After a revert, the changed ones are among those that are not patched.
+func TestSummaryOfRevert(t *testing.T) {
+	var log bytes.Buffer
+	cfg := &Config{Action: ActionRevert, LogFormat: FormatText}
+	p := newReporter(cfg, newLogger(*cfg, &log), io.Discard)
+	reverted := resultOf(Unpatched, nil, place{})
+	reverted.Changed, reverted.Notes = true, []note{{slog.LevelWarn, "a note", nil}}
+	p.write([]*Result{reverted, resultOf(Patched, nil, place{})})
+	if p.logSummary(); !strings.Contains(log.String(), "done: 1 patched, 1 unpatched (1 changed)") || !strings.Contains(log.String(), "a note") {
+		t.Error(log.String())
 	}
 }
 
