@@ -37,6 +37,7 @@ func TestServerErrors(t *testing.T) {
 		{"55P03", `canceling statement due to lock timeout`, true, ""},
 		{"40P01", `deadlock detected`, true, ""},
 		{"XX000", `cache lookup failed for index 4711`, true, ""},
+		{"XX000", `could not open relation with OID 4711`, true, ""},
 		{"XX000", `could not find tuple`, false, ""},
 		{"08006", `connection failure`, true, ""},
 		{"08P01", `server login has been failing`, true, ""},

@@ -39,6 +39,9 @@ func (c *Config) inspect(ctx context.Context, conn *postgres.Conn, schemas ...st
 	}
 	b.Exec("COMMIT")
 	err := conn.Send(ctx, b, c.ConnectTimeout.Duration)
+	if code := postgres.SQLState(err); code == "42P01" || code == "42703" { // undefined_table, undefined_column: it is read by its name
+		err = errSchemaChanged
+	}
 	for _, s := range pointers {
 		err = cmp.Or(err, s.complete())
 	}

@@ -1,8 +1,10 @@
 package test
 
 import (
+	"fmt"
 	"syscall"
 	"testing"
+	"time"
 
 	"evolution-openai-patch/test/pgtest"
 )
@@ -63,4 +65,31 @@ func TestWaitForTheTable(t *testing.T) {
 	d.Patch(wait, "PATCH_WAIT_TIMEOUT=300ms").Expect(t, 4, "a migration was begun and has not finished")
 	d.Exec(`UPDATE "_prisma_migrations" SET finished_at = now()`)
 	d.Patch(wait).Expect(t, 0, "patched: ", "changed=true")
+}
+
+// While a table is inspected, PostgreSQL waits for its lock, and then does not find what was there before. Another look is
+// taken.
+func TestTableChangesWhileItIsInspected(t *testing.T) {
+	for sql, want := range map[string]string{
+		`DROP SCHEMA public CASCADE; CREATE SCHEMA public`:              "pending: ",
+		`DROP TABLE "OpenaiCreds" CASCADE`:                              "pending: ",
+		`ALTER SCHEMA public RENAME TO elsewhere; CREATE SCHEMA public`: "pending: ",
+		`DROP TABLE "_prisma_migrations"`:                               "patched: ",
+		`ALTER TABLE "_prisma_migrations" DROP COLUMN rolled_back_at`:   "patched: ",
+	} {
+		t.Run(sql, func(t *testing.T) {
+			d := pgtest.NewEvolution(t, "public")
+			c := d.NewConn()
+			pgtest.Exec(t, c, `BEGIN; LOCK TABLE "OpenaiCreds", "_prisma_migrations"; `+sql)
+			p := d.Start("PATCH_LOCK_TIMEOUT=10s")
+			pgtest.MustUntil(t, 20*time.Second, func() error {
+				if n := d.Text(`SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'evolution-openai-patch' AND wait_event_type = 'Lock'`); n != "1" {
+					return fmt.Errorf("%s sessions of the program wait for a lock", n)
+				}
+				return nil
+			})
+			pgtest.Exec(t, c, "COMMIT")
+			p.Wait().Expect(t, 0, want)
+		})
+	}
 }

@@ -77,7 +77,7 @@ func classifySQLState(err *pgconn.PgError) class {
 		return retrySoon
 	case LockUnavailable(err): // during an inspection, which takes no lock of its own
 		return retrySlowly
-	case err.Code == "XX000" && strings.HasPrefix(err.Message, "cache lookup failed"): // dropped while it was inspected
+	case err.Code == "XX000" && (strings.HasPrefix(err.Message, "cache lookup failed") || strings.HasPrefix(err.Message, "could not open relation with OID")): // dropped while it was inspected
 		return retrySoon
 	case err.Code == "08P01": // PgBouncer reports most of its errors under this code
 		for _, word := range []string{"connect", "crashed", "login", "shut", "timeout", "no more connections", "max_client_conn"} {

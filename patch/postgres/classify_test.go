@@ -75,6 +75,7 @@ func TestClassifySQLState(t *testing.T) {
 		{"55P03", `canceling statement due to lock timeout`, retrySlowly},
 		{"40P01", `deadlock detected`, retrySlowly},
 		{"XX000", `cache lookup failed for index 4711`, retrySoon},
+		{"XX000", `could not open relation with OID 4711`, retrySoon},
 		{"XX000", `could not find tuple`, permanent},
 		{"08006", `connection failure`, retrySlowly},
 		{"08P01", `server login has been failing`, retrySlowly},
