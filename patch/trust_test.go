@@ -39,93 +39,101 @@ func trigger(name string, kind int, enabled string) func(*State) {
 
 const beforeInsert, beforeUpdate = triggerRow | triggerBefore | triggerInsert, triggerRow | triggerBefore | triggerUpdate
 
+// bare makes the one key lack its space.
+func bare(s *State) { *s.Keys = Keys{Bare: 1} }
+
+// asOwner connects as the owner of the table.
+func asOwner(s *State) { s.Role = s.Table.Owner }
+
+// check returns a change that adds a CHECK constraint to the column of the keys.
+func check(validated bool) func(*State) {
+	return func(s *State) {
+		s.Checks = []Constraint{{Name: "tight", Columns: []int{3}, Definition: "CHECK (…)", Validated: validated}}
+	}
+}
+
+// refusals are states in which a fix is refused, or is not.
+var refusals = map[string]struct {
+	fix  Fix
+	s    State
+	want string // of the refusal; "" for none
+}{
+	"index":                    {Fixes[0], state(), ""},
+	"view":                     {Fixes[0], state(func(s *State) { s.Table.Kind = "v" }), "is a view"},
+	"partition":                {Fixes[0], state(func(s *State) { s.Table.Partition = true }), "is a partition"},
+	"no column":                {Fixes[0], state(func(s *State) { s.Table.Columns = s.Table.Columns[:2] }), `has no column "apiKey"`},
+	"primary key":              {Fixes[0], state(index("p", func(x *Index) { x.Primary = true })), "is the primary key"},
+	"primary key of another":   {Fixes[0], state(index("p", func(x *Index) { x.Primary, x.Key = true, "id" })), ""},
+	"replica identity":         {Fixes[0], state(index("r", func(x *Index) { x.Identity = true })), "is the replica identity"},
+	"expression":               {Fixes[0], state(index("e", func(x *Index) { x.Expressions, x.Key = true, `lower("apiKey")` })), "somebody made it on purpose"},
+	"partial":                  {Fixes[0], state(index("w", func(x *Index) { x.Partial = true })), "somebody made it on purpose"},
+	"partial, not unique":      {Fixes[0], state(index("w", func(x *Index) { x.Partial, x.Unique = true, false })), ""},
+	"partial, of another":      {Fixes[0], state(index("w", func(x *Index) { x.Partial, x.Key = true, "name" })), ""},
+	"exclusion":                {Fixes[0], state(index("x", excludes(`EXCLUDE ("apiKey" WITH =)`))), "the exclusion constraint"},
+	"exclusion of another":     {Fixes[0], state(index("x", excludes("EXCLUDE (name WITH =)"))), ""},
+	"with an expression":       {Fixes[0], state(index("m", several(`("apiKey", (1))`, 3, 0))), "may forbid a second row"},
+	"with another column":      {Fixes[0], state(index("m", several(`("apiKey", name)`, 3, 2))), ""},
+	"with another, not unique": {Fixes[0], state(index("m", func(x *Index) { several(`("apiKey", (1))`, 3, 0)(x); x.Unique = false })), ""},
+	"of the whole row":         {Fixes[0], state(index("h", func(x *Index) { several(`(hash("OpenaiCreds".*))`, 0)(x); x.Keys, x.Key = 1, "h" })), "may forbid a second row"},
+	"of something else":        {Fixes[0], state(index("h", func(x *Index) { several(`(hash(id))`, 0)(x); x.Keys, x.Key = 1, "h" })), ""},
+	"needed":                   {Fixes[0], state(index("n", func(x *Index) { x.Constraints = needed.Constraints })), "is needed by foreign key"},
+	"name of ours, elsewhere":  {Fixes[2], state(index("OpenaiCreds_name_key", func(x *Index) { x.Unique = false })), "it is something else"},
+	"name of ours, as a table": {Fixes[2], state(func(s *State) {
+		s.Relations = append(s.Relations, Relation{OID: "5", Name: "OpenaiCreds_name_key", Kind: "r"})
+	}), "a table"},
+	"name of another, as table": {Fixes[2], state(func(s *State) { s.Relations = append(s.Relations, Relation{OID: "5", Name: "x", Kind: "r"}) }), ""},
+
+	"padding": {Fixes[1], state(), ""},
+	"function of another": {Fixes[1], state(func(s *State) {
+		s.Function = changed(*s.Function, func(f *Function) { f.Trusted, f.Owner = false, "eve" })
+	}), `belongs to role "eve"`},
+	"function of another kind":  {Fixes[1], state(func(s *State) { s.Function = changed(*s.Function, func(f *Function) { f.Plain = false }) }), "is not as this program creates it"},
+	"function without settings": {Fixes[1], state(func(s *State) { s.Function = changed(*s.Function, func(f *Function) { f.Settings = nil }) }), "is not as this program creates it"},
+	"function with quotes": {Fixes[1], state(func(s *State) {
+		s.Function = changed(*s.Function, func(f *Function) { f.Settings = []string{`search_path="pg_catalog", "pg_temp"`} })
+	}), ""},
+	"trigger of another function": {Fixes[1], state(func(s *State) { s.Triggers[0].Function = "2" }), "trigger"},
+	"trigger with a condition":    {Fixes[1], state(func(s *State) { s.Triggers[0].Plain = false }), "trigger"},
+	"trigger for inserts alone":   {Fixes[1], state(func(s *State) { s.Triggers[0].Type = beforeInsert }), "trigger"},
+	"number":                      {Fixes[1], state(column(func(c *Column) { c.Text, c.Type = false, "integer" })), "is of type integer"},
+	"generated":                   {Fixes[1], state(column(func(c *Column) { c.Generated = true })), "is generated"},
+	"nondeterministic":            {Fixes[1], state(column(func(c *Column) { c.Equates = true })), "nondeterministic"},
+	"children":                    {Fixes[1], state(func(s *State) { s.Children = []Named{{"heir"}} }), "heir"},
+	"row security":                {Fixes[1], state(func(s *State) { s.Table.Hidden = true }), "row security"},
+	"unreadable":                  {Fixes[1], state(func(s *State) { s.Keys = nil }), "may not read"},
+	"check, proven":               {Fixes[1], state(check(true)), ""},
+	"check, not validated":        {Fixes[1], state(check(false)), "CHECK constraint \"tight\""},
+	"check, no key":               {Fixes[1], state(check(true), func(s *State) { *s.Keys = Keys{} }), "CHECK constraint \"tight\""},
+	"check, keys to pad":          {Fixes[1], state(check(false), bare, asOwner), ""},
+	"check of another column":     {Fixes[1], state(check(false), func(s *State) { s.Checks[0].Columns = []int{2} }), ""},
+	"replica":                     {Fixes[1], state(func(s *State) { s.Replica = true }), "session_replication_role is replica for this session"},
+	"replica, owner":              {Fixes[1], state(func(s *State) { s.ReplicaSettings = []ReplicaSetting{{Name: `role "evo"`, Role: "evo"}} }), `for role "evo"`},
+	"replica, connected":          {Fixes[1], state(func(s *State) { s.ReplicaSettings = []ReplicaSetting{{Name: "the database", Connected: true}} }), "for the database"},
+	"replica, somebody":           {Fixes[1], state(func(s *State) { s.ReplicaSettings = []ReplicaSetting{{Name: `role "x"`, Role: "x"}} }), ""},
+	"trigger after ours":          {Fixes[1], state(trigger("f", beforeInsert, "O")), `runs after the padding`},
+	"trigger before ours":         {Fixes[1], state(trigger("a", beforeInsert, "O")), ""},
+	"trigger after ours, off":     {Fixes[1], state(trigger("f", beforeInsert, "D")), ""},
+	"trigger after the row":       {Fixes[1], state(trigger("f", triggerRow|triggerInsert, "O")), ""},
+
+	"bare keys":                      {Fixes[1], state(bare), ""},
+	"owner's trigger":                {Fixes[1], state(bare, trigger("a", beforeUpdate, "O")), `trigger "a"`},
+	"owner's trigger, off":           {Fixes[1], state(bare, trigger("a", beforeUpdate, "D")), ""},
+	"owner's trigger on inserts":     {Fixes[1], state(bare, trigger("a", beforeInsert, "O")), ""},
+	"owner's trigger, as the owner":  {Fixes[1], state(bare, asOwner, trigger("a", beforeUpdate, "O")), ""},
+	"owner's trigger, nothing to do": {Fixes[1], state(trigger("a", beforeUpdate, "O")), ""},
+	"owner's rule":                   {Fixes[1], state(bare, func(s *State) { s.Rules = []Named{{"r"}} }), `rule "r"`},
+	"owner's check":                  {Fixes[1], state(bare, check(true)), `CHECK constraint "tight"`},
+	"owner's generated column":       {Fixes[1], state(bare, func(s *State) { s.Table.column("name").Generated = true }), `generated column "name"`},
+	"owner's type":                   {Fixes[1], state(bare, func(s *State) { c := s.Table.column("name"); c.BuiltIn, c.Type = false, "s.mood" }), `column "name" of type s.mood`},
+	"owner's expression":             {Fixes[1], state(bare, index("e", func(x *Index) { x.Unique, x.Expressions = false, true })), "index e"},
+	"owner's condition":              {Fixes[1], state(bare, index("w", func(x *Index) { x.Unique, x.Partial = false, true })), "index w"},
+	"owner's foreign key":            {Fixes[1], state(bare, func(s *State) { s.ForeignKeys = []Constraint{{Name: "k", Table: "t"}} }), `foreign key "k" of table t`},
+	"owner's statistics":             {Fixes[1], state(bare, func(s *State) { s.Statistics = []Named{{"st"}} }), `statistics "st"`},
+}
+
 // Whatever is not as Evolution or this program creates it is refused, and the refusal names it.
 func TestRefusals(t *testing.T) {
-	bare := func(s *State) { *s.Keys = Keys{Bare: 1} }
-	check := func(validated bool) func(*State) {
-		return func(s *State) {
-			s.Checks = []Constraint{{Name: "tight", Columns: []int{3}, Definition: "CHECK (…)", Validated: validated}}
-		}
-	}
-	asOwner := func(s *State) { s.Role = s.Table.Owner }
-	unread := func(s *State) { s.Keys = nil }
-	for title, c := range map[string]struct {
-		fix  Fix
-		s    State
-		want string // of the refusal; "" for none
-	}{
-		"index":                    {Fixes[0], state(), ""},
-		"view":                     {Fixes[0], state(func(s *State) { s.Table.Kind = "v" }), "is a view"},
-		"partition":                {Fixes[0], state(func(s *State) { s.Table.Partition = true }), "is a partition"},
-		"no column":                {Fixes[0], state(func(s *State) { s.Table.Columns = s.Table.Columns[:2] }), `has no column "apiKey"`},
-		"primary key":              {Fixes[0], state(index("p", func(x *Index) { x.Primary = true })), "is the primary key"},
-		"primary key of another":   {Fixes[0], state(index("p", func(x *Index) { x.Primary, x.Key = true, "id" })), ""},
-		"replica identity":         {Fixes[0], state(index("r", func(x *Index) { x.Identity = true })), "is the replica identity"},
-		"expression":               {Fixes[0], state(index("e", func(x *Index) { x.Expressions, x.Key = true, `lower("apiKey")` })), "somebody made it on purpose"},
-		"partial":                  {Fixes[0], state(index("w", func(x *Index) { x.Partial = true })), "somebody made it on purpose"},
-		"partial, not unique":      {Fixes[0], state(index("w", func(x *Index) { x.Partial, x.Unique = true, false })), ""},
-		"partial, of another":      {Fixes[0], state(index("w", func(x *Index) { x.Partial, x.Key = true, "name" })), ""},
-		"exclusion":                {Fixes[0], state(index("x", excludes(`EXCLUDE ("apiKey" WITH =)`))), "the exclusion constraint"},
-		"exclusion of another":     {Fixes[0], state(index("x", excludes("EXCLUDE (name WITH =)"))), ""},
-		"with an expression":       {Fixes[0], state(index("m", several(`("apiKey", (1))`, 3, 0))), "may forbid a second row"},
-		"with another column":      {Fixes[0], state(index("m", several(`("apiKey", name)`, 3, 2))), ""},
-		"with another, not unique": {Fixes[0], state(index("m", func(x *Index) { several(`("apiKey", (1))`, 3, 0)(x); x.Unique = false })), ""},
-		"of the whole row":         {Fixes[0], state(index("h", func(x *Index) { several(`(hash("OpenaiCreds".*))`, 0)(x); x.Keys, x.Key = 1, "h" })), "may forbid a second row"},
-		"of something else":        {Fixes[0], state(index("h", func(x *Index) { several(`(hash(id))`, 0)(x); x.Keys, x.Key = 1, "h" })), ""},
-		"needed":                   {Fixes[0], state(index("n", func(x *Index) { x.Constraints = needed.Constraints })), "is needed by foreign key"},
-		"name of ours, elsewhere":  {Fixes[2], state(index("OpenaiCreds_name_key", func(x *Index) { x.Unique = false })), "it is something else"},
-		"name of ours, as a table": {Fixes[2], state(func(s *State) {
-			s.Relations = append(s.Relations, Relation{OID: "5", Name: "OpenaiCreds_name_key", Kind: "r"})
-		}), "a table"},
-		"name of another, as table": {Fixes[2], state(func(s *State) { s.Relations = append(s.Relations, Relation{OID: "5", Name: "x", Kind: "r"}) }), ""},
-
-		"padding": {Fixes[1], state(), ""},
-		"function of another": {Fixes[1], state(func(s *State) {
-			s.Function = changed(*s.Function, func(f *Function) { f.Trusted, f.Owner = false, "eve" })
-		}), `belongs to role "eve"`},
-		"function of another kind":  {Fixes[1], state(func(s *State) { s.Function = changed(*s.Function, func(f *Function) { f.Plain = false }) }), "is not as this program creates it"},
-		"function without settings": {Fixes[1], state(func(s *State) { s.Function = changed(*s.Function, func(f *Function) { f.Settings = nil }) }), "is not as this program creates it"},
-		"function with quotes": {Fixes[1], state(func(s *State) {
-			s.Function = changed(*s.Function, func(f *Function) { f.Settings = []string{`search_path="pg_catalog", "pg_temp"`} })
-		}), ""},
-		"trigger of another function": {Fixes[1], state(func(s *State) { s.Triggers[0].Function = "2" }), "trigger"},
-		"trigger with a condition":    {Fixes[1], state(func(s *State) { s.Triggers[0].Plain = false }), "trigger"},
-		"trigger for inserts alone":   {Fixes[1], state(func(s *State) { s.Triggers[0].Type = beforeInsert }), "trigger"},
-		"number":                      {Fixes[1], state(column(func(c *Column) { c.Text, c.Type = false, "integer" })), "is of type integer"},
-		"generated":                   {Fixes[1], state(column(func(c *Column) { c.Generated = true })), "is generated"},
-		"nondeterministic":            {Fixes[1], state(column(func(c *Column) { c.Equates = true })), "nondeterministic"},
-		"children":                    {Fixes[1], state(func(s *State) { s.Children = []Named{{"heir"}} }), "heir"},
-		"row security":                {Fixes[1], state(func(s *State) { s.Table.Hidden = true }), "row security"},
-		"unreadable":                  {Fixes[1], state(unread), "may not read"},
-		"check, proven":               {Fixes[1], state(check(true)), ""},
-		"check, not validated":        {Fixes[1], state(check(false)), "CHECK constraint \"tight\""},
-		"check, no key":               {Fixes[1], state(check(true), func(s *State) { *s.Keys = Keys{} }), "CHECK constraint \"tight\""},
-		"check, keys to pad":          {Fixes[1], state(check(false), bare, asOwner), ""},
-		"check of another column":     {Fixes[1], state(check(false), func(s *State) { s.Checks[0].Columns = []int{2} }), ""},
-		"replica":                     {Fixes[1], state(func(s *State) { s.Replica = true }), "session_replication_role is replica for this session"},
-		"replica, owner":              {Fixes[1], state(func(s *State) { s.ReplicaSettings = []ReplicaSetting{{Name: `role "evo"`, Role: "evo"}} }), `for role "evo"`},
-		"replica, connected":          {Fixes[1], state(func(s *State) { s.ReplicaSettings = []ReplicaSetting{{Name: "the database", Connected: true}} }), "for the database"},
-		"replica, somebody":           {Fixes[1], state(func(s *State) { s.ReplicaSettings = []ReplicaSetting{{Name: `role "x"`, Role: "x"}} }), ""},
-		"trigger after ours":          {Fixes[1], state(trigger("f", beforeInsert, "O")), `runs after the padding`},
-		"trigger before ours":         {Fixes[1], state(trigger("a", beforeInsert, "O")), ""},
-		"trigger after ours, off":     {Fixes[1], state(trigger("f", beforeInsert, "D")), ""},
-		"trigger after the row":       {Fixes[1], state(trigger("f", triggerRow|triggerInsert, "O")), ""},
-
-		"bare keys":                      {Fixes[1], state(bare), ""},
-		"owner's trigger":                {Fixes[1], state(bare, trigger("a", beforeUpdate, "O")), `trigger "a"`},
-		"owner's trigger, off":           {Fixes[1], state(bare, trigger("a", beforeUpdate, "D")), ""},
-		"owner's trigger on inserts":     {Fixes[1], state(bare, trigger("a", beforeInsert, "O")), ""},
-		"owner's trigger, as the owner":  {Fixes[1], state(bare, asOwner, trigger("a", beforeUpdate, "O")), ""},
-		"owner's trigger, nothing to do": {Fixes[1], state(trigger("a", beforeUpdate, "O")), ""},
-		"owner's rule":                   {Fixes[1], state(bare, func(s *State) { s.Rules = []Named{{"r"}} }), `rule "r"`},
-		"owner's check":                  {Fixes[1], state(bare, check(true)), `CHECK constraint "tight"`},
-		"owner's generated column":       {Fixes[1], state(bare, func(s *State) { s.Table.column("name").Generated = true }), `generated column "name"`},
-		"owner's type":                   {Fixes[1], state(bare, func(s *State) { c := s.Table.column("name"); c.BuiltIn, c.Type = false, "s.mood" }), `column "name" of type s.mood`},
-		"owner's expression":             {Fixes[1], state(bare, index("e", func(x *Index) { x.Unique, x.Expressions = false, true })), "index e"},
-		"owner's condition":              {Fixes[1], state(bare, index("w", func(x *Index) { x.Unique, x.Partial = false, true })), "index w"},
-		"owner's foreign key":            {Fixes[1], state(bare, func(s *State) { s.ForeignKeys = []Constraint{{Name: "k", Table: "t"}} }), `foreign key "k" of table t`},
-		"owner's statistics":             {Fixes[1], state(bare, func(s *State) { s.Statistics = []Named{{"st"}} }), `statistics "st"`},
-	} {
+	for title, c := range refusals {
 		_, err := plan(Request{Schema: "s", Fixes: []Fix{c.fix}}, c.s)
 		var refusal *RefusedError
 		switch {
