@@ -45,8 +45,8 @@ func TestAssess(t *testing.T) {
 		for _, f := range c.r.Fixes {
 			got += " " + string(a.Fixes[f.Name])
 		}
-		if got != c.want {
-			t.Errorf("%s: %s, want %s", name, got, c.want)
+		if got != c.want || len(a.Fixes) != len(c.r.Fixes) {
+			t.Errorf("%s: %s of %d fixes, want %s", name, got, len(a.Fixes), c.want)
 		}
 	}
 }
@@ -54,6 +54,7 @@ func TestAssess(t *testing.T) {
 // What there is of a fix is told in PostgreSQL's words.
 func TestFound(t *testing.T) {
 	defined := with(shipped, func(x *Index) { x.Definition = "CREATE UNIQUE INDEX a" })
+	standIn := with(plainIndex, func(x *Index) { x.Definition = "CREATE INDEX a" })
 	again := with(unique("b"), func(x *Index) { x.Definition = "CREATE UNIQUE INDEX b" })
 	future := table()
 	future.Table.Columns, future.Migrations.Last = future.Table.Columns[:1], "20240609181238"
@@ -68,22 +69,26 @@ func TestFound(t *testing.T) {
 		{table(defined), Fixes[0], false, "CREATE UNIQUE INDEX a"},
 		{table(defined, again), Fixes[0], false, "CREATE UNIQUE INDEX a; CREATE UNIQUE INDEX b"},
 		{table(defined), Fixes[0], true, "CREATE UNIQUE INDEX a"},
+		{table(standIn), Fixes[0], true, "CREATE INDEX a"},
 		{table(), Fixes[0], true, `no index on "apiKey"; no plain index under the name OpenaiCreds_apiKey_key`},
 		{future, Fixes[2], false, `no column "name" yet`},
 		{table(), Fixes[1], false, "no padding trigger"},
 		{padded(&triggered, &ownFunction, Keys{}), Fixes[1], false, "CREATE TRIGGER t"},
-		{padded(&triggered, &ownFunction, Keys{Bare: 2}), Fixes[1], false, "CREATE TRIGGER t; keys without the space: 2"},
+		{padded(&triggered, &ownFunction, Keys{Bare: 1}), Fixes[1], false, "CREATE TRIGGER t; keys without the space: 1"},
 	} {
 		p, err := plan(Request{Schema: "s", Fixes: []Fix{c.fix}, KeepNames: c.keep}, c.s)
 		if got := p.Found[c.fix.Name]; err != nil || got != c.want {
 			t.Errorf("%q, %v, want %q", got, err, c.want)
+		}
+		if a := assess(Request{Schema: "s", Fixes: []Fix{c.fix}, KeepNames: c.keep}, c.s); a.Found[c.fix.Name] != c.want {
+			t.Errorf("%q is told, want %q", a.Found[c.fix.Name], c.want)
 		}
 	}
 }
 
 // Keys that fill their column are left out of the UPDATE, where the column has a limit at all.
 func TestPaddingFitsTheColumn(t *testing.T) {
-	for limit, want := range map[int]string{255: " AND length(rtrim(\"apiKey\", ' ')) < 255", 0: ""} {
+	for limit, want := range map[int]string{255: " AND length(rtrim(\"apiKey\", ' ')) < 255", 1: " AND length(rtrim(\"apiKey\", ' ')) < 1", 0: ""} {
 		s := padded(nil, nil, Keys{Bare: 1})
 		s.Table.column("apiKey").Limit = limit
 		p, err := plan(Request{Schema: "s", Fixes: Fixes[1:2]}, s)

@@ -37,7 +37,6 @@ func (p *Plan) index(f Fix, r Request, s State) error {
 	if r.KeepNames && !standIn && len(unique) == 0 {
 		p.Found[f.Name] += "; no plain index under the name " + f.Index
 	}
-	p.Unmet[f.Name] = len(unique) > 0
 
 	definition := fmt.Sprintf("INDEX %s ON %s (%s)", postgres.Identifier(f.Index), s.table(), postgres.Identifier(f.Column))
 	if r.Goal == Revert {
@@ -55,7 +54,6 @@ func (p *Plan) index(f Fix, r Request, s State) error {
 	// Where a release of Evolution that is not known yet has dropped its index, a later one may want the name.
 	if r.KeepNames && !standIn && (len(unique) > 0 || !beyondKnown(s.Migrations.Last)) {
 		p.add("CREATE %s", definition)
-		p.Unmet[f.Name] = true
 	}
 	return nil
 }
@@ -93,7 +91,7 @@ func checkIndex(f Fix, s State, x *Index) error {
 	switch {
 	case x.Primary && covers:
 		return refuse("%s is the primary key of %s", x.Name, s.table())
-	case x.Unique && covers && x.Identity:
+	case covers && x.Identity: // which only a unique index can be
 		return refuse("the unique index %s is the replica identity of %s, which logical replication needs: %s", x.Name, s.table(), x.Definition)
 	case x.Unique && covers && x.special():
 		return refuse("the unique index %s is not as Evolution creates it, so somebody made it on purpose: %s", x.Name, x.Definition)
@@ -102,11 +100,9 @@ func checkIndex(f Fix, s State, x *Index) error {
 			postgres.Identifier(x.constraint("x").Name), s.table(), x.constraint("x").Definition)
 	case x.Unique && (x.onlyColumn(column) || x.Expressions && mentions(x.Definition, "*")): // * is the whole row
 		return refuse("the unique index %s may forbid a second row with the same %s, and is not as Evolution creates it: %s", x.Name, postgres.Identifier(f.Column), x.Definition)
-	case x.Unique && covers && len(x.dependants()) > 0:
+	case covers && len(x.dependants()) > 0:
 		return refuse("%s is needed by %s", x.Name, strings.Join(x.dependants(), ", "))
-	case x.Unique && covers:
-		return nil
-	case s.named(x, f.Index) && (x.Unique || !covers || x.special()):
+	case s.named(x, f.Index) && (!covers || x.special()):
 		return refuse("an index %s exists, but it is something else: %s", x.Name, x.Definition)
 	}
 	return nil

@@ -44,7 +44,6 @@ func (p *Plan) padding(f Fix, r Request, s State) error {
 		p.Found[f.Name] = trigger.Definition
 	}
 	if r.Goal == Revert && !s.padded() {
-		p.Unmet[f.Name] = true
 		return nil
 	}
 	if err := checkColumn(f, s); err != nil {
@@ -54,14 +53,10 @@ func (p *Plan) padding(f Fix, r Request, s State) error {
 		p.Found[f.Name] += fmt.Sprintf("; keys without the space: %d", s.Keys.Bare)
 	}
 	before := len(p.SQL)
-	if r.Goal == Revert {
-		p.Unmet[f.Name] = true
-		if err := p.unpad(f, s); err != nil {
-			return err
-		}
-	} else {
+	if r.Goal == Apply {
 		p.pad(f, s)
-		p.Unmet[f.Name] = len(p.SQL) > before
+	} else if err := p.unpad(f, s); err != nil {
+		return err
 	}
 	p.Pads = len(p.SQL) > before
 	if p.Pads && s.Role != s.Table.Owner {
@@ -69,10 +64,10 @@ func (p *Plan) padding(f Fix, r Request, s State) error {
 			return err
 		}
 	}
-	if r.Goal == Revert {
-		return nil
+	if r.Goal == Apply {
+		return checkSpaceStays(f, s)
 	}
-	return checkSpaceStays(f, s)
+	return nil
 }
 
 // pad adds what stores the keys with the space, and creates the function and the trigger where they are missing.
@@ -105,18 +100,16 @@ func (p *Plan) pad(f Fix, s State) {
 	}
 }
 
-// unpad adds what drops the trigger and the function, and gives each key back as it was.
+// unpad adds what drops the trigger, if it is there, and the function, and gives each key back as it was.
 func (p *Plan) unpad(f Fix, s State) error {
 	table, column := s.table(), postgres.Identifier(f.Column)
 	if s.padTrigger() != nil {
 		p.dropPadTrigger(s)
 	}
-	if s.Function != nil {
-		if len(s.Function.Users) > 0 {
-			return refuse("function %s is used by others: %s; drop them first", padFunction(s.Schema), strings.Join(s.Function.Users, ", "))
-		}
-		p.add("DROP FUNCTION %s", padFunction(s.Schema))
+	if len(s.Function.Users) > 0 {
+		return refuse("function %s is used by others: %s; drop them first", padFunction(s.Schema), strings.Join(s.Function.Users, ", "))
 	}
+	p.add("DROP FUNCTION %s", padFunction(s.Schema))
 	if s.Keys.Spaced > 0 {
 		p.add("UPDATE ONLY %s SET %s = left(%s, -1) WHERE %s LIKE '%% '", table, column, column, column)
 		p.Rows += s.Keys.Spaced

@@ -38,7 +38,6 @@ func (c *Config) request(s State) Request {
 type Plan struct {
 	SQL       []string          // DDL, in order; empty: nothing to do
 	Found     map[string]string // the fix's name → what there is of it, for people
-	Unmet     map[string]bool   // the fix's name → whether it is not in place
 	Rows      int               // rows that the SQL changes
 	Pads      bool              // the SQL changes keys, or what will change them
 	Unguarded string            // why no guard can be installed, "" if one can or need not be
@@ -48,7 +47,7 @@ type Plan struct {
 // plan composes the DDL that fulfils the request. It is pure: the same State gives the same Plan, and for the State that a
 // Plan leads to, the next Plan is empty. The error is a *RefusedError, or the lack of a right.
 func plan(r Request, s State) (Plan, error) {
-	p := Plan{Found: map[string]string{}, Unmet: map[string]bool{}}
+	p := Plan{Found: map[string]string{}}
 	p.guard(r, s)
 	if s.Table == nil {
 		return p, nil
@@ -125,13 +124,14 @@ func assess(r Request, s State) assessment {
 	}
 	a := everyFix(r.Fixes, Patched)
 	a.Found = map[string]string{}
+	s.Guard = nil // where there is a table, a guard is part of no fix
 	for _, f := range r.Fixes {
 		p, err := plan(Request{Schema: s.Schema, Fixes: []Fix{f}, KeepNames: r.KeepNames}, s)
 		a.Found[f.Name] = p.Found[f.Name]
 		switch {
 		case s.notYet(f):
 			a.Fixes[f.Name] = Pending
-		case p.Unmet[f.Name] || err != nil: // what cannot be applied may still be reverted
+		case len(p.SQL) > 0 || err != nil: // what cannot be applied may still be reverted
 			a.Fixes[f.Name] = Unpatched
 		}
 	}

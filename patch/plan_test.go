@@ -2,7 +2,7 @@ package patch
 
 import (
 	"errors"
-	"maps"
+	"fmt"
 	"reflect"
 	"slices"
 	"strconv"
@@ -39,6 +39,7 @@ var (
 	constraint = with(unique("c"), func(x *Index) { x.Constraints = []Constraint{{Name: "c", Type: "u"}} })
 	needed     = with(unique("f"), func(x *Index) { x.Constraints = []Constraint{{Name: "k", Type: "f", Table: "somebody"}} })
 	primary    = with(unique("p"), func(x *Index) { x.Primary = true })
+	otherName  = with(plainIndex, func(x *Index) { x.Name = "a" })
 	partial    = with(unique("w"), func(x *Index) { x.Partial = true })
 
 	padTrigger  = Trigger{Name: objectName, Function: "1", Plain: true, Type: 23, Enabled: "O"}
@@ -46,7 +47,8 @@ var (
 	ownFunction = Function{OID: "1", Plain: true, Trusted: true, Body: padBody, Settings: padSettings}
 	another     = Function{OID: "1", Plain: true, Trusted: true, Body: "something else", Settings: padSettings}
 
-	future = State{Schema: "s", Table: table().Table, Migrations: Migrations{Last: "20991231000000"}}
+	future        = with(table(), func(s *State) { s.Migrations.Last = "20991231000000" })
+	futureShipped = with(table(shipped), func(s *State) { s.Migrations = future.Migrations })
 )
 
 // with returns a copy of a value that change has changed.
@@ -84,7 +86,9 @@ var plans = map[string]struct {
 	"patched, to be kept":   {Fixes[:1], table(), true, createPlain, createUnique},
 	"kept":                  {Fixes[:1], table(plainIndex), true, "", dropIndex + "|" + createUnique},
 	"kept before":           {Fixes[:1], table(plainIndex), false, "", dropIndex + "|" + createUnique},
+	"another name":          {Fixes[:1], table(otherName), true, createPlain, createUnique},
 	"dropped by Evolution":  {Fixes[:1], future, true, "", createUnique},
+	"kept by Evolution":     {Fixes[:1], futureShipped, true, dropIndex + "|" + createPlain, ""},
 	"constraint":            {Fixes[:1], table(constraint), false, `ALTER TABLE "s"."OpenaiCreds" DROP CONSTRAINT IF EXISTS "c"`, ""},
 	"two":                   {Fixes[:1], table(unique("a"), unique("b")), false, `DROP INDEX IF EXISTS "s"."a"|DROP INDEX IF EXISTS "s"."b"`, ""},
 	"needed":                {Fixes[:1], table(needed), false, refused, refused},
@@ -143,8 +147,8 @@ func TestPlan(t *testing.T) {
 			if !slices.EqualFunc(p.SQL, prefixes, strings.HasPrefix) {
 				t.Errorf("%s, goal %d: %q, want %q", title, goal, p.SQL, prefixes)
 			}
-			if goal == Apply && slices.Contains(slices.Collect(maps.Values(p.Unmet)), true) != (len(p.SQL) > 0) {
-				t.Errorf("%s: %v is unmet, but the plan is %q", title, p.Unmet, p.SQL)
+			if a := assess(Request{Fixes: c.fixes, KeepNames: c.keep}, c.s); goal == Apply && (a.Status == Patched) != (len(p.SQL) == 0) {
+				t.Errorf("%s: %s, but the plan is %q", title, a.Status, p.SQL)
 			}
 		}
 	}
@@ -159,5 +163,22 @@ func TestPaddingBelongsToTheOwner(t *testing.T) {
 	want := []string{"CREATE " + function, "REVOKE ALL ON " + function + `FROM PUBLIC, "a b", "c"`, "ALTER " + function + `OWNER TO "evo-1"`, "CREATE TRIGGER"}
 	if err != nil || !slices.EqualFunc(p.SQL, want, strings.HasPrefix) {
 		t.Errorf("%v, %q", err, p.SQL)
+	}
+}
+
+// Of the comment on the function, which anybody may have edited, only what can be a number of spaces is taken.
+func TestKeptSpaces(t *testing.T) {
+	for _, c := range []struct {
+		f    *Function
+		want string
+	}{
+		{nil, "map[]"},
+		{&Function{}, "map[]"},
+		{&Function{Comment: "somebody's"}, "map[]"},
+		{&Function{Comment: `{"spaces":{"a":-1,"b":0,"c":1,"d":1048576,"e":1048577}}`}, "map[c:1 d:1048576]"},
+	} {
+		if got := fmt.Sprint(c.f.spaces()); got != c.want {
+			t.Errorf("%+v: %s, want %s", c.f, got, c.want)
+		}
 	}
 }

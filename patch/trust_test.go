@@ -58,16 +58,21 @@ var refusals = map[string]struct {
 	s    State
 	want string // of the refusal; "" for none
 }{
-	"index":                    {Fixes[0], state(), ""},
-	"view":                     {Fixes[0], state(func(s *State) { s.Table.Kind = "v" }), "is a view"},
-	"partition":                {Fixes[0], state(func(s *State) { s.Table.Partition = true }), "is a partition"},
-	"no column":                {Fixes[0], state(func(s *State) { s.Table.Columns = s.Table.Columns[:2] }), `has no column "apiKey"`},
-	"primary key":              {Fixes[0], state(index("p", func(x *Index) { x.Primary = true })), "is the primary key"},
-	"primary key of another":   {Fixes[0], state(index("p", func(x *Index) { x.Primary, x.Key = true, "id" })), ""},
-	"replica identity":         {Fixes[0], state(index("r", func(x *Index) { x.Identity = true })), "is the replica identity"},
-	"expression":               {Fixes[0], state(index("e", func(x *Index) { x.Expressions, x.Key = true, `lower("apiKey")` })), "somebody made it on purpose"},
-	"partial":                  {Fixes[0], state(index("w", func(x *Index) { x.Partial = true })), "somebody made it on purpose"},
-	"partial, not unique":      {Fixes[0], state(index("w", func(x *Index) { x.Partial, x.Unique = true, false })), ""},
+	"index":                  {Fixes[0], state(), ""},
+	"view":                   {Fixes[0], state(func(s *State) { s.Table.Kind = "v" }), "is a view"},
+	"partition":              {Fixes[0], state(func(s *State) { s.Table.Partition = true }), "is a partition"},
+	"no column":              {Fixes[0], state(func(s *State) { s.Table.Columns = s.Table.Columns[:2] }), `has no column "apiKey"`},
+	"primary key":            {Fixes[0], state(index("p", func(x *Index) { x.Primary = true })), "is the primary key"},
+	"primary key of another": {Fixes[0], state(index("p", func(x *Index) { x.Primary, x.Key = true, "id" })), ""},
+	"replica identity":       {Fixes[0], state(index("r", func(x *Index) { x.Identity = true })), "is the replica identity"},
+	"identity, of another":   {Fixes[0], state(index("r", func(x *Index) { x.Identity, x.Key = true, "id" })), ""},
+	"expression":             {Fixes[0], state(index("e", func(x *Index) { x.Expressions, x.Key = true, `lower("apiKey")` })), "somebody made it on purpose"},
+	"partial":                {Fixes[0], state(index("w", func(x *Index) { x.Partial = true })), "somebody made it on purpose"},
+	"partial, not unique":    {Fixes[0], state(index("w", func(x *Index) { x.Partial, x.Unique = true, false })), ""},
+	"partial, name of ours":  {Fixes[0], table(with(plainIndex, func(x *Index) { x.Partial = true })), "it is something else"},
+	"partial, multiplying": {Fixes[0], state(index("w", func(x *Index) {
+		x.Partial, x.Key, x.Definition = true, "id", "… (id) WHERE ((n * 2) > 3)"
+	})), ""},
 	"partial, of another":      {Fixes[0], state(index("w", func(x *Index) { x.Partial, x.Key = true, "name" })), ""},
 	"exclusion":                {Fixes[0], state(index("x", excludes(`EXCLUDE ("apiKey" WITH =)`))), "the exclusion constraint"},
 	"exclusion of another":     {Fixes[0], state(index("x", excludes("EXCLUDE (name WITH =)"))), ""},
@@ -77,6 +82,7 @@ var refusals = map[string]struct {
 	"of the whole row":         {Fixes[0], state(index("h", func(x *Index) { several(`(hash("OpenaiCreds".*))`, 0)(x); x.Keys, x.Key = 1, "h" })), "may forbid a second row"},
 	"of something else":        {Fixes[0], state(index("h", func(x *Index) { several(`(hash(id))`, 0)(x); x.Keys, x.Key = 1, "h" })), ""},
 	"needed":                   {Fixes[0], state(index("n", func(x *Index) { x.Constraints = needed.Constraints })), "is needed by foreign key"},
+	"needed, of another":       {Fixes[0], state(index("n", func(x *Index) { x.Key, x.Constraints = "id", needed.Constraints })), ""},
 	"name of ours, elsewhere":  {Fixes[2], state(index("OpenaiCreds_name_key", func(x *Index) { x.Unique = false })), "it is something else"},
 	"name of ours, as a table": {Fixes[2], state(func(s *State) {
 		s.Relations = append(s.Relations, Relation{OID: "5", Name: "OpenaiCreds_name_key", Kind: "r"})
@@ -96,6 +102,7 @@ var refusals = map[string]struct {
 	"trigger with a condition":    {Fixes[1], state(func(s *State) { s.Triggers[0].Plain = false }), "trigger"},
 	"trigger for inserts alone":   {Fixes[1], state(func(s *State) { s.Triggers[0].Type = beforeInsert }), "trigger"},
 	"number":                      {Fixes[1], state(column(func(c *Column) { c.Text, c.Type = false, "integer" })), "is of type integer"},
+	"no column for keys":          {Fixes[1], state(func(s *State) { s.Table.Columns = s.Table.Columns[:2] }), `has no column "apiKey"`},
 	"generated":                   {Fixes[1], state(column(func(c *Column) { c.Generated = true })), "is generated"},
 	"nondeterministic":            {Fixes[1], state(column(func(c *Column) { c.Equates = true })), "nondeterministic"},
 	"children":                    {Fixes[1], state(func(s *State) { s.Children = []Named{{"heir"}} }), "heir"},
@@ -110,6 +117,7 @@ var refusals = map[string]struct {
 	"replica, owner":              {Fixes[1], state(func(s *State) { s.ReplicaSettings = []ReplicaSetting{{Name: `role "evo"`, Role: "evo"}} }), `for role "evo"`},
 	"replica, connected":          {Fixes[1], state(func(s *State) { s.ReplicaSettings = []ReplicaSetting{{Name: "the database", Connected: true}} }), "for the database"},
 	"replica, somebody":           {Fixes[1], state(func(s *State) { s.ReplicaSettings = []ReplicaSetting{{Name: `role "x"`, Role: "x"}} }), ""},
+	"replica, keys to pad":        {Fixes[1], state(bare, func(s *State) { s.Replica = true }), "session_replication_role is replica for this session"},
 	"trigger after ours":          {Fixes[1], state(trigger("f", beforeInsert, "O")), `runs after the padding`},
 	"trigger before ours":         {Fixes[1], state(trigger("a", beforeInsert, "O")), ""},
 	"trigger after ours, off":     {Fixes[1], state(trigger("f", beforeInsert, "D")), ""},
@@ -165,6 +173,28 @@ func excludes(definition string) func(*Index) {
 func several(definition string, columns ...int) func(*Index) {
 	return func(x *Index) {
 		x.Keys, x.Columns, x.Definition, x.Expressions = len(columns), columns, definition, true
+	}
+}
+
+// What may forbid the space or take it away is no obstacle to reverting, but code of the owner's is.
+func TestRevertOfPadding(t *testing.T) {
+	replica := func(s *State) { s.Replica = true }
+	for title, c := range map[string]struct {
+		s    State
+		want string
+	}{
+		"as created":           {state(), ""},
+		"replica":              {state(replica), ""},
+		"nothing there":        {table(shipped), ""},
+		"nothing, and a check": {with(table(shipped), check(false)), ""},
+		"owner's check":        {state(check(false)), `CHECK constraint "tight"; connect as "evo"`},
+		"as the owner":         {state(check(false), asOwner), ""},
+		"number":               {state(column(func(c *Column) { c.Text = false })), "is of type"},
+	} {
+		p, err := plan(Request{Schema: "s", Fixes: Fixes[1:2], Goal: Revert}, c.s)
+		if c.want == "" && (err != nil || p.Pads != c.s.padded()) || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
+			t.Errorf("%s: %v, pads: %t, want %q", title, err, p.Pads, c.want)
+		}
 	}
 }
 
