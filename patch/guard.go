@@ -91,7 +91,7 @@ func (f GuardFunction) ours() bool {
 func (g *Guard) foreign(schema string) string {
 	name := postgres.Identifier(guardName(schema))
 	remedy := fmt.Sprintf("; if nobody needs it: DROP SCHEMA %s CASCADE", name)
-	former := slices.ContainsFunc(g.Functions, func(f GuardFunction) bool { return f.Name == "guard" && f.ours() })
+	former := false // there is the function of version b9b82aa
 	for _, f := range g.Functions {
 		if !f.ours() || !g.Trusted {
 			return fmt.Sprintf("schema %s, owned by %s, holds a function %s that this program did not make%s", name, postgres.Identifier(g.Owner), postgres.Identifier(f.Name), remedy)
@@ -99,6 +99,7 @@ func (g *Guard) foreign(schema string) string {
 		if work := f.work(); work != nil && work.Schema != schema { // the names of two schemas have the same hash
 			return fmt.Sprintf("schema %s holds the guard of another schema, %s; only one of the two can have a guard at a time", name, postgres.Identifier(work.Schema))
 		}
+		former = former || f.Name == "guard"
 	}
 	for _, o := range g.Others {
 		if !former || o != "table "+guardName(schema)+"."+formerTable {

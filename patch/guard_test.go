@@ -1,6 +1,7 @@
 package patch
 
 import (
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -85,7 +86,15 @@ func TestGuardPlan(t *testing.T) {
 // TestForeignGuard holds what may be in the schema of a guard against what is said of it.
 func TestForeignGuard(t *testing.T) {
 	r := Request{Schema: "s", Fixes: Fixes[:2]}
-	former := GuardFunction{OID: "1", Name: "guard", Body: "its body", Exact: true}
+	sql, err := os.ReadFile("../test/testdata/guards/b9b82aa.sql")
+	if err != nil {
+		t.Fatal(err)
+	}
+	former := GuardFunction{OID: "1", Name: "guard", Body: strings.Split(string(sql), "$guard$")[1], Exact: true}
+	settings := []string{"search_path=pg_catalog, pg_temp", "lock_timeout=10ms", "client_min_messages=error", "quote_all_identifiers=off"} // of version 04b47bd
+	tables := func(g *Guard, name string) {
+		g.Functions, g.Others = []GuardFunction{former}, []string{"table " + guardName("s") + "." + name}
+	}
 	other := guardBody(Request{Schema: "twin"}, State{Schema: "twin"})
 	for title, c := range map[string]struct {
 		change func(*Guard)
@@ -93,11 +102,14 @@ func TestForeignGuard(t *testing.T) {
 	}{
 		"ours":                    {func(*Guard) {}, ""},
 		"empty":                   {func(g *Guard) { g.Functions, g.Trigger = nil, nil }, ""},
-		"former settings":         {func(g *Guard) { g.Functions[0].Settings = formerGuardSettings }, ""},
+		"former settings":         {func(g *Guard) { g.Functions[0].Settings = settings }, ""},
 		"no settings":             {func(g *Guard) { g.Functions[0].Settings = nil }, "that this program did not make"},
 		"another body":            {func(g *Guard) { g.Functions[0].Body += " " }, "that this program did not make"},
 		"another kind":            {func(g *Guard) { g.Functions[0].Exact = false }, "that this program did not make"},
-		"the name of the former":  {func(g *Guard) { g.Functions = []GuardFunction{former} }, "that this program did not make"},
+		"the former":              {func(g *Guard) { tables(g, "todo") }, ""},
+		"the former, and a table": {func(g *Guard) { tables(g, "other") }, "holds what this program did not make: table"},
+		"the former, changed":     {func(g *Guard) { tables(g, "todo"); g.Functions[0].Body += " " }, "that this program did not make"},
+		"the former, of a kind":   {func(g *Guard) { tables(g, "todo"); g.Functions[0].Exact = false }, "that this program did not make"},
 		"a second function":       {func(g *Guard) { g.Functions = append(g.Functions, GuardFunction{OID: "2", Name: "f"}) }, `a function "f" that this program did not make`},
 		"a table":                 {func(g *Guard) { g.Others = []string{"table " + guardName("s") + ".todo"} }, "holds what this program did not make: table"},
 		"of an untrusted role":    {func(g *Guard) { g.Trusted, g.Functions, g.Trigger = false, nil, nil }, "which is not a superuser"},
