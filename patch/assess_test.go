@@ -10,7 +10,7 @@ import (
 func guardedFor(fixes string, enabled, trusted bool) State {
 	body := fmt.Sprintf("-- evolution-openai-patch {\"schema\":\"s\",\"fixes\":[%s]}\nBEGIN END", fixes)
 	return State{Schema: "s", Guard: &Guard{
-		Trusted: trusted, Functions: []GuardFunction{{OID: "1", Name: "guard_" + fingerprint(body), Body: body, Settings: guardSettings, Exact: true}},
+		Trusted: trusted, Functions: []GuardFunction{guardFunction("1", body)},
 		Trigger: &GuardTrigger{Function: "1", Enabled: enabled},
 	}}
 }

@@ -36,6 +36,7 @@ var configErrors = map[string]struct {
 	"lock for ever":      {[]string{goodURI, "PATCH_LOCK_TIMEOUT=0"}, []string{"PATCH_LOCK_TIMEOUT: is too short; it must be from 1ms to 2147483647ms: the longest timeout that PostgreSQL takes"}},
 	"boolean":            {[]string{goodURI, "PATCH_DRY_RUN=ture"}, []string{"PATCH_DRY_RUN: is neither true nor false"}},
 	"fix":                {[]string{goodURI, "PATCH_FIXES=apikey-index,everything"}, []string{"PATCH_FIXES: names a fix that this version does not have, as number 2 of 2; write one or more of auto, apikey-index, apikey-check, name-index"}},
+	"one fix":            {[]string{goodURI, "PATCH_FIXES=everything"}, []string{"PATCH_FIXES: names a fix that this version does not have; write one or more of"}},
 	"misspelt":           {[]string{goodURI, "PATCH_WAIT_TIMOUT=1s"}, []string{"PATCH_WAIT_TIMOUT: no such variable; did you mean PATCH_WAIT_TIMEOUT?"}},
 	"transposed":         {[]string{goodURI, "PATCH_SCHMEAS=x"}, []string{"PATCH_SCHMEAS: no such variable; did you mean PATCH_SCHEMAS?"}},
 	"lower case":         {[]string{goodURI, "patch_fixes=x"}, []string{"patch_fixes: no such variable; did you mean PATCH_FIXES?"}},

@@ -17,13 +17,17 @@ const (
 	dropGuardTrigger    = "DROP EVENT TRIGGER"
 )
 
+// guardFunction returns the function of a guard with this body.
+func guardFunction(oid, body string) GuardFunction {
+	return GuardFunction{OID: oid, Name: "guard_" + fingerprint(body), Body: body, Settings: guardSettings, Exact: true}
+}
+
 // installed returns a state without the table in which the guard is as the plan for this request makes it, after some changes.
 func installed(r Request, changes ...func(*Guard)) State {
 	s := State{Schema: "s"}
-	body := guardBody(r, s)
 	s.Guard = &Guard{
 		Owner: "postgres", Mine: true, Trusted: true, Trigger: &GuardTrigger{Function: "1", Enabled: true, Mine: true},
-		Functions: []GuardFunction{{OID: "1", Name: "guard_" + fingerprint(body), Body: body, Settings: guardSettings, Exact: true}},
+		Functions: []GuardFunction{guardFunction("1", guardBody(r, s))},
 	}
 	for _, change := range changes {
 		change(s.Guard)
@@ -31,14 +35,20 @@ func installed(r Request, changes ...func(*Guard)) State {
 	return s
 }
 
+// Changes to a guard.
+func triggerDisabled(g *Guard) { g.Trigger.Enabled = false }
+func triggerMissing(g *Guard)  { g.Trigger = nil }
+func functionForeign(g *Guard) { g.Functions[0].Exact = false }
+func functionFormer(g *Guard)  { g.Functions[0] = guardFunction("1", g.Functions[0].Body+" ") }
+
 // TestGuardPlan holds every state of a guard against what is requested.
 func TestGuardPlan(t *testing.T) {
 	r := Request{Schema: "s", Fixes: Fixes[:2], Guard: true}
 	fewer := Request{Schema: "s", Fixes: Fixes[:1], Guard: true}
 	revert, without := Request{Schema: "s", Fixes: Fixes[:2], Goal: Revert}, Request{Schema: "s", Fixes: Fixes[:2]}
-	disabled := func(g *Guard) { g.Trigger.Enabled = false }
-	noTrigger := func(g *Guard) { g.Trigger = nil }
-	foreign := func(g *Guard) { g.Functions[0].Exact = false }
+	both := func(g *Guard) { // the functions of a guard for r and of one for fewer, which fires
+		g.Functions = []GuardFunction{guardFunction("2", guardBody(r, State{Schema: "s"})), g.Functions[0]}
+	}
 	created := table(shipped)
 	created.Guard = installed(r).Guard
 	unfinished := created
@@ -58,19 +68,25 @@ func TestGuardPlan(t *testing.T) {
 		"PostgreSQL's schema":   {Request{Schema: "pg_catalog", Fixes: Fixes[:2], Guard: true}, State{Schema: "pg_catalog"}, nil, "no application has tables in schema", ""},
 		"the standard's schema": {Request{Schema: "information_schema", Guard: true}, State{Schema: "information_schema"}, nil, "no application has tables in schema", ""},
 		"installed":             {r, installed(r), nil, "", ""},
-		"disabled":              {r, installed(r, disabled), []string{dropGuardTrigger, closeGuardSchema, createGuardTrigger}, "", ""},
-		"no trigger":            {r, installed(r, noTrigger), []string{closeGuardSchema, createGuardTrigger}, "", ""},
+		"disabled":              {r, installed(r, triggerDisabled), []string{dropGuardTrigger, closeGuardSchema, createGuardTrigger}, "", ""},
+		"no trigger":            {r, installed(r, triggerMissing), []string{closeGuardSchema, createGuardTrigger}, "", ""},
 		"for fewer fixes": {
 			r, installed(fewer), append([]string{dropGuardTrigger}, all...), "",
 			"apikey-index (PATCH_KEEP_INDEX_NAMES=false) → apikey-index,apikey-check (PATCH_KEEP_INDEX_NAMES=false)",
 		},
-		"for fewer, disabled":     {r, installed(fewer, disabled), append([]string{dropGuardTrigger}, all...), "", ""},
-		"foreign":                 {r, installed(r, foreign), nil, "that this program did not make", ""},
+		"for fewer, disabled": {r, installed(fewer, triggerDisabled), append([]string{dropGuardTrigger}, all...), "", ""},
+		"for fewer, and for more": {
+			r, installed(fewer, both), []string{dropGuardTrigger, closeGuardSchema, createGuardTrigger}, "",
+			"apikey-index (PATCH_KEEP_INDEX_NAMES=false) → apikey-index,apikey-check (PATCH_KEEP_INDEX_NAMES=false)",
+		},
+		"of a former version":     {r, installed(r, functionFormer), append([]string{dropGuardTrigger}, all...), "", ""},
+		"foreign, disabled":       {r, installed(r, functionForeign, triggerDisabled), nil, "that this program did not make", ""},
+		"foreign":                 {r, installed(r, functionForeign), nil, "that this program did not make", ""},
 		"kept, not requested":     {without, installed(r), nil, "", ""},
 		"to be reverted":          {revert, installed(r), []string{dropGuardTrigger}, "", ""},
-		"no trigger to revert":    {revert, installed(r, noTrigger), nil, "", ""},
+		"no trigger to revert":    {revert, installed(r, triggerMissing), nil, "", ""},
 		"another's trigger":       {revert, installed(r, func(g *Guard) { g.Trigger.Mine = false }), nil, "", ""},
-		"foreign trigger":         {revert, installed(r, foreign), nil, "", ""},
+		"foreign trigger":         {revert, installed(r, functionForeign), nil, "", ""},
 		"no longer needed":        {Request{Schema: "s"}, created, []string{dropGuardTrigger}, "", ""},
 		"still needed":            {Request{Schema: "s", Fixes: Fixes[2:]}, unfinished, nil, "", ""},
 		"still needed, to revert": {Request{Schema: "s", Fixes: Fixes[2:], Goal: Revert}, unfinished, []string{dropGuardTrigger}, "", ""},
@@ -105,7 +121,7 @@ func TestForeignGuard(t *testing.T) {
 		"former settings":         {func(g *Guard) { g.Functions[0].Settings = settings }, ""},
 		"no settings":             {func(g *Guard) { g.Functions[0].Settings = nil }, "that this program did not make"},
 		"another body":            {func(g *Guard) { g.Functions[0].Body += " " }, "that this program did not make"},
-		"another kind":            {func(g *Guard) { g.Functions[0].Exact = false }, "that this program did not make"},
+		"another kind":            {functionForeign, "that this program did not make"},
 		"the former":              {func(g *Guard) { tables(g, "todo") }, ""},
 		"the former, and a table": {func(g *Guard) { tables(g, "other") }, "holds what this program did not make: table"},
 		"the former, changed":     {func(g *Guard) { tables(g, "todo"); g.Functions[0].Body += " " }, "that this program did not make"},
@@ -116,7 +132,7 @@ func TestForeignGuard(t *testing.T) {
 		"function of that role":   {func(g *Guard) { g.Trusted = false }, "that this program did not make"},
 		"of a schema's namesake":  {func(g *Guard) { g.Functions[0].Body, g.Functions[0].Name = other, "guard_"+fingerprint(other) }, `the guard of another schema, "twin"`},
 		"trigger of another's":    {func(g *Guard) { g.Trigger.Function = "2" }, "calls a function that this program did not make"},
-		"trigger that is missing": {func(g *Guard) { g.Trigger = nil }, ""},
+		"trigger that is missing": {triggerMissing, ""},
 	} {
 		g := installed(r, c.change).Guard
 		if got := g.foreign("s"); (c.want == "") != (got == "") || !strings.Contains(got, c.want) {
@@ -134,8 +150,8 @@ func TestGuardWork(t *testing.T) {
 	}{
 		"installed":           {func(*Guard) {}, true},
 		"untrusted":           {func(g *Guard) { g.Trusted = false }, false},
-		"no trigger":          {func(g *Guard) { g.Trigger = nil }, false},
-		"disabled":            {func(g *Guard) { g.Trigger.Enabled = false }, false},
+		"no trigger":          {triggerMissing, false},
+		"disabled":            {triggerDisabled, false},
 		"of another function": {func(g *Guard) { g.Trigger.Function = "2" }, false},
 		"changed":             {func(g *Guard) { g.Functions[0].Body += " " }, false},
 		"no header": {func(g *Guard) {
@@ -150,5 +166,14 @@ func TestGuardWork(t *testing.T) {
 	}
 	if (State{Schema: "other", Guard: installed(r).Guard}).guards(Fixes[:1]) || (State{Schema: "s"}).guards(nil) {
 		t.Error("the guard of another schema, or none, is taken for one")
+	}
+}
+
+// Settings are written so that CREATE FUNCTION takes them: the value of search_path is a list, the others are strings.
+func TestGuardSetClauses(t *testing.T) {
+	const want = " SET search_path = pg_catalog, pg_temp SET lock_timeout = '10ms' SET client_min_messages = 'error'" +
+		" SET quote_all_identifiers = 'off' SET default_tablespace = '' SET exit_on_error = 'off'"
+	if got := guardSetClauses(); got != want {
+		t.Errorf("%s, want %s", got, want)
 	}
 }
