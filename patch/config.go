@@ -66,19 +66,15 @@ func Parse(ctx context.Context, environ []string) (Config, error) {
 			errs = append(errs, configError(e))
 		}
 	}
-	if cfg.watches() && bool(cfg.DryRun) || cfg.Watch.Duration > 0 && cfg.Action == ActionRevert {
+	if cfg.watches() && bool(cfg.DryRun) || cfg.Watch.Duration != 0 && cfg.Action == ActionRevert {
 		errs = append(errs, &ConfigError{"PATCH_WATCH", "keeps the fixes in place, so it goes with neither PATCH_ACTION=revert nor PATCH_DRY_RUN"})
 	}
 	cfg.Completed = cfg.Fixes.complete(cfg.Action)
-	if err := cfg.readTargets(ctx, vars); err != nil {
-		errs = append(errs, err)
+	err := errors.Join(append(errs, cfg.readTargets(ctx, vars))...)
+	if err == nil && cfg.BackupDir != "" && cfg.mayChange() {
+		err = errors.Join(tryBackupDir(cfg.BackupDir))
 	}
-	if len(errs) == 0 && cfg.BackupDir != "" && cfg.mayChange() {
-		if err := tryBackupDir(cfg.BackupDir); err != nil {
-			errs = append(errs, err)
-		}
-	}
-	return cfg, errors.Join(errs...)
+	return cfg, err
 }
 
 // configError turns an error of package env, which speaks of Go's fields, into one that names the variable.
@@ -114,7 +110,7 @@ func unquote(s string) string {
 // fields returns the fields of Config that are variables, in order.
 func fields() []reflect.StructField {
 	return slices.DeleteFunc(reflect.VisibleFields(reflect.TypeFor[Config]()), func(f reflect.StructField) bool {
-		return f.Tag.Get("env") == "-" || len(f.Index) > 1
+		return f.Tag.Get("env") == "-"
 	})
 }
 
@@ -223,7 +219,7 @@ func (c *Config) routine() slog.Level {
 func (c *Config) mayChange() bool { return c.Action != ActionStatus && !bool(c.DryRun) }
 
 // watches reports whether the program stays and keeps the fixes in place.
-func (c *Config) watches() bool { return c.Watch.Duration > 0 && c.Action == ActionApply }
+func (c *Config) watches() bool { return c.Watch.Duration != 0 && c.Action == ActionApply }
 
 // waitsForTable reports whether a missing table is waited for.
 func (c *Config) waitsForTable() bool { return c.OnMissingTable == MissingWait && c.mayChange() }

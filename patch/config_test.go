@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -72,6 +73,9 @@ var configErrors = map[string]struct {
 	"two commas":         {[]string{goodURI, "PATCH_FIXES=apikey-index,,apikey-check"}, []string{"PATCH_FIXES: has nothing before comma 2"}},
 	"no such folder":     {[]string{goodURI, "PATCH_BACKUP_DIR=/no/such"}, []string{"PATCH_BACKUP_DIR: cannot be written: no such file or directory; it must be a directory that this program, in the image user 65532, can write to"}},
 	"no folder":          {[]string{goodURI, "PATCH_BACKUP_DIR=EMPTY_FILE"}, []string{"PATCH_BACKUP_DIR: cannot be written: not a directory"}},
+	"a folder, and more": {[]string{goodURI, "PATCH_BACKUP_DIR=/no/such", "PATCH_CONNECTIONS=0"}, []string{"PATCH_CONNECTIONS: is not a whole number"}},
+	"watch, dry run":     {[]string{goodURI, "PATCH_WATCH=1s", "PATCH_DRY_RUN=true"}, []string{"PATCH_WATCH: keeps the fixes in place, so it goes with neither"}},
+	"watch, revert":      {[]string{goodURI, "PATCH_WATCH=1s", "PATCH_ACTION=revert"}, []string{"PATCH_WATCH: keeps the fixes in place, so it goes with neither"}},
 	"a colon":            {[]string{goodURI, "PATCH_FIXES: " + secretURI + "?schema=s"}, []string{"PATCH_FIXES: is followed by something other than = and a value"}},
 	"Kubernetes' alike":  {[]string{goodURI, "PATCH_PORT_80=x"}, []string{"PATCH_PORT_80: no such variable"}},
 	"all at once": {
@@ -132,6 +136,25 @@ func TestConfigTakesWhatPeopleWrite(t *testing.T) {
 	}
 	if !cfg.DryRun || cfg.WaitTimeout.Duration != 0 || cfg.LockTimeout.String() != "50ms" || len(cfg.Fixes.Named) != 1 || cfg.Targets[0].Schemas.Names[0] != "evolution_api" {
 		t.Errorf("%+v", cfg)
+	}
+}
+
+// White space and one pair of quotes around a value are not part of it.
+func TestUnquote(t *testing.T) {
+	for value, want := range map[string]string{
+		"": "", "a": "a", " a\n": "a", `"a"`: "a", "'a'": "a", ` " a " `: "a", `""`: "", `"`: `"`, "'": "'", `"a`: `"a`, `a"`: `a"`, `"a'`: `"a'`, `""a""`: `"a"`, "aba": "aba",
+	} {
+		if got := unquote(value); got != want {
+			t.Errorf("%q: %q, want %q", value, got, want)
+		}
+	}
+}
+
+// The fixes that had to be added are in the configuration, for the log.
+func TestConfigIsCompleted(t *testing.T) {
+	cfg, err := Parse(t.Context(), []string{goodURI, "PATCH_FIXES=apikey-check"})
+	if err != nil || !slices.Equal(cfg.Completed, []string{"apikey-index"}) {
+		t.Errorf("%v %v", cfg.Completed, err)
 	}
 }
 
@@ -210,6 +233,10 @@ func TestBackupDirIsTried(t *testing.T) {
 		}
 	}
 	dir := t.TempDir()
+	t.Setenv("TMPDIR", "/no/such") // as in the image, where there is none
+	if _, err := Parse(t.Context(), []string{goodURI}); err != nil {
+		t.Error(err)
+	}
 	if _, err := Parse(t.Context(), []string{goodURI, "PATCH_BACKUP_DIR=" + dir}); err != nil {
 		t.Error(err)
 	}

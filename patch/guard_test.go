@@ -76,7 +76,9 @@ func TestGuardPlan(t *testing.T) {
 		},
 		"for fewer, disabled": {r, installed(fewer, triggerDisabled), append([]string{dropGuardTrigger}, all...), "", ""},
 		"for fewer, and for more": {
-			r, installed(fewer, both), []string{dropGuardTrigger, closeGuardSchema, createGuardTrigger}, "",
+			r, installed(fewer, both),
+			[]string{dropGuardTrigger, closeGuardSchema, createGuardTrigger},
+			"",
 			"apikey-index (PATCH_KEEP_INDEX_NAMES=false) → apikey-index,apikey-check (PATCH_KEEP_INDEX_NAMES=false)",
 		},
 		"of a former version":     {r, installed(r, functionFormer), append([]string{dropGuardTrigger}, all...), "", ""},
