@@ -38,14 +38,14 @@ func command(ctx context.Context, args, environ []string, stdout, stderr io.Writ
 	cfg, err := Parse(ctx, environ)
 	log := newLogger(cfg, stderr)
 	if argument != "" && !slices.Contains(actions, Action(argument)) {
-		err = errors.Join(&ConfigError{
+		err = &ConfigError{
 			Variable: "unknown argument", // not quoted: it may be a connection string
 			Problem:  "write apply, status, revert, version or help; everything else is set by environment variables",
-		})
+		}
 	}
 	if err != nil {
-		for _, e := range err.(interface{ Unwrap() []error }).Unwrap() {
-			log.Error(e.Error())
+		for problem := range strings.SplitSeq(err.Error(), "\n") { // as errors.Join separates them
+			log.Error(problem)
 		}
 		return err
 	}

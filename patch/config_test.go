@@ -76,6 +76,7 @@ var configErrors = map[string]struct {
 	"a folder, and more": {[]string{goodURI, "PATCH_BACKUP_DIR=/no/such", "PATCH_CONNECTIONS=0"}, []string{"PATCH_CONNECTIONS: is not a whole number"}},
 	"watch, dry run":     {[]string{goodURI, "PATCH_WATCH=1s", "PATCH_DRY_RUN=true"}, []string{"PATCH_WATCH: keeps the fixes in place, so it goes with neither"}},
 	"watch, revert":      {[]string{goodURI, "PATCH_WATCH=1s", "PATCH_ACTION=revert"}, []string{"PATCH_WATCH: keeps the fixes in place, so it goes with neither"}},
+	"no identity":        {[]string{goodURI + "?sslidentity=/etc/hostname&sslmode=require"}, []string{"DATABASE_CONNECTION_URI: the file with the client identity cannot be used"}},
 	"a colon":            {[]string{goodURI, "PATCH_FIXES: " + secretURI + "?schema=s"}, []string{"PATCH_FIXES: is followed by something other than = and a value"}},
 	"Kubernetes' alike":  {[]string{goodURI, "PATCH_PORT_80=x"}, []string{"PATCH_PORT_80: no such variable"}},
 	"all at once": {
@@ -147,6 +148,23 @@ func TestUnquote(t *testing.T) {
 		if got := unquote(value); got != want {
 			t.Errorf("%q: %q, want %q", value, got, want)
 		}
+	}
+}
+
+// Every problem is logged in a line of its own.
+func TestConfigErrorsAreLogged(t *testing.T) {
+	var log strings.Builder
+	status := Main(t.Context(), nil, []string{"DATABASE_CONNECTION_URI=postgresql://h/d postgresql://i/d", "PATCH_DRY_RUN=x"}, io.Discard, &log)
+	if status != 2 || strings.Count(log.String(), "level=ERROR") != 3 || strings.Count(log.String(), "\n") != 3 {
+		t.Errorf("exit status %d: %s", status, log.String())
+	}
+}
+
+// What separates connection strings is told only where there are several.
+func TestOneConnectionString(t *testing.T) {
+	const want = "DATABASE_CONNECTION_URI: it names no user"
+	if _, err := Parse(t.Context(), []string{"DATABASE_CONNECTION_URI=postgresql://h/d"}); err == nil || err.Error() != want {
+		t.Errorf("%v, want %s", err, want)
 	}
 }
 

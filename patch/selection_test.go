@@ -1,7 +1,9 @@
 package patch
 
 import (
+	"bytes"
 	"fmt"
+	"net"
 	"slices"
 	"strings"
 	"testing"
@@ -147,10 +149,12 @@ func TestTargets(t *testing.T) {
 		{[]string{"DATABASE_CONNECTION_URI=postgres://u:p@h/d?schema=e", "PATCH_SCHEMAS=b,a,b"}, "d: {[d] []} {[a b] false} {[a b] false}"},
 		{[]string{"DATABASE_CONNECTION_URI=postgres://u:p@h/d?schema=e", "PATCH_SCHEMAS=*"}, "d: {[d] []} {[] true} {[] true}"},
 		{[]string{"DATABASE_CONNECTION_URI=postgres://u:p@h/d", "PATCH_DATABASES=y,x,e*"}, "d: {[x y] [e*]} {[public] false} {[] true}"},
+		{[]string{"DATABASE_CONNECTION_URI=postgres://u:p@h/d", "PATCH_DATABASES=x,e*"}, "d: {[x] [e*]} {[public] false} {[] true}"},
 		{[]string{"DATABASE_CONNECTION_URI=postgres://u:p@h/d", "PATCH_DATABASES=*"}, "d: {[] [*]} {[public] false} {[] true}"},
 		{[]string{two}, "d: {[d] []} {[e] false} {[e] false}; f: {[f] []} {[public] false} {[] true}"},
 		{[]string{"DATABASE_CONNECTION_URI='postgres://u:p@h/d?schema=e' 'postgres://u:p@i/f'"}, "d: {[d] []} {[e] false} {[e] false}; f: {[f] []} {[public] false} {[] true}"},
 		{[]string{"PGHOST=h", "PGUSER=u", "PGDATABASE=g"}, "g: {[g] []} {[public] false} {[] true}"},
+		{[]string{"DATABASE_CONNECTION_URI=postgres://u:p@h/d", "PGHOST=h", "PGUSER=u", "PGDATABASE=g"}, "d: {[d] []} {[public] false} {[] true}"},
 		{[]string{"DATABASE_URL=postgres://u:p@h/z", "PGHOST=h", "PGUSER=u"}, "z: {[z] []} {[public] false} {[] true}"},
 	} {
 		cfg, err := Parse(t.Context(), c.variables)
@@ -168,6 +172,47 @@ func TestTargets(t *testing.T) {
 	several, err := Parse(t.Context(), []string{two})
 	if err != nil || !several.several() {
 		t.Errorf("%v, or two targets are not several", err)
+	}
+}
+
+// Where every connection string of several is in quotes, the outermost two were taken for a pair around the whole.
+func TestSplitURIs(t *testing.T) {
+	for uri, want := range map[string]string{
+		"a": "[a]", "a b": "[a b]", "a \t\r\n\v\f b": "[a b]", "a' 'b": "['a' 'b']", `a" "b`: `["a" "b"]`, "a' 'b' 'c": "['a' 'b' 'c']",
+		"a' b": "[a' b]", "a 'b": "[a 'b]", `a' "b`: `[a' "b]`, "'": "[']", "a'": "[a']", "a' b 'c": "['a' b 'c']",
+	} {
+		if got := fmt.Sprint(splitURIs(uri)); got != want {
+			t.Errorf("%q: %s, want %s", uri, got, want)
+		}
+	}
+}
+
+// The server is told who connects.
+func TestApplicationName(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	first := make(chan []byte)
+	go func() {
+		startup := make([]byte, 1024)
+		if conn, err := listener.Accept(); err == nil {
+			n, _ := conn.Read(startup)
+			conn.Close()
+			startup = startup[:n]
+		}
+		first <- startup
+	}()
+	cfg, err := Parse(t.Context(), []string{fmt.Sprintf("DATABASE_CONNECTION_URI=postgresql://u:p@%s/d?sslmode=disable", listener.Addr())})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := cfg.Targets[0].Connect(t.Context()); err == nil {
+		t.Error("connected to a server that hangs up")
+	}
+	if startup := <-first; !bytes.Contains(startup, []byte("\x00application_name\x00evolution-openai-patch\x00")) {
+		t.Errorf("%q", startup)
 	}
 }
 
