@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -157,6 +158,19 @@ func TestConfigErrorsAreLogged(t *testing.T) {
 	status := Main(t.Context(), nil, []string{"DATABASE_CONNECTION_URI=postgresql://h/d postgresql://i/d", "PATCH_DRY_RUN=x"}, io.Discard, &log)
 	if status != 2 || strings.Count(log.String(), "level=ERROR") != 3 || strings.Count(log.String(), "\n") != 3 {
 		t.Errorf("exit status %d: %s", status, log.String())
+	}
+}
+
+// The lowest level that is logged is the one that is set.
+func TestLogLevel(t *testing.T) {
+	for _, level := range []slog.Level{slog.LevelDebug, slog.LevelInfo, slog.LevelWarn, slog.LevelError} {
+		cfg, err := Parse(t.Context(), []string{goodURI, "PATCH_LOG_LEVEL=" + strings.ToLower(level.String())})
+		if err != nil || cfg.LogLevel.Level != level {
+			t.Errorf("%v, %v, want %v", cfg.LogLevel.Level, err, level)
+		}
+	}
+	if _, err := Parse(t.Context(), []string{goodURI, "PATCH_LOG_LEVEL=debug+1"}); err == nil {
+		t.Error("a level that is not documented is taken")
 	}
 }
 

@@ -146,7 +146,8 @@ func TestTargets(t *testing.T) {
 	}{
 		{[]string{"DATABASE_CONNECTION_URI=postgres://u:p@h/d"}, "d: {[d] []} {[public] false} {[] true}"},
 		{[]string{"DATABASE_CONNECTION_URI=postgres://u:p@h/d?schema=e"}, "d: {[d] []} {[e] false} {[e] false}"},
-		{[]string{"DATABASE_CONNECTION_URI=postgres://u:p@h/d?schema=e", "PATCH_SCHEMAS=b,a,b"}, "d: {[d] []} {[a b] false} {[a b] false}"},
+		{[]string{"DATABASE_CONNECTION_URI=postgres://u:p@h/d?schema=e", "PATCH_SCHEMAS=b , a,b"}, "d: {[d] []} {[a b] false} {[a b] false}"},
+		{[]string{"DATABASE_CONNECTION_URI=postgres://u:p@h/d?schema=e", "PATCH_SCHEMAS=b"}, "d: {[d] []} {[b] false} {[b] false}"},
 		{[]string{"DATABASE_CONNECTION_URI=postgres://u:p@h/d?schema=e", "PATCH_SCHEMAS=*"}, "d: {[d] []} {[] true} {[] true}"},
 		{[]string{"DATABASE_CONNECTION_URI=postgres://u:p@h/d", "PATCH_DATABASES=y,x,e*"}, "d: {[x y] [e*]} {[public] false} {[] true}"},
 		{[]string{"DATABASE_CONNECTION_URI=postgres://u:p@h/d", "PATCH_DATABASES=x,e*"}, "d: {[x] [e*]} {[public] false} {[] true}"},
