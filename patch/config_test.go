@@ -47,6 +47,7 @@ var configErrors = map[string]struct {
 	"database pattern":   {[]string{goodURI, "PATCH_DATABASES=a,[b"}, []string{"PATCH_DATABASES: holds a pattern that is not well formed, as number 2 of 2"}},
 	"databases, comma":   {[]string{goodURI, "PATCH_DATABASES=a,,b"}, []string{"PATCH_DATABASES: has nothing before comma 2"}},
 	"no connections":     {[]string{goodURI, "PATCH_CONNECTIONS=0"}, []string{"PATCH_CONNECTIONS: is not a whole number from 1 to 1000"}},
+	"1001 connections":   {[]string{goodURI, "PATCH_CONNECTIONS=1001"}, []string{"PATCH_CONNECTIONS: is not a whole number from 1 to 1000"}},
 	"half a connection":  {[]string{goodURI, "PATCH_CONNECTIONS=1.5"}, []string{"PATCH_CONNECTIONS: is not a whole number from 1 to 1000"}},
 	"libpq, no user":     {[]string{"PGHOST=h"}, []string{"PGUSER: is not set"}},
 	"libpq, no sslmode":  {[]string{"PGHOST=h", "PGUSER=u", "PGSSLMODE=ture"}, []string{"PGSSLMODE: is not one of disable, allow, prefer, require, verify-ca, verify-full"}},
@@ -129,14 +130,14 @@ func TestConfigErrors(t *testing.T) {
 
 func TestConfigTakesWhatPeopleWrite(t *testing.T) {
 	cfg, err := Parse(t.Context(), []string{
-		`DATABASE_CONNECTION_URI="postgresql://u:p@h/d?schema=evolution_api"`, "PATCH_DRY_RUN='true'", "PATCH_WAIT_TIMEOUT=0", "PATCH_FIXES= apikey-index ",
+		`DATABASE_CONNECTION_URI="postgresql://u:p@h/d?schema=evolution_api"`, "PATCH_DRY_RUN='true'", "PATCH_WAIT_TIMEOUT=0", "PATCH_FIXES= apikey-index ", "PATCH_CONNECTIONS=7",
 		"PATCH_LOCK_TIMEOUT=", "PATCH_SCHEMAS=", "PATCH_SERVICE_HOST=10.0.0.1", "PATCH_API_PORT_80_TCP=tcp://10.0.0.1:80", "LOG_LEVEL=ERROR,WARN",
 		"DATABASE_URL=mysql://not/this", "NOT_EVEN_A_VARIABLE",
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !cfg.DryRun || cfg.WaitTimeout.Duration != 0 || cfg.LockTimeout.String() != "50ms" || len(cfg.Fixes.Named) != 1 || cfg.Targets[0].Schemas.Names[0] != "evolution_api" {
+	if !cfg.DryRun || cfg.WaitTimeout.Duration != 0 || cfg.LockTimeout.String() != "50ms" || cfg.Connections != 7 || len(cfg.Fixes.Named) != 1 || cfg.Targets[0].Schemas.Names[0] != "evolution_api" {
 		t.Errorf("%+v", cfg)
 	}
 }
@@ -217,7 +218,8 @@ func TestUnknownVariables(t *testing.T) {
 func TestLimitsAreTaken(t *testing.T) {
 	for _, v := range []string{
 		"PATCH_WATCH=100ms", "PATCH_WATCH=0s", "PATCH_LOCK_TIMEOUT=1ms", "PATCH_LOCK_TIMEOUT=2147483647ms", "PATCH_CONNECT_TIMEOUT=2147483647ms",
-		"PATCH_WAIT_TIMEOUT=2562047h", "PATCH_LOCK_RETRY=0",
+		"PATCH_WAIT_TIMEOUT=2562047h", "PATCH_LOCK_RETRY=0", "PATCH_CONNECTIONS=1", "PATCH_CONNECTIONS=1000",
+		"PATCH_SCHEMAS=" + strings.Repeat("s", 63), "PATCH_DATABASES=" + strings.Repeat("ä", 31) + "b",
 	} {
 		if _, err := Parse(t.Context(), []string{goodURI, v}); err != nil {
 			t.Errorf("%s: %v", v, err)
