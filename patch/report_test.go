@@ -33,6 +33,7 @@ func TestFailure(t *testing.T) {
 		"stopped":                  {Config{Action: ActionApply, OnError: ErrorFail}, resultOf(Failed, stopped, place{}), 143},
 		"stopped, not passed over": {Config{Action: ActionApply, OnError: ErrorContinue}, resultOf(Failed, stopped, place{}), 143},
 		"watch stopped":            {Config{Action: ActionApply, OnError: ErrorFail, Watch: watch}, resultOf(Patched, stopped, place{}), 0},
+		"watch failed":             {Config{Action: ActionApply, OnError: ErrorFail, Watch: watch}, resultOf(Failed, io.EOF, place{}), 1},
 		"health check stopped":     {Config{Action: ActionStatus, OnError: ErrorFail, Watch: watch}, resultOf(Failed, stopped, place{}), 143},
 		"status, not in place":     {Config{Action: ActionStatus, OnError: ErrorFail}, resultOf(Unpatched, nil, place{}), 5},
 		"status, passed over":      {Config{Action: ActionStatus, OnError: ErrorContinue}, resultOf(Unpatched, nil, place{}), 5},
@@ -59,7 +60,7 @@ func TestFirstFailure(t *testing.T) {
 	first := &RefusedError{reason: "first"}
 	p.add([]*Result{resultOf(Failed, io.EOF, place{1, "a", "a"}), resultOf(Failed, io.EOF, place{0, "b", "b"})})
 	p.add([]*Result{resultOf(Failed, first, place{0, "b", "a"}), resultOf(Patched, nil, place{0, "a", "a"})})
-	p.add([]*Result{resultOf(Failed, io.EOF, place{0, "c", "a"})})
+	p.add([]*Result{resultOf(Failed, io.EOF, place{0, "c", "a"}), resultOf(Failed, io.EOF, place{0, "b", "a"})})
 	if err := p.err(); !errors.Is(err, first) {
 		t.Errorf("%v, want %v", err, first)
 	}
@@ -77,6 +78,7 @@ func TestSummary(t *testing.T) {
 	for want, results := range map[string][][]*Result{
 		"":                            {{changed}},
 		"done: no database matches":   {},
+		"done: 2 patched":             {{resultOf(Patched, nil, place{}), resultOf(Patched, nil, place{})}},
 		"done: 2 patched (1 changed)": {{changed, resultOf(Patched, nil, place{})}},
 		"done: 1 patched (1 changed), 1 guarded, 1 pending, 1 unpatched, 1 failed": {{
 			changed, resultOf(Guarded, nil, place{}), resultOf(Pending, nil, place{}), resultOf(Unpatched, nil, place{}), resultOf(Failed, io.EOF, place{}),
@@ -90,7 +92,10 @@ func TestSummary(t *testing.T) {
 		for _, of := range results {
 			p.add(of)
 		}
-		if p.logSummary(); want == "" && log.Len() > 0 || !strings.Contains(log.String(), want) {
+		if want != "" {
+			want = fmt.Sprintf("level=INFO msg=%q\n", want)
+		}
+		if p.logSummary(); !strings.HasSuffix(log.String(), want) || want == "" && log.Len() > 0 {
 			t.Errorf("%s, want %q", log.String(), want)
 		}
 	}
