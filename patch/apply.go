@@ -58,7 +58,11 @@ func (c *change) explainFailure(ctx context.Context, err error) error {
 	code, s := postgres.SQLState(err), c.before
 	switch {
 	case code == "23505" && c.request.Goal == Revert: // unique_violation
-		return duplicates(ctx, c)
+		credentials, err := c.credentials(ctx)
+		if err != nil {
+			return err
+		}
+		return duplicates(c.request.Fixes, c.cfg.Fixes.Auto, s, credentials)
 	case s.Table == nil && c.request.Guard && (code == "42501" || code == "42P06" || code == "42710" || code == "42723"): // insufficient_privilege, duplicate_schema, duplicate_object, duplicate_function
 		why := explain(err)
 		if code == "42501" {

@@ -2,7 +2,6 @@ package patch
 
 import (
 	"cmp"
-	"context"
 	"fmt"
 	"maps"
 	"slices"
@@ -11,28 +10,11 @@ import (
 	"evolution-openai-patch/patch/postgres"
 )
 
-// credential is what is printed of a row of Evolution's table. A nil value is NULL.
-type credential struct{ id, name, key, instance *string }
-
-// duplicates returns the refusal to create a unique index over rows that share a value, which lists them.
-func duplicates(ctx context.Context, c *change) error {
-	var credentials []*credential
-	columns, s := []string{"id", "name", "apiKey", "instanceId"}, c.before
-	if s.Table.canCopy(columns...) {
-		b := c.conn.Begin("READ ONLY", c.cfg.limits())
-		b.Rows(postgres.CopyTo(s.Schema, tableName, columns...), func(row []byte) error {
-			v := postgres.CopyValues(row)
-			credentials = append(credentials, &credential{v[0], v[1], v[2], v[3]})
-			return nil
-		})
-		b.Exec("COMMIT")
-		if err := c.conn.Send(ctx, b, c.cfg.ConnectTimeout.Duration); err != nil {
-			c.conn.RollBack()
-			return fmt.Errorf("duplicates: %w", err)
-		}
-	}
+// duplicates returns the refusal to create the unique indexes of fixes over rows that share a value. It lists the rows, and
+// holds the SQL that makes the values differ.
+func duplicates(fixes []Fix, auto bool, s State, credentials []*credential) *RefusedError {
 	var groups []string
-	for _, f := range c.request.Fixes {
+	for _, f := range fixes {
 		switch f.Column {
 		case "apiKey":
 			groups = append(groups, shared(credentials, revertedKey(s), maskKey)...)
@@ -42,19 +24,26 @@ func duplicates(ctx context.Context, c *change) error {
 	}
 	slices.Sort(groups)
 	groups = slices.Compact(groups)
-	if len(groups) > 100 {
-		groups = append(groups[:100], fmt.Sprintf("and %d groups more", len(groups)-100))
+	if more := len(groups) - maxGroups; more > 0 {
+		groups = append(groups[:maxGroups], fmt.Sprintf("and %d groups more", more))
 	}
 	hint := ""
-	if c.cfg.Fixes.Auto && contains(c.request.Fixes, "name-index") {
+	if auto && contains(fixes, "name-index") {
 		hint = "; if the index on the name was gone before this program ran, set PATCH_FIXES to the other fixes"
+	}
+	listed := "" // if the rows could not be read
+	if len(groups) > 0 {
+		listed = ". The groups: " + strings.Join(groups, "; ")
 	}
 	return &RefusedError{
 		reason: "the unique index cannot come back while credentials share a value; the remedy changes all but the first of each group, whose instances then need a key of their own (deleting them in Evolution fails or takes their bots along)" +
-			hint + ". The groups: " + strings.Join(groups, "; "),
-		remedy: separate(c.request.Fixes, s),
+			hint + listed,
+		remedy: separate(fixes, s),
 	}
 }
+
+// maxGroups is the largest number of groups that are listed.
+const maxGroups = 100
 
 // revertedKey returns a function that returns the key of a credential as revert leaves it.
 func revertedKey(s State) func(*credential) *string {
@@ -118,14 +107,6 @@ func shared(credentials []*credential, value func(*credential) *string, show fun
 		groups = append(groups, show(v)+" in "+strings.Join(members, ", "))
 	}
 	return groups
-}
-
-// text returns a value, "" for NULL.
-func text(value *string) string {
-	if value == nil {
-		return ""
-	}
-	return *value
 }
 
 // maskKey returns the last four characters of a key, which tell it from others, if that is not too much of it.

@@ -1,6 +1,7 @@
 package patch
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -27,6 +28,44 @@ func credentialOf(id, name, key string) *credential {
 		c.key = nil
 	}
 	return c
+}
+
+// TestDuplicates holds the refusal against the fixes whose indexes were to come back.
+func TestDuplicates(t *testing.T) {
+	twice := func(n int) (all []*credential) { // n keys, each in two instances
+		for i := range n {
+			key := fmt.Sprintf("sk-1234567890-%03d", i)
+			all = append(all, credentialOf(fmt.Sprint("b", i), fmt.Sprint("n", i), key), credentialOf(fmt.Sprint("a", i), "same", key))
+		}
+		return all
+	}
+	const hint, list = "set PATCH_FIXES to the other fixes", ". The groups: "
+	for title, c := range map[string]struct {
+		fixes       []Fix
+		auto        bool
+		credentials []*credential
+		hint        bool
+		groups      string
+	}{
+		"keys":           {Fixes[:2], false, twice(1), false, "…-000 in a0 (name same, instance ), b0 (name n0, instance )"},
+		"in order":       {Fixes[:1], true, slices.Concat(twice(2)[2:], twice(1)), false, "…-000 in a0 (name same, instance ), b0 (name n0, instance ); …-001 in a1 (name same, instance ), b1 (name n1, instance )"},
+		"names":          {Fixes[2:], false, twice(2), false, "same in a0 (name same, instance ), a1 (name same, instance )"},
+		"names, auto":    {Fixes[2:], true, twice(2), true, "same in a0 (name same, instance ), a1 (name same, instance )"},
+		"both":           {Fixes, false, twice(1)[:2], false, "…-000 in a0 (name same, instance ), b0 (name n0, instance )"},
+		"cannot be read": {Fixes[:1], false, nil, false, ""},
+	} {
+		err := duplicates(c.fixes, c.auto, table(), c.credentials)
+		_, groups, listed := strings.Cut(err.reason, list)
+		if groups != c.groups || listed != (c.groups != "") || strings.Contains(err.reason, hint) != c.hint || err.remedy != separate(c.fixes, table()) {
+			t.Errorf("%s: %s\nremedy %s", title, err.reason, err.remedy)
+		}
+	}
+	for n, more := range map[int]string{100: "", 101: "; and 1 groups more", 150: "; and 50 groups more"} {
+		err := duplicates(Fixes[:1], false, table(), twice(n))
+		if strings.Count(err.reason, "…") != 100 || !strings.HasSuffix(err.reason, more) || strings.Contains(err.reason, "groups more") != (more != "") {
+			t.Errorf("%d groups: %s", n, err.reason)
+		}
+	}
 }
 
 // Credentials without a value share none, and each group is listed in the order of its ids.
@@ -76,12 +115,16 @@ func TestSeparate(t *testing.T) {
 	if sql := separate(Fixes[:1], s); strings.Contains(sql, `"name"`) || strings.Contains(sql, "rtrim") {
 		t.Error(sql)
 	}
-	if sql := separate(Fixes, padded(&padTrigger, &ownFunction, Keys{})); strings.Count(sql, "UPDATE") != 2 || !strings.Contains(sql, "PARTITION BY rtrim(") {
+	if sql := separate(Fixes, padded(&padTrigger, &ownFunction, Keys{})); strings.Count(sql, "UPDATE") != 2 || !strings.Contains(sql, `PARTITION BY rtrim("apiKey", ' ') ORDER BY`) {
 		t.Error(sql)
 	}
 	kept := ownFunction
 	kept.Comment = `{"spaces":{"b":2,"a":1}}`
 	if sql := separate(Fixes[:1], padded(&padTrigger, &kept, Keys{})); !strings.Contains(sql, `PARTITION BY rtrim("apiKey", ' '), CASE id WHEN 'a' THEN 1 WHEN 'b' THEN 2 END ORDER BY`) {
+		t.Error(sql)
+	}
+	kept.Comment = `{"spaces":{"b":2}}`
+	if sql := separate(Fixes[:1], padded(&padTrigger, &kept, Keys{})); !strings.Contains(sql, "CASE id WHEN 'b' THEN 2 END") {
 		t.Error(sql)
 	}
 	s.Table.column("apiKey").Limit = 0

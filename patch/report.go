@@ -132,10 +132,11 @@ func (p *reporter) logSummary() {
 	if total == 1 && p.absent == 0 {
 		return
 	}
-	switch {
-	case p.absent == 1:
+	switch p.absent {
+	case 0:
+	case 1:
 		parts = append(parts, "1 database without the table")
-	case p.absent > 1:
+	default:
 		parts = append(parts, fmt.Sprintf("%d databases without the table", p.absent))
 	}
 	p.log.Info("done: " + cmp.Or(strings.Join(parts, ", "), "no database matches"))
