@@ -94,8 +94,8 @@ func classifySQLState(err *pgconn.PgError) class {
 
 // TimedOut reports whether there was no answer within the time allowed.
 func TimedOut(err error) bool {
-	var network net.Error
-	return pgconn.Timeout(err) || errors.Is(err, context.DeadlineExceeded) || errors.As(err, &network) && network.Timeout()
+	var network net.Error // the first of them: there may be one for each host
+	return errors.Is(err, context.DeadlineExceeded) || errors.As(err, &network) && network.Timeout()
 }
 
 // SQLState returns the SQLSTATE of an error of the server's, "" for any other error.

@@ -77,6 +77,7 @@ func TestClassifySQLState(t *testing.T) {
 		{"XX000", `cache lookup failed for index 4711`, retrySoon},
 		{"XX000", `could not open relation with OID 4711`, retrySoon},
 		{"XX000", `could not find tuple`, permanent},
+		{"22023", `could not open relation with OID 4711`, permanent},
 		{"08006", `connection failure`, retrySlowly},
 		{"08P01", `server login has been failing`, retrySlowly},
 		{"08P01", `server conn crashed?`, retrySlowly},

@@ -56,6 +56,7 @@ func TestTimedOut(t *testing.T) {
 		{context.DeadlineExceeded, true},
 		{fmt.Errorf("x: %w", timeout(true)), true},
 		{fmt.Errorf("x: %w", timeout(false)), false},
+		{errors.Join(timeout(false), fmt.Errorf("x: %w", context.DeadlineExceeded)), true}, // of one host of several
 		{context.Canceled, false},
 		{io.EOF, false},
 		{nil, false},
