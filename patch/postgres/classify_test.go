@@ -99,6 +99,8 @@ func TestNoDatabase(t *testing.T) {
 		{"3D000", `database "d" does not exist`, true},
 		{"08P01", `database "d" does not exist`, true}, // PgBouncer's words
 		{"08P01", `no such user`, false},
+		{"08P01", `database "d" is disabled`, false},
+		{"08P01", `user "u" does not exist`, false},
 		{"42P01", `database "d" does not exist`, false},
 	} {
 		if got := NoDatabase(fmt.Errorf("connect: %w", &pgconn.PgError{Code: c.code, Message: c.message})); got != c.want {
