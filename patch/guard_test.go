@@ -118,13 +118,19 @@ func TestForeignGuard(t *testing.T) {
 		change func(*Guard)
 		want   string
 	}{
-		"ours":                    {func(*Guard) {}, ""},
-		"empty":                   {func(g *Guard) { g.Functions, g.Trigger = nil, nil }, ""},
-		"former settings":         {func(g *Guard) { g.Functions[0].Settings = settings }, ""},
-		"no settings":             {func(g *Guard) { g.Functions[0].Settings = nil }, "that this program did not make"},
-		"another body":            {func(g *Guard) { g.Functions[0].Body += " " }, "that this program did not make"},
-		"another kind":            {functionForeign, "that this program did not make"},
-		"the former":              {func(g *Guard) { tables(g, "todo") }, ""},
+		"ours":            {func(*Guard) {}, ""},
+		"empty":           {func(g *Guard) { g.Functions, g.Trigger = nil, nil }, ""},
+		"former settings": {func(g *Guard) { g.Functions[0].Settings = settings }, ""},
+		"no settings":     {func(g *Guard) { g.Functions[0].Settings = nil }, "that this program did not make"},
+		"another body":    {func(g *Guard) { g.Functions[0].Body += " " }, "that this program did not make"},
+		"another kind":    {functionForeign, "that this program did not make"},
+		"the former":      {func(g *Guard) { tables(g, "todo") }, ""},
+		"the former, and ours": {func(g *Guard) {
+			ours := g.Functions[0]
+			ours.OID = "2"
+			tables(g, "todo")
+			g.Functions = append(g.Functions, ours)
+		}, ""},
 		"the former, and a table": {func(g *Guard) { tables(g, "other") }, "holds what this program did not make: table"},
 		"the former, changed":     {func(g *Guard) { tables(g, "todo"); g.Functions[0].Body += " " }, "that this program did not make"},
 		"the former, of a kind":   {func(g *Guard) { tables(g, "todo"); g.Functions[0].Exact = false }, "that this program did not make"},
