@@ -3,14 +3,12 @@
 //
 //	go run ./test/mutants [-n NUMBER] [-seed SEED] patch/plan.go patch/postgres/classify.go …
 //
-// The files stay as they are: the compiler is given the changed ones with -overlay. Changes that make no difference stand
-// in equivalent.txt, each with the reason.
+// The files stay as they are: the compiler is given the changed ones with -overlay. A change that makes no difference is no
+// excuse: what it changes is not needed, or can be said so that every change makes one.
 package main
 
 import (
-	"bufio"
 	"bytes"
-	_ "embed"
 	"encoding/json"
 	"flag"
 	"fmt"
@@ -20,13 +18,9 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
-	"strings"
 	"sync"
 	"time"
 )
-
-//go:embed equivalent.txt
-var equivalent string
 
 func main() {
 	log.SetFlags(0)
@@ -47,8 +41,7 @@ func main() {
 		all = all[:*n]
 	}
 	counts := tryAll(all)
-	fmt.Printf("mutants: %d, killed: %d, not compiled: %d, equivalent: %d, survived: %d\n",
-		len(all), counts[killed], counts[invalid], counts[known], counts[survived])
+	fmt.Printf("mutants: %d, killed: %d, not compiled: %d, survived: %d\n", len(all), counts[killed], counts[invalid], counts[survived])
 	if counts[survived] > 0 {
 		os.Exit(1)
 	}
@@ -87,14 +80,10 @@ const (
 	killed outcome = iota
 	survived
 	invalid // it does not compile
-	known   // it makes no difference
 )
 
 // try runs the unit tests of the mutant's package, and of package patch, which uses the others.
 func (m mutant) try() outcome {
-	if m.isEquivalent() {
-		return known
-	}
 	dir, err := os.MkdirTemp("", "mutant")
 	if err != nil {
 		log.Fatal(err)
@@ -120,17 +109,6 @@ func (m mutant) try() outcome {
 		return invalid
 	}
 	return killed
-}
-
-// isEquivalent reports whether the mutant is listed as one that makes no difference.
-func (m mutant) isEquivalent() bool {
-	for lines := bufio.NewScanner(strings.NewReader(equivalent)); lines.Scan(); {
-		what, _, _ := strings.Cut(lines.Text(), "   ")
-		if what == m.file+": "+m.what {
-			return true
-		}
-	}
-	return false
 }
 
 // String names the mutant.
