@@ -115,7 +115,7 @@ func TestSeparate(t *testing.T) {
 	if sql := separate(Fixes[:1], s); strings.Contains(sql, `"name"`) || strings.Contains(sql, "rtrim") {
 		t.Error(sql)
 	}
-	if sql := separate(Fixes, padded(&padTrigger, &ownFunction, Keys{})); strings.Count(sql, "UPDATE") != 2 || !strings.Contains(sql, `PARTITION BY rtrim("apiKey", ' ') ORDER BY`) {
+	if sql := separate(Fixes, padded(&padTrigger, &ownFunction, Keys{})); strings.Count(sql, "UPDATE") != 2 || strings.Contains(sql, `rtrim("name"`) || strings.Contains(sql, `rtrim(t."name"`) || !strings.Contains(sql, `PARTITION BY rtrim("apiKey", ' ') ORDER BY`) {
 		t.Error(sql)
 	}
 	kept := ownFunction
