@@ -34,6 +34,7 @@ func TestAssess(t *testing.T) {
 		"as shipped":                  {table(shipped), Request{Schema: "s", Fixes: Fixes[:2]}, "unpatched unpatched unpatched"},
 		"half":                        {table(), Request{Schema: "s", Fixes: Fixes[:2]}, "unpatched patched unpatched"},
 		"whole":                       {padded(&padTrigger, &ownFunction, Keys{Spaced: 1}), Request{Schema: "s", Fixes: Fixes[:2]}, "patched patched patched"},
+		"whole, and a guard":          {with(table(), func(s *State) { s.Guard = installed(Request{Schema: "s", Fixes: Fixes[:1]}).Guard }), Request{Schema: "s", Fixes: Fixes[:1]}, "patched patched"},
 		"reverted":                    {table(shipped), Request{Schema: "s", Fixes: Fixes[:1], Goal: Revert}, "unpatched unpatched"},
 		"no stand-in":                 {table(), Request{Schema: "s", Fixes: Fixes[:1], KeepNames: true}, "unpatched unpatched"},
 		"column to come":              {noName, Request{Schema: "s", Fixes: Fixes[2:3]}, "pending pending"},
