@@ -105,7 +105,7 @@ func (c *collector) visit(n ast.Node) {
 		}
 	case *ast.AssignStmt:
 		if n.Tok == token.ASSIGN && len(n.Lhs) == 1 {
-			c.replace(n.Pos(), n.End(), "_ = "+c.text(n.Rhs[0]))
+			c.replace(n.Pos(), n.End(), "_ = any("+c.text(n.Rhs[0])+")") // _ = nil does not compile
 		}
 	case *ast.BasicLit:
 		if v, err := strconv.Atoi(n.Value); n.Kind == token.INT && err == nil {
