@@ -33,7 +33,7 @@ func (c *change) credentials(ctx context.Context) (all []*credential, err error)
 	b.Exec("COMMIT")
 	if err := c.conn.Send(ctx, b, c.cfg.ConnectTimeout.Duration); err != nil {
 		c.conn.RollBack()
-		return nil, fmt.Errorf("duplicates: %w", err)
+		return nil, fmt.Errorf("read the credentials that share a value: %w", err)
 	}
 	return all, nil
 }

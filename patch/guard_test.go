@@ -133,7 +133,7 @@ func TestForeignGuard(t *testing.T) {
 		}, ""},
 		"the former, and a table": {func(g *Guard) { tables(g, "other") }, "holds what this program did not make: table"},
 		"the former, changed":     {func(g *Guard) { tables(g, "todo"); g.Functions[0].Body += " " }, "that this program did not make"},
-		"the former, of a kind":   {func(g *Guard) { tables(g, "todo"); g.Functions[0].Exact = false }, "that this program did not make"},
+		"the former, not exact":   {func(g *Guard) { tables(g, "todo"); g.Functions[0].Exact = false }, "that this program did not make"},
 		"a second function":       {func(g *Guard) { g.Functions = append(g.Functions, GuardFunction{OID: "2", Name: "f"}) }, `a function "f" that this program did not make`},
 		"a table":                 {func(g *Guard) { g.Others = []string{"table " + guardName("s") + ".todo"} }, "holds what this program did not make: table"},
 		"of an untrusted role":    {func(g *Guard) { g.Trusted, g.Functions, g.Trigger = false, nil, nil }, "which is not a superuser"},
