@@ -55,7 +55,13 @@ func Command(t testing.TB, environ ...string) *exec.Cmd {
 // Start starts the built binary with exactly this environment. It is killed when the test ends.
 func Start(t testing.TB, environ ...string) *Process {
 	t.Helper()
-	p := &Process{Cmd: Command(t, environ...), Done: make(chan struct{}), t: t}
+	return StartCommand(t, Command(t, environ...))
+}
+
+// StartCommand starts a command, such as another build of the program. It is killed when the test ends.
+func StartCommand(t testing.TB, cmd *exec.Cmd) *Process {
+	t.Helper()
+	p := &Process{Cmd: cmd, Done: make(chan struct{}), t: t}
 	p.Cmd.Stdout, p.Cmd.Stderr = &p.Stdout, &p.Stderr
 	if err := p.Cmd.Start(); err != nil {
 		t.Fatal(err)

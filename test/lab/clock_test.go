@@ -1,0 +1,128 @@
+package lab
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"evolution-openai-patch/test/pgtest"
+)
+
+// jumpingBinary builds the program with another time.Now: the wall clock jumps by a year or more about fifteen times a second,
+// forth and back. The monotonic clock does not, as on a machine that sets its clock.
+func jumpingBinary(t *testing.T) (path string) {
+	t.Helper()
+	root, err := exec.Command("go", "env", "GOROOT").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	original := filepath.Join(strings.TrimSpace(string(root)), "src", "time", "time.go")
+	source, err := os.ReadFile(original)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const reads = "func Now() Time {\n\tsec, nsec, mono := runtimeNow()\n"
+	if !strings.Contains(string(source), reads) {
+		t.Fatalf("%s does not read the clock as in Go 1.26", original)
+	}
+	jumps := strings.Replace(string(source), reads, reads+"\tsec += (mono>>26&3 - 1) * 365 * 24 * 60 * 60\n", 1)
+	dir := t.TempDir()
+	changed, overlay := filepath.Join(dir, "time.go"), filepath.Join(dir, "overlay.json")
+	for file, content := range map[string]string{changed: jumps, overlay: fmt.Sprintf(`{"Replace": {%q: %q}}`, original, changed)} {
+		if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	path = filepath.Join(dir, "jumping")
+	build := pgtest.RootCommand("scripts/build.sh", path, "test")
+	build.Env = append(os.Environ(), "GOFLAGS=-overlay="+overlay)
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	return path
+}
+
+// The clock jumps by years: nothing is given up early, nothing lasts, and a watch looks as often as it should.
+func TestClockJumps(t *testing.T) {
+	path := jumpingBinary(t)
+	start := func(t *testing.T, uri string, environ ...string) *pgtest.Process {
+		t.Helper()
+		cmd := exec.Command(path)
+		cmd.Env = append(environ, "DATABASE_CONNECTION_URI="+uri)
+		return pgtest.StartCommand(t, cmd)
+	}
+	t.Run("server that is not there", func(t *testing.T) {
+		s := pgtest.NewStoppedServer(t)
+		both := s.URI("postgres", "") + " " + s.URI("template1", "")
+		late := start(t, both)
+		expectPatience(t, func() {
+			start(t, both, "PATCH_WAIT_TIMEOUT=2s").Wait().Expect(t, 4, "gave up after PATCH_WAIT_TIMEOUT=2s: ")
+		})
+		if err := s.Start(); err != nil {
+			t.Fatal(err)
+		}
+		late.Wait().Expect(t, 0, "pending: ")
+	})
+	t.Run("server that does not answer", func(t *testing.T) {
+		address := pgtest.Listen(t, func(c net.Conn) { _, _ = io.Copy(io.Discard, c) })
+		uri := pgtest.URI("postgres", address, "postgres", "")
+		expectPatience(t, func() {
+			start(t, uri, "PATCH_CONNECT_TIMEOUT=1s", "PATCH_WAIT_TIMEOUT=2s").Wait().Expect(t, 4, "the server does not answer")
+		})
+	})
+	t.Run("table in use", func(t *testing.T) {
+		d := pgtest.NewEvolution(t, "public")
+		transaction := d.NewConn()
+		pgtest.Exec(t, transaction, `BEGIN; LOCK TABLE "OpenaiCreds" IN ACCESS SHARE MODE`)
+		late := start(t, d.URI())
+		expectPatience(t, func() {
+			start(t, d.URI(), "PATCH_LOCK_RETRY=2s").Wait().Expect(t, 1, "stayed in use for PATCH_LOCK_RETRY=2s")
+		})
+		pgtest.Exec(t, transaction, "ROLLBACK")
+		late.Wait().Expect(t, 0, "patched: ", "changed=true")
+	})
+	t.Run("watch", func(t *testing.T) {
+		const createIndex = `CREATE UNIQUE INDEX "OpenaiCreds_apiKey_key" ON "OpenaiCreds"("apiKey")`
+		often, seldom := pgtest.NewEvolution(t, "public"), pgtest.NewEvolution(t, "public")
+		p, hourly := start(t, often.URI(), "PATCH_WATCH=100ms"), start(t, seldom.URI(), "PATCH_WATCH=1h")
+		hourly.WaitFor("state=patched every=")
+		seldom.Exec(createIndex)
+		for range 10 {
+			mustDrop(t, often)
+			often.Exec(createIndex)
+		}
+		mustDrop(t, often)
+		if !strings.Contains(seldom.Indexes(), "apiKey") {
+			t.Error("a watch of every hour looked again within seconds")
+		}
+		hourly.Stop(syscall.SIGTERM).Expect(t, 0, "patched: ", "changed=true")
+		o := p.Stop(syscall.SIGTERM)
+		o.Expect(t, 0, "patched: ", "changed=true")
+		if regexp.MustCompile(`took=\S*h`).MatchString(o.Stderr) {
+			t.Error("a round took hours")
+		}
+		years := regexp.MustCompile(`time=\d{4}`).FindAllString(o.Stderr, -1)
+		slices.Sort(years)
+		if len(slices.Compact(years)) < 2 {
+			t.Errorf("the clock did not jump:\n%s", o.Stderr)
+		}
+	})
+}
+
+// expectPatience requires of what is given two seconds that it goes on for one at least. The last delay is not waited for.
+func expectPatience(t *testing.T, run func()) {
+	t.Helper()
+	began := time.Now()
+	if run(); time.Since(began) < time.Second {
+		t.Errorf("gave up after %v", time.Since(began))
+	}
+}
