@@ -51,71 +51,57 @@ func jumpingBinary(t *testing.T) (path string) {
 	return path
 }
 
+// jumping is the program with that clock.
+type jumping struct{ path string }
+
+// start starts it with exactly this environment.
+func (j jumping) start(t *testing.T, uri string, environ ...string) *pgtest.Process {
+	t.Helper()
+	cmd := exec.Command(j.path)
+	cmd.Env = append(environ, "DATABASE_CONNECTION_URI="+uri)
+	return pgtest.StartCommand(t, cmd)
+}
+
 // The clock jumps by years: nothing is given up early, nothing lasts, and a watch looks as often as it should.
 func TestClockJumps(t *testing.T) {
-	path := jumpingBinary(t)
-	start := func(t *testing.T, uri string, environ ...string) *pgtest.Process {
-		t.Helper()
-		cmd := exec.Command(path)
-		cmd.Env = append(environ, "DATABASE_CONNECTION_URI="+uri)
-		return pgtest.StartCommand(t, cmd)
+	j := jumping{jumpingBinary(t)}
+	t.Run("server that is not there", j.serverIsAbsent)
+	t.Run("server that does not answer", j.serverIsSilent)
+	t.Run("table in use", j.tableIsInUse)
+	t.Run("watch", j.watch)
+}
+
+func (j jumping) serverIsAbsent(t *testing.T) {
+	s := pgtest.NewStoppedServer(t)
+	both := s.URI("postgres", "") + " " + s.URI("template1", "")
+	late := j.start(t, both)
+	expectPatience(t, func() {
+		j.start(t, both, "PATCH_WAIT_TIMEOUT=2s").Wait().Expect(t, 4, "gave up after PATCH_WAIT_TIMEOUT=2s: ")
+	})
+	if err := s.Start(); err != nil {
+		t.Fatal(err)
 	}
-	t.Run("server that is not there", func(t *testing.T) {
-		s := pgtest.NewStoppedServer(t)
-		both := s.URI("postgres", "") + " " + s.URI("template1", "")
-		late := start(t, both)
-		expectPatience(t, func() {
-			start(t, both, "PATCH_WAIT_TIMEOUT=2s").Wait().Expect(t, 4, "gave up after PATCH_WAIT_TIMEOUT=2s: ")
-		})
-		if err := s.Start(); err != nil {
-			t.Fatal(err)
-		}
-		late.Wait().Expect(t, 0, "pending: ")
+	late.Wait().Expect(t, 0, "pending: ")
+}
+
+func (j jumping) serverIsSilent(t *testing.T) {
+	address := pgtest.Listen(t, func(c net.Conn) { _, _ = io.Copy(io.Discard, c) })
+	uri := pgtest.URI("postgres", address, "postgres", "")
+	expectPatience(t, func() {
+		j.start(t, uri, "PATCH_CONNECT_TIMEOUT=1s", "PATCH_WAIT_TIMEOUT=2s").Wait().Expect(t, 4, "the server does not answer")
 	})
-	t.Run("server that does not answer", func(t *testing.T) {
-		address := pgtest.Listen(t, func(c net.Conn) { _, _ = io.Copy(io.Discard, c) })
-		uri := pgtest.URI("postgres", address, "postgres", "")
-		expectPatience(t, func() {
-			start(t, uri, "PATCH_CONNECT_TIMEOUT=1s", "PATCH_WAIT_TIMEOUT=2s").Wait().Expect(t, 4, "the server does not answer")
-		})
+}
+
+func (j jumping) tableIsInUse(t *testing.T) {
+	d := pgtest.NewEvolution(t, "public")
+	transaction := d.NewConn()
+	pgtest.Exec(t, transaction, `BEGIN; LOCK TABLE "OpenaiCreds" IN ACCESS SHARE MODE`)
+	late := j.start(t, d.URI())
+	expectPatience(t, func() {
+		j.start(t, d.URI(), "PATCH_LOCK_RETRY=2s").Wait().Expect(t, 1, "stayed in use for PATCH_LOCK_RETRY=2s")
 	})
-	t.Run("table in use", func(t *testing.T) {
-		d := pgtest.NewEvolution(t, "public")
-		transaction := d.NewConn()
-		pgtest.Exec(t, transaction, `BEGIN; LOCK TABLE "OpenaiCreds" IN ACCESS SHARE MODE`)
-		late := start(t, d.URI())
-		expectPatience(t, func() {
-			start(t, d.URI(), "PATCH_LOCK_RETRY=2s").Wait().Expect(t, 1, "stayed in use for PATCH_LOCK_RETRY=2s")
-		})
-		pgtest.Exec(t, transaction, "ROLLBACK")
-		late.Wait().Expect(t, 0, "patched: ", "changed=true")
-	})
-	t.Run("watch", func(t *testing.T) {
-		const createIndex = `CREATE UNIQUE INDEX "OpenaiCreds_apiKey_key" ON "OpenaiCreds"("apiKey")`
-		often, seldom := pgtest.NewEvolution(t, "public"), pgtest.NewEvolution(t, "public")
-		p, hourly := start(t, often.URI(), "PATCH_WATCH=100ms"), start(t, seldom.URI(), "PATCH_WATCH=1h")
-		hourly.WaitFor("state=patched every=")
-		seldom.Exec(createIndex)
-		for range 10 {
-			mustDrop(t, often)
-			often.Exec(createIndex)
-		}
-		mustDrop(t, often)
-		if !strings.Contains(seldom.Indexes(), "apiKey") {
-			t.Error("a watch of every hour looked again within seconds")
-		}
-		hourly.Stop(syscall.SIGTERM).Expect(t, 0, "patched: ", "changed=true")
-		o := p.Stop(syscall.SIGTERM)
-		o.Expect(t, 0, "patched: ", "changed=true")
-		if regexp.MustCompile(`took=\S*h`).MatchString(o.Stderr) {
-			t.Error("a round took hours")
-		}
-		years := regexp.MustCompile(`time=\d{4}`).FindAllString(o.Stderr, -1)
-		slices.Sort(years)
-		if len(slices.Compact(years)) < 2 {
-			t.Errorf("the clock did not jump:\n%s", o.Stderr)
-		}
-	})
+	pgtest.Exec(t, transaction, "ROLLBACK")
+	late.Wait().Expect(t, 0, "patched: ", "changed=true")
 }
 
 // expectPatience requires of what is given two seconds that it goes on for one at least. The last delay is not waited for.
@@ -124,5 +110,32 @@ func expectPatience(t *testing.T, run func()) {
 	began := time.Now()
 	if run(); time.Since(began) < time.Second {
 		t.Errorf("gave up after %v", time.Since(began))
+	}
+}
+
+func (j jumping) watch(t *testing.T) {
+	const createIndex = `CREATE UNIQUE INDEX "OpenaiCreds_apiKey_key" ON "OpenaiCreds"("apiKey")`
+	often, seldom := pgtest.NewEvolution(t, "public"), pgtest.NewEvolution(t, "public")
+	p, hourly := j.start(t, often.URI(), "PATCH_WATCH=100ms"), j.start(t, seldom.URI(), "PATCH_WATCH=1h")
+	hourly.WaitFor("state=patched every=")
+	seldom.Exec(createIndex)
+	for range 10 {
+		mustDrop(t, often)
+		often.Exec(createIndex)
+	}
+	mustDrop(t, often)
+	if !strings.Contains(seldom.Indexes(), "apiKey") {
+		t.Error("a watch of every hour looked again within seconds")
+	}
+	hourly.Stop(syscall.SIGTERM).Expect(t, 0, "patched: ", "changed=true")
+	o := p.Stop(syscall.SIGTERM)
+	o.Expect(t, 0, "patched: ", "changed=true")
+	if regexp.MustCompile(`took=\S*h`).MatchString(o.Stderr) {
+		t.Error("a round took hours")
+	}
+	years := regexp.MustCompile(`time=\d{4}`).FindAllString(o.Stderr, -1)
+	slices.Sort(years)
+	if len(slices.Compact(years)) < 2 {
+		t.Errorf("the clock did not jump:\n%s", o.Stderr)
 	}
 }
