@@ -5,6 +5,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -107,5 +108,27 @@ func TestTemplatesAskForTheStatus(t *testing.T) {
 	}
 	if !strings.Contains(read(t, ".github/pull_request_template.md"), "**What `status` prints**") {
 		t.Error("the template for pull requests does not ask what status prints")
+	}
+}
+
+// Every test of the laboratory is run by an entry of the nightly workflow, and every name there is that of a test: one that is
+// misspelt would run nothing and succeed.
+func TestNightlyRunsTheLaboratory(t *testing.T) {
+	find := func(text, pattern string) (names []string) {
+		for _, m := range regexp.MustCompile(pattern).FindAllStringSubmatch(text, -1) {
+			names = append(names, m[1])
+		}
+		slices.Sort(names)
+		return slices.Compact(names)
+	}
+	var source strings.Builder
+	for _, name := range goFiles(t) {
+		if strings.HasPrefix(name, "test/lab/") {
+			source.WriteString(read(t, name))
+		}
+	}
+	want, got := find(source.String(), `(?m)^func (Test\w+)\(t `), find(read(t, ".github/workflows/nightly.yml"), `\b(Test\w+)`)
+	if len(want) == 0 || !slices.Equal(got, want) {
+		t.Errorf("the nightly workflow runs %q, and the tests are %q", got, want)
 	}
 }
