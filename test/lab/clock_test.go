@@ -18,7 +18,7 @@ import (
 )
 
 // jumpingBinary builds the program with another time.Now: the wall clock jumps by a year or more about fifteen times a second,
-// forth and back. The monotonic clock does not, as on a machine that sets its clock.
+// back and forth. As on a machine whose clock is set, the monotonic clock does not.
 func jumpingBinary(t *testing.T) (path string) {
 	t.Helper()
 	root, err := exec.Command("go", "env", "GOROOT").Output()
@@ -104,7 +104,8 @@ func (j jumping) tableIsInUse(t *testing.T) {
 	late.Wait().Expect(t, 0, "patched: ", "changed=true")
 }
 
-// expectPatience requires of what is given two seconds that it goes on for one at least. The last delay is not waited for.
+// expectPatience requires that a run that is given two seconds does not give up within one. It need not use up both, as it does
+// not begin a delay that would end too late.
 func expectPatience(t *testing.T, run func()) {
 	t.Helper()
 	began := time.Now()
