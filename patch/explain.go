@@ -49,6 +49,7 @@ var remedies = []struct{ code, message, text string }{
 	{"2BP01", "", "drop what depends on it, and try again"},
 	{"57014", "statement timeout", "the change takes longer than this program allows; set PATCH_CONNECT_TIMEOUT to a longer time"},
 	{"25006", "", "the database takes no changes; connect to the primary"},
+	{"40001", "", "the standby did not wait with what it replays until the table was read; connect to the primary, or raise max_standby_streaming_delay"},
 	{"53300", "for role", "raise the role's CONNECTION LIMIT, or let Evolution's connection_limit leave one free"},
 	{"53300", "for database", "raise the database's CONNECTION LIMIT, or let Evolution's connection_limit leave one free"},
 	{"53300", "", "raise max_connections, or let Evolution's connection_limit leave one free"},

@@ -21,6 +21,7 @@ func TestServerErrors(t *testing.T) {
 		{"42501", `permission denied for database "d"`, false, `: grant the role CONNECT on the database, or connect as another`},
 		{"42501", `permission denied for schema s`, false, `: grant the role USAGE and CREATE on the schema, or connect as a superuser`},
 		{"42501", `must be owner of table "OpenaiCreds"`, false, `: connect as the role that owns the table, or as a superuser`},
+		{"40001", `canceling statement due to conflict with recovery`, true, `: the standby did not wait with what it replays until the table was read; connect to the primary, or raise max_standby_streaming_delay`},
 		{"25006", `cannot execute DROP INDEX in a read-only transaction`, false, `: the database takes no changes; connect to the primary`},
 		{"53300", `too many connections for role "u"`, true, `: raise the role's CONNECTION LIMIT, or let Evolution's connection_limit leave one free`},
 		{"53300", `too many connections for database "d"`, true, `: raise the database's CONNECTION LIMIT, or let Evolution's connection_limit leave one free`},

@@ -1,7 +1,9 @@
 package test
 
 import (
+	"fmt"
 	"testing"
+	"time"
 
 	"evolution-openai-patch/test/pgtest"
 )
@@ -18,4 +20,32 @@ func TestFiftyAtOnce(t *testing.T) {
 
 func TestGuardArmedByFiftyAtOnce(t *testing.T) {
 	pgtest.NewDatabase(t, "public").PatchFiftyAtOnce("guarded: ", guard, allFixes)
+}
+
+// Another session may change the padding's function just then: PostgreSQL takes no lock on the function for that.
+func TestFunctionChangesWhileItIsDropped(t *testing.T) {
+	for _, sql := range []string{`GRANT EXECUTE ON FUNCTION evolution_openai_patch() TO pg_monitor`, `ALTER FUNCTION evolution_openai_patch() COST 5`} {
+		t.Run(sql, func(t *testing.T) {
+			d := pgtest.NewEvolution(t, "public")
+			d.Patch().Expect(t, 0, "patched: ")
+			patchBeside(t, d, sql, "PATCH_ACTION=revert").Expect(t, 0, "unpatched: ", "changed=true")
+		})
+	}
+}
+
+// patchBeside runs the program while another session is in a transaction of this SQL, and commits that when the program waits
+// for its lock.
+func patchBeside(t *testing.T, d *pgtest.Database, sql string, environ ...string) pgtest.Outcome {
+	t.Helper()
+	c := d.NewConn()
+	pgtest.Exec(t, c, "BEGIN; "+sql)
+	p := d.Start(append(environ, "PATCH_LOCK_TIMEOUT=10s")...)
+	pgtest.MustUntil(t, 20*time.Second, func() error {
+		if n := d.Text(`SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'evolution-openai-patch' AND wait_event_type = 'Lock'`); n != "1" {
+			return fmt.Errorf("%s sessions of the program wait for a lock", n)
+		}
+		return nil
+	})
+	pgtest.Exec(t, c, "COMMIT")
+	return p.Wait()
 }

@@ -60,7 +60,7 @@ func TestStaysAwayFromARunningMigration(t *testing.T) {
 	prisma := d.NewConn()
 	pgtest.Exec(t, prisma, "SELECT pg_advisory_lock(72707369)")
 	before := d.Dump()
-	d.Patch("PATCH_WAIT_TIMEOUT=300ms").Expect(t, 4, "a migration of Evolution's is running")
+	d.Patch("PATCH_WAIT_TIMEOUT=1s").Expect(t, 4, "a migration of Evolution's is running")
 	d.Patch("PATCH_ACTION=status").Expect(t, 5, "unpatched: ")
 	d.ExpectDump(before)
 	p := d.Start()
@@ -112,7 +112,7 @@ func TestTheLastRealCauseOutlastsTheWait(t *testing.T) {
 	} {
 		pgtest.Exec(t, c.d.NewConn(), "SELECT pg_advisory_lock(72707369)")
 		p := pgtest.NewProxy(t, pgtest.Shared.Address())
-		p.MuteAfter = c.trips
+		p.MuteAfter.Store(c.trips)
 		pgtest.Run(t, "DATABASE_CONNECTION_URI="+c.d.URIThrough(p.Address()), "PATCH_WAIT_TIMEOUT=1s").
 			Expect(t, c.code, c.says)
 		if n := p.RoundTrips.Load(); n <= c.trips {

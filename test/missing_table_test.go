@@ -1,10 +1,8 @@
 package test
 
 import (
-	"fmt"
 	"syscall"
 	"testing"
-	"time"
 
 	"evolution-openai-patch/test/pgtest"
 )
@@ -50,10 +48,10 @@ func TestMissingTable(t *testing.T) {
 func TestWaitForTheTable(t *testing.T) {
 	const wait = "PATCH_ON_MISSING_TABLE=wait"
 	d := pgtest.NewDatabase(t, "public")
-	d.Patch(wait, "PATCH_WAIT_TIMEOUT=300ms").Expect(t, 4, "failed: ", "Evolution creates it on its first start", "set PATCH_ON_MISSING_TABLE=guard")
+	d.Patch(wait, "PATCH_WAIT_TIMEOUT=1s").Expect(t, 4, "failed: ", "Evolution creates it on its first start", "set PATCH_ON_MISSING_TABLE=guard")
 	d.Patch(wait, "PATCH_ACTION=status").Expect(t, 0, "pending: ")
 	d.Patch(wait, "PATCH_DRY_RUN=true").Expect(t, 0, "pending: ")
-	pgtest.Run(t, "DATABASE_CONNECTION_URI="+pgtest.Shared.URI("never_there", ""), wait, "PATCH_WAIT_TIMEOUT=300ms").Expect(t, 4, `database \"never_there\" does not exist`)
+	pgtest.Run(t, "DATABASE_CONNECTION_URI="+pgtest.Shared.URI("never_there", ""), wait, "PATCH_WAIT_TIMEOUT=1s").Expect(t, 4, `database \"never_there\" does not exist`)
 
 	p := d.Start(wait)
 	p.WaitFor("does not exist")
@@ -62,7 +60,7 @@ func TestWaitForTheTable(t *testing.T) {
 
 	d.Patch("PATCH_ACTION=revert").Expect(t, 0, "unpatched: ", "changed=true")
 	d.Exec(`UPDATE "_prisma_migrations" SET finished_at = NULL WHERE migration_name LIKE '20251122%'`)
-	d.Patch(wait, "PATCH_WAIT_TIMEOUT=300ms").Expect(t, 4, "a migration was begun and has not finished")
+	d.Patch(wait, "PATCH_WAIT_TIMEOUT=1s").Expect(t, 4, "a migration was begun and has not finished")
 	d.Exec(`UPDATE "_prisma_migrations" SET finished_at = now()`)
 	d.Patch(wait).Expect(t, 0, "patched: ", "changed=true")
 }
@@ -79,17 +77,7 @@ func TestTableChangesWhileItIsInspected(t *testing.T) {
 	} {
 		t.Run(sql, func(t *testing.T) {
 			d := pgtest.NewEvolution(t, "public")
-			c := d.NewConn()
-			pgtest.Exec(t, c, `BEGIN; LOCK TABLE "OpenaiCreds", "_prisma_migrations"; `+sql)
-			p := d.Start("PATCH_LOCK_TIMEOUT=10s")
-			pgtest.MustUntil(t, 20*time.Second, func() error {
-				if n := d.Text(`SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'evolution-openai-patch' AND wait_event_type = 'Lock'`); n != "1" {
-					return fmt.Errorf("%s sessions of the program wait for a lock", n)
-				}
-				return nil
-			})
-			pgtest.Exec(t, c, "COMMIT")
-			p.Wait().Expect(t, 0, want)
+			patchBeside(t, d, `LOCK TABLE "OpenaiCreds", "_prisma_migrations"; `+sql).Expect(t, 0, want)
 		})
 	}
 }

@@ -1,6 +1,7 @@
 package test
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -36,7 +37,7 @@ func TestStandby(t *testing.T) {
 	standby := startStandby(t, primary)
 	uri := "DATABASE_CONNECTION_URI=" + standby.URI(d.Name, "")
 	pgtest.Run(t, uri, "PATCH_ACTION=status").Expect(t, 5, "unpatched: ")
-	pgtest.Run(t, uri, "PATCH_WAIT_TIMEOUT=300ms").Expect(t, 4, "is a standby")
+	pgtest.Run(t, uri, "PATCH_WAIT_TIMEOUT=1s").Expect(t, 4, "is a standby")
 	p, watch := pgtest.Start(t, uri), pgtest.Start(t, uri, "PATCH_WATCH=100ms")
 	p.WaitFor("is a standby")
 	watch.WaitFor("is a standby")
@@ -50,8 +51,36 @@ func TestStandby(t *testing.T) {
 	}
 }
 
+// A standby cancels an inspection that holds up what it replays from the primary. Then another look is taken.
+func TestConflictWithRecovery(t *testing.T) {
+	primary := pgtest.NewServer(t)
+	d := primary.NewDatabase(t, "public")
+	d.Migrate(pgtest.Last)
+	standby := startStandby(t, primary, "max_standby_streaming_delay=0")
+	network := pgtest.NewProxy(t, standby.Address())
+	environ := []string{"DATABASE_CONNECTION_URI=" + pgtest.URI("postgres", network.Address(), d.Name, ""), "PATCH_ACTION=status"}
+	pgtest.Run(t, environ...).Expect(t, 5, "unpatched: ")
+
+	trips := network.RoundTrips.Load()
+	network.MuteAfter.Store(trips - 1) // so that the session is idle in the transaction of its inspection
+	p := pgtest.Start(t, environ...)
+	pgtest.MustUntil(t, 20*time.Second, func() error {
+		if network.RoundTrips.Load() < 2*trips {
+			return errors.New("the program has not begun to inspect")
+		}
+		return nil
+	})
+	network.MuteAfter.Store(0)
+	conn := primary.Connect(t, d.Name)
+	pgtest.Exec(t, conn, `CREATE TABLE x AS SELECT 1`)
+	pgtest.Exec(t, conn, `DELETE FROM x`)
+	pgtest.Exec(t, conn, `VACUUM x`) // removes what the inspection might still read
+	p.WaitFor("due to conflict with recovery", "the standby did not wait")
+	p.Wait().Expect(t, 5, "unpatched: ")
+}
+
 // startStandby starts a standby of a server, which it restarts.
-func startStandby(t *testing.T, primary *pgtest.Server) *pgtest.Server {
+func startStandby(t *testing.T, primary *pgtest.Server, settings ...string) *pgtest.Server {
 	t.Helper()
 	standby := &pgtest.Server{Dir: pgtest.ShortTempDir(t), Port: pgtest.FreePort()}
 	if err := pgtest.MakeServerDir(standby.Dir); err != nil {
@@ -67,7 +96,8 @@ func startStandby(t *testing.T, primary *pgtest.Server) *pgtest.Server {
 	if err := primary.Start(); err != nil {
 		t.Fatal(err)
 	}
-	if err := standby.Start(fmt.Sprintf("primary_conninfo=host=localhost port=%s user=postgres password='%s'", primary.Port, pgtest.Password)); err != nil {
+	settings = append(settings, fmt.Sprintf("primary_conninfo=host=localhost port=%s user=postgres password='%s'", primary.Port, pgtest.Password))
+	if err := standby.Start(settings...); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(standby.Kill)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -73,12 +74,17 @@ func classify(err error) class {
 // classifySQLState returns the class of an error of the server's (PostgreSQL documentation, PostgreSQL Error Codes).
 func classifySQLState(err *pgconn.PgError) class {
 	switch {
-	case err.Code == "57P03", err.Code == "57P01", err.Code == "57P02", err.Code == "57P05": // starting up or in recovery, shut down, crashed, idle for too long
+	case err.Code == "57P03", err.Code == "57P01", err.Code == "57P02", err.Code == "57P04", err.Code == "57P05": // starting up or in recovery, shut down, crashed, database dropped, idle for too long
 		return retrySoon
+	case err.Code == "40001": // a standby cancels what holds up its recovery (PostgreSQL documentation, Handling Query Conflicts)
+		return retrySlowly
 	case LockUnavailable(err): // during an inspection, which takes no lock of its own
 		return retrySlowly
-	case err.Code == "XX000" && (strings.HasPrefix(err.Message, "cache lookup failed") || strings.HasPrefix(err.Message, "could not open relation with OID")): // dropped while it was inspected
-		return retrySoon
+	case err.Code == "XX000": // internal_error: some of them mean that another session has just dropped or changed something
+		if slices.ContainsFunc(raceMessages, func(m string) bool { return strings.HasPrefix(err.Message, m) }) {
+			return retrySoon
+		}
+		return permanent
 	case err.Code == "08P01": // PgBouncer reports most of its errors under this code
 		for _, word := range []string{"connect", "crashed", "login", "shut", "timeout", "no more connections", "max_client_conn"} {
 			if strings.Contains(err.Message, word) {
@@ -91,6 +97,9 @@ func classifySQLState(err *pgconn.PgError) class {
 	}
 	return permanent
 }
+
+// raceMessages are the beginnings of messages that tell of a race for the catalog. PostgreSQL never translates them.
+var raceMessages = []string{"cache lookup failed", "could not open relation with OID", "tuple concurrently "}
 
 // TimedOut reports whether there was no answer within the time allowed.
 func TimedOut(err error) bool {

@@ -11,13 +11,13 @@ import (
 type Proxy struct {
 	Connections atomic.Int32
 	RoundTrips  atomic.Int32
-	CutAt       int32 // the round trip of a connection at which it is closed; 0: none
-	MuteAfter   int32 // the last round trip of a connection that is passed on; 0: all are
+	MuteAfter   atomic.Int32 // the last round trip of a connection that is passed on; 0: all are
+	CutAt       int32        // the round trip of a connection at which it is closed; 0: none
 	to          string
 	address     string
 }
 
-// NewProxy starts a proxy to an address. It ends with the test. CutAt and MuteAfter may be set before the first connection.
+// NewProxy starts a proxy to an address. It ends with the test. CutAt may be set before the first connection.
 func NewProxy(t testing.TB, to string) *Proxy {
 	t.Helper()
 	p := &Proxy{to: to}
@@ -48,11 +48,12 @@ func (p *Proxy) forward(client net.Conn) {
 		if terminate := len(message) >= 5 && message[0] == 'X'; !answered.Swap(false) || terminate {
 			return pass
 		}
+		last := p.MuteAfter.Load()
 		p.RoundTrips.Add(1)
 		switch trips++; {
 		case trips == p.CutAt:
 			return cut
-		case p.MuteAfter > 0 && trips > p.MuteAfter:
+		case last > 0 && trips > last:
 			return drop
 		}
 		return pass
