@@ -97,12 +97,19 @@ func TestNameLeadsElsewhere(t *testing.T) {
 	(<-done).Expect(t, 0, "patched: ", "changed=true")
 }
 
-// mustDrop waits until the index of the keys is dropped.
+// mustDrop waits until the index of the keys is dropped, and the program knows that it is: it has begun something after that.
 func mustDrop(t *testing.T, d *pgtest.Database) {
 	t.Helper()
 	pgtest.MustUntil(t, 30*time.Second, func() error {
 		if indexes := d.Indexes(); strings.Contains(indexes, "apiKey") {
 			return errors.New(indexes)
+		}
+		return nil
+	})
+	dropped := d.Text("SELECT clock_timestamp()")
+	pgtest.MustUntil(t, 30*time.Second, func() error {
+		if d.Text(`SELECT count(*) FROM pg_stat_activity WHERE application_name = 'evolution-openai-patch' AND query_start > '`+dropped+`'`) == "0" {
+			return errors.New("the program does nothing")
 		}
 		return nil
 	})
