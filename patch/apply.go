@@ -121,8 +121,8 @@ func (c *change) transaction(ctx context.Context) (after State, err error) {
 	return after, err
 }
 
-// try locks, compares the catalog with what the plan was made from, changes nothing where it differs, and inspects the
-// result. The transaction stays open.
+// try locks, compares the catalog and the keys with what the plan was made from, changes nothing where they differ, and
+// inspects the result. The transaction stays open.
 func (c *change) try(ctx context.Context) (after State, err error) {
 	s, patience := c.before, c.cfg.ConnectTimeout.Duration+2*c.cfg.LockTimeout.Duration+time.Duration(c.plan.Rows)*rowTime
 	limits := c.cfg.limits()
@@ -130,6 +130,9 @@ func (c *change) try(ctx context.Context) (after State, err error) {
 	b := c.conn.Begin("ISOLATION LEVEL READ COMMITTED READ WRITE", limits)
 	lock(b, s)
 	requireUnchanged(b, s, s.answers...)
+	if c.plan.Pads {
+		requireKeys(b, s)
+	}
 	b.Exec("SET CONSTRAINTS ALL IMMEDIATE") // so that what is verified is what is committed
 	for _, sql := range c.plan.SQL {
 		b.Exec(sql)

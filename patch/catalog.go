@@ -172,7 +172,7 @@ func requireUnchanged(b *postgres.Batch, s State, answers ...*answer) {
 const changedCode = "22012"
 
 // errSchemaChanged is what the program makes of it.
-var errSchemaChanged = &postgres.NotReadyError{Reason: "the schema was changed by somebody else at the same moment"}
+var errSchemaChanged = &postgres.NotReadyError{Reason: "the schema or its keys were changed by somebody else at the same moment"}
 
 // placeholders returns what replaces the placeholders of catalog.sql, which have psql's notation for a quoted value, in queries
 // about some schemas. It replaces all of them at once, as the name of a schema may look like one.

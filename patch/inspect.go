@@ -145,17 +145,43 @@ func (k *Keys) count(id, key string, limit int) {
 	}
 }
 
+// The keys that the padding changes, and those that it has changed or that ended in spaces before it, as conditions of SQL.
+const (
+	bareKey   = `"apiKey" <> rtrim("apiKey", ' ') || ' '`
+	spacedKey = `"apiKey" LIKE '% '`
+)
+
+// fits returns the condition for a key that has room for the space.
+func (t *Relation) fits() string {
+	if limit := t.column("apiKey").Limit; limit > 0 {
+		return fmt.Sprintf(`length(rtrim("apiKey", ' ')) < %d`, limit)
+	}
+	return "true"
+}
+
 // countKeys adds a query for the same counts, for the moment in which the table is locked and none of its owner's code can run
 // in a query. A COPY of many rows to a client that stalls would keep the lock.
 func countKeys(b *postgres.Batch, s State) *postgres.Slot {
-	fits := "true"
-	if limit := s.Table.column("apiKey").Limit; limit > 0 {
-		fits = fmt.Sprintf(`length(rtrim("apiKey", ' ')) < %d`, limit)
-	}
 	return b.Read(fmt.Sprintf(`SELECT pg_catalog.json_build_object(
-		'bare', count(*) FILTER (WHERE "apiKey" <> rtrim("apiKey", ' ') || ' ' AND %[1]s),
-		'full', count(*) FILTER (WHERE "apiKey" <> rtrim("apiKey", ' ') || ' ' AND NOT %[1]s),
-		'spaced', count(*) FILTER (WHERE "apiKey" LIKE '%% '))::pg_catalog.text FROM ONLY %[2]s`, fits, s.table()))
+		'bare', count(*) FILTER (WHERE %[1]s AND %[2]s),
+		'full', count(*) FILTER (WHERE %[1]s AND NOT %[2]s),
+		'spaced', count(*) FILTER (WHERE %[3]s))::pg_catalog.text FROM ONLY %[4]s`, bareKey, s.Table.fits(), spacedKey, s.table()))
+}
+
+// requireKeys adds a query, for the same moment, that fails as that of requireUnchanged does if a key was stored since they were
+// counted that the plan knows nothing of: one to be changed where there was none, or one with spaces where there was none or
+// where they are noted. Other keys may come at any time, as the plan changes every key that there is.
+func requireKeys(b *postgres.Batch, s State) {
+	var same []string
+	if s.Keys.Bare == 0 {
+		same = append(same, fmt.Sprintf("count(*) FILTER (WHERE %s AND %s) = 0", bareKey, s.Table.fits()))
+	}
+	if s.Keys.Spaced == 0 || s.Function == nil {
+		same = append(same, fmt.Sprintf("count(*) FILTER (WHERE %s) = %d", spacedKey, s.Keys.Spaced))
+	}
+	if len(same) > 0 {
+		b.Exec(fmt.Sprintf("SELECT 1 / CASE WHEN %s THEN 1 ELSE 0 END FROM ONLY %s", strings.Join(same, " AND "), s.table()))
+	}
 }
 
 // timeStamp matches the beginning of the name of a migration.

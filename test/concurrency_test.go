@@ -33,6 +33,45 @@ func TestFunctionChangesWhileItIsDropped(t *testing.T) {
 	}
 }
 
+// A credential may be stored after the keys were counted and before the table is locked. Every key is changed all the same,
+// and gets its own spaces back.
+func TestCredentialIsStoredBeforeTheLock(t *testing.T) {
+	const (
+		insert = `INSERT INTO "OpenaiCreds"(id, name, "apiKey", "updatedAt", "instanceId") VALUES ('%[1]s', '%[1]s', '%[2]s', now(), 'i1')`
+		stored = `SELECT "apiKey" FROM "OpenaiCreds" WHERE id = 'late'`
+	)
+	revert := []string{allFixes, "PATCH_ACTION=revert"}
+	for key, others := range map[string][]string{
+		"sk-1":    nil,
+		"sk-1 ":   nil,
+		"sk-1  ":  nil,
+		"sk-1   ": {"sk-2", "sk-3 "},
+	} {
+		t.Run(fmt.Sprintf("%q beside %q", key, others), func(t *testing.T) {
+			d := pgtest.NewEvolution(t, "public")
+			for _, other := range others {
+				d.Exec(fmt.Sprintf(insert, other, other))
+			}
+			patchBeside(t, d, fmt.Sprintf(insert, "late", key), allFixes).Expect(t, 0, "patched: ", "changed=true")
+			if got := d.Text(stored); got != "sk-1 " {
+				t.Errorf("the key is %q with the padding", got)
+			}
+			d.Patch(revert...).Expect(t, 0, "unpatched: ")
+			if got := d.Text(stored); got != key {
+				t.Errorf("the key is %q after revert", got)
+			}
+		})
+	}
+	t.Run("revert", func(t *testing.T) {
+		d := pgtest.NewEvolution(t, "public")
+		d.Patch(allFixes).Expect(t, 0, "patched: ")
+		patchBeside(t, d, fmt.Sprintf(insert, "late", "sk-1"), revert...).Expect(t, 0, "unpatched: ", "changed=true")
+		if got := d.Text(stored); got != "sk-1" {
+			t.Errorf("the key is %q after revert", got)
+		}
+	})
+}
+
 // patchBeside runs the program while another session is in a transaction of this SQL, and commits that when the program waits
 // for its lock.
 func patchBeside(t *testing.T, d *pgtest.Database, sql string, environ ...string) pgtest.Outcome {
