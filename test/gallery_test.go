@@ -97,8 +97,8 @@ func expectWatch(t *testing.T, environ []string) {
 	d := pgtest.NewDatabase(t, "public")
 	environ = environOf(t, environ, d.URI())
 	ctx, stop := context.WithCancel(t.Context())
-	done := make(chan struct{})
-	go func() { defer close(done); pgtest.RunArgs(ctx, nil, environ) }()
+	done := make(chan pgtest.Outcome, 1)
+	go func() { done <- pgtest.RunArgs(ctx, nil, environ) }()
 	d.Migrate(pgtest.Last)
 	expectShares(t, d)
 	d.Exec(`DELETE FROM "OpenaiCreds" WHERE "instanceId" = 'second'`)
@@ -112,7 +112,8 @@ func expectWatch(t *testing.T, environ []string) {
 		t.Error(err)
 	}
 	stop()
-	<-done
+	o := <-done
+	t.Logf("exit %d\n%s%s", o.Code, o.Stderr, o.Stdout)
 }
 
 func TestCoolify(t *testing.T) {

@@ -3,7 +3,6 @@ package test
 import (
 	"context"
 	"errors"
-	"slices"
 	"testing"
 	"time"
 
@@ -18,10 +17,9 @@ func TestStallsWithManyKeys(t *testing.T) {
 	d.Exec(`ALTER TABLE "OpenaiCreds" ALTER "apiKey" TYPE text; INSERT INTO "OpenaiCreds"(id, name, "apiKey", "updatedAt", "instanceId")
 		SELECT n, 'n' || n, n || repeat('k', 2000), now(), 'i1' FROM generate_series(1, 15000) n`)
 	_ = d.Conn.Close(context.Background()) // Clone requires that there are no sessions
-	environ := []string{allFixes, "PATCH_CONNECT_TIMEOUT=1s", "PATCH_WAIT_TIMEOUT=5s"}
-	c := stallCase{"apply", d, environ, nil}
+	c := stallCase{"apply", d, []string{allFixes}, nil}
 	_, all := c.undisturbed(t, false)
-	_, look := stallCase{"look", d, append(slices.Clone(environ), "PATCH_DRY_RUN=true"), nil}.undisturbed(t, false)
+	_, look := stallCase{"look", d, []string{allFixes, "PATCH_DRY_RUN=true"}, nil}.undisturbed(t, false)
 	t.Logf("the server sends %d bytes, %d of them while it is inspected", all, look)
 	for name, at := range map[string]struct {
 		to    string
@@ -45,14 +43,14 @@ func (c stallCase) stallWithManyKeys(t *testing.T, to string, n int64) {
 	p := pgtest.NewPartition(t, to, false, n)
 	p.ForGood.Store(true) // so that the program cannot ask the server to stop either
 	done := make(chan pgtest.Outcome, 1)
-	go func() { done <- c.run(t, d, p) }()
+	go func() { done <- c.run(t, d, p, "PATCH_CONNECT_TIMEOUT=2s", "PATCH_WAIT_TIMEOUT=10s") }()
 	select {
 	case <-p.Stalled:
 	case o := <-done:
 		t.Fatalf("the connection did not stall: %v", o)
 	}
 	stalled := time.Now()
-	if err := pgtest.Until(2*time.Second, func() error {
+	if err := pgtest.Until(3*time.Second, func() error {
 		if held := d.HeldLocks(); held != "" {
 			return errors.New(held)
 		}
