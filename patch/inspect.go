@@ -172,16 +172,8 @@ func countKeys(b *postgres.Batch, s State) *postgres.Slot {
 // counted that the plan knows nothing of: one to be changed where there was none, or one with spaces where there was none or
 // where they are noted. Other keys may come at any time, as the plan changes every key that there is.
 func requireKeys(b *postgres.Batch, s State) {
-	var same []string
-	if s.Keys.Bare == 0 {
-		same = append(same, fmt.Sprintf("count(*) FILTER (WHERE %s AND %s) = 0", bareKey, s.Table.fits()))
-	}
-	if s.Keys.Spaced == 0 || s.Function == nil {
-		same = append(same, fmt.Sprintf("count(*) FILTER (WHERE %s) = %d", spacedKey, s.Keys.Spaced))
-	}
-	if len(same) > 0 {
-		b.Exec(fmt.Sprintf("SELECT 1 / CASE WHEN %s THEN 1 ELSE 0 END FROM ONLY %s", strings.Join(same, " AND "), s.table()))
-	}
+	b.Exec(fmt.Sprintf("SELECT 1 / CASE WHEN (%t OR count(*) FILTER (WHERE %s AND %s) = 0) AND (%t OR count(*) FILTER (WHERE %s) = %d) THEN 1 ELSE 0 END FROM ONLY %s",
+		s.Keys.Bare > 0, bareKey, s.Table.fits(), s.Keys.Spaced > 0 && s.Function != nil, spacedKey, s.Keys.Spaced, s.table()))
 }
 
 // timeStamp matches the beginning of the name of a migration.

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"io"
 	"net"
-	"slices"
 	"strings"
 	"syscall"
 
@@ -74,23 +73,14 @@ func classify(err error) class {
 // classifySQLState returns the class of an error of the server's (PostgreSQL documentation, PostgreSQL Error Codes).
 func classifySQLState(err *pgconn.PgError) class {
 	switch {
-	case err.Code == "57P03", err.Code == "57P01", err.Code == "57P02", err.Code == "57P04", err.Code == "57P05": // starting up or in recovery, shut down, crashed, database dropped, idle for too long
+	case strings.HasPrefix(err.Code, "57P"): // shut down, crashed, starting up or in recovery, database dropped, idle for too long
 		return retrySoon
-	case err.Code == "40001": // a standby cancels what holds up its recovery (PostgreSQL documentation, Handling Query Conflicts)
+	case LockUnavailable(err), // during an inspection, which takes no lock of its own
+		err.Code == "40001": // a standby cancels what holds up its recovery (PostgreSQL documentation, Handling Query Conflicts)
 		return retrySlowly
-	case LockUnavailable(err): // during an inspection, which takes no lock of its own
-		return retrySlowly
-	case err.Code == "XX000": // internal_error: some of them mean that another session has just dropped or changed something
-		if slices.ContainsFunc(raceMessages, func(m string) bool { return strings.HasPrefix(err.Message, m) }) {
-			return retrySoon
-		}
-		return permanent
-	case err.Code == "08P01": // PgBouncer reports most of its errors under this code
-		for _, word := range []string{"connect", "crashed", "login", "shut", "timeout", "no more connections", "max_client_conn"} {
-			if strings.Contains(err.Message, word) {
-				return retrySlowly
-			}
-		}
+	case err.Code == "XX000" && containsAny(err.Message, raceMessages): // internal_error
+		return retrySoon
+	case err.Code == "08P01" && !containsAny(err.Message, poolerMessages): // PgBouncer reports most of its errors under this code
 		return permanent
 	case strings.HasPrefix(err.Code, "53"), strings.HasPrefix(err.Code, "08"): // insufficient resources, connection exception
 		return retrySlowly
@@ -98,8 +88,22 @@ func classifySQLState(err *pgconn.PgError) class {
 	return permanent
 }
 
-// raceMessages are the beginnings of messages that tell of a race for the catalog. PostgreSQL never translates them.
-var raceMessages = []string{"cache lookup failed", "could not open relation with OID", "tuple concurrently "}
+// Parts of messages that PostgreSQL never translates, by which another session has just dropped or changed what is looked for,
+// and of PgBouncer's, by which it cannot reach its server or has no connection to give.
+var (
+	raceMessages   = []string{"cache lookup failed", "could not open relation with OID", "tuple concurrently "}
+	poolerMessages = []string{"connect", "crashed", "login", "shut", "timeout", "no more connections", "max_client_conn"}
+)
+
+// containsAny reports whether one of the parts is in text.
+func containsAny(text string, parts []string) bool {
+	for _, part := range parts {
+		if strings.Contains(text, part) {
+			return true
+		}
+	}
+	return false
+}
 
 // TimedOut reports whether there was no answer within the time allowed.
 func TimedOut(err error) bool {
