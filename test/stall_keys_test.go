@@ -43,14 +43,14 @@ func (c stallCase) stallWithManyKeys(t *testing.T, to string, n int64) {
 	p := pgtest.NewPartition(t, to, false, n)
 	p.ForGood.Store(true) // so that the program cannot ask the server to stop either
 	done := make(chan pgtest.Outcome, 1)
-	go func() { done <- c.run(t, d, p, "PATCH_CONNECT_TIMEOUT=2s", "PATCH_WAIT_TIMEOUT=10s") }()
+	go func() { done <- c.run(t, d, p, "PATCH_CONNECT_TIMEOUT=1s", "PATCH_WAIT_TIMEOUT=10s") }()
 	select {
 	case <-p.Stalled:
 	case o := <-done:
 		t.Fatalf("the connection did not stall: %v", o)
 	}
 	stalled := time.Now()
-	if err := pgtest.Until(3*time.Second, func() error {
+	if err := pgtest.Until(2*time.Second, func() error {
 		if held := d.HeldLocks(); held != "" {
 			return errors.New(held)
 		}

@@ -19,7 +19,7 @@ import (
 // In TestStalls, a run whose connection stalls has these limits. The runs before and after it have the default ones, so that
 // they succeed on a slow machine too.
 const (
-	stallLimit     = 500 * time.Millisecond // PATCH_CONNECT_TIMEOUT
+	stallLimit     = 300 * time.Millisecond // PATCH_CONNECT_TIMEOUT
 	stallWaitLimit = 5 * time.Second        // PATCH_WAIT_TIMEOUT
 )
 

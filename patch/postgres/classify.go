@@ -88,8 +88,8 @@ func classifySQLState(err *pgconn.PgError) class {
 	return permanent
 }
 
-// Parts of messages that PostgreSQL never translates, by which another session has just dropped or changed what is looked for,
-// and of PgBouncer's, by which it cannot reach its server or has no connection to give.
+// Parts of messages. PostgreSQL's tell that another session has just dropped or changed something, and are never translated;
+// PgBouncer's tell that it cannot reach its server, or has no connection to give.
 var (
 	raceMessages   = []string{"cache lookup failed", "could not open relation with OID", "tuple concurrently "}
 	poolerMessages = []string{"connect", "crashed", "login", "shut", "timeout", "no more connections", "max_client_conn"}

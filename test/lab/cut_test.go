@@ -104,8 +104,10 @@ func (b *bench) cut(kind string, c *pgtest.Cut) {
 	locks := make(chan error, 1)
 	go func() { locks <- b.checkLocks(c) }()
 	o, took := b.run(address, append(slices.Clip(b.environ), "PATCH_WAIT_TIMEOUT="+waitTimeouts[c.Later].String())...)
-	if c.Break() {
+	over := c.Break()
+	if over {
 		b.t.Logf("%v: the run was over before", c) // its last message need not be read
+		c.Close()                                  // and may still be on its way
 	} else {
 		counts.add(kind, 1)
 	}
@@ -115,7 +117,9 @@ func (b *bench) cut(kind string, c *pgtest.Cut) {
 	if err := b.check(c, o, took); err != nil {
 		counts.violation(b.t, kind, "%v: %v\n%s%s", c, err, o.Stderr, o.Stdout)
 	}
-	c.Close()
+	if !over {
+		c.Close()
+	}
 	if c.Byte > 0 && c.Later == pgtest.Denied && c.Byte%16 > 0 && b.databases[0].Snapshot() == b.before {
 		return // the next cut may use the database
 	}

@@ -89,7 +89,7 @@ func (d *Database) ExpectNoGuard() {
 }
 
 // HeldLocks returns what the program's sessions hold: locks on Evolution's table in schema evolution_api, advisory locks, and
-// transactions in which they are idle. One that has failed holds nothing, and lasts until its session ends.
+// transactions in which they are idle.
 func (d *Database) HeldLocks() string {
 	query := d.QueryOnce
 	if d.Conn != nil {
@@ -97,5 +97,5 @@ func (d *Database) HeldLocks() string {
 	}
 	return query(`SELECT coalesce(string_agg(concat_ws(' ', a.pid, a.state, l.mode, l.relation::regclass, l.locktype), '; '), '')
 		FROM pg_stat_activity a LEFT JOIN pg_locks l ON l.pid = a.pid AND (l.locktype = 'advisory' OR l.relation = to_regclass('evolution_api."OpenaiCreds"'))
-		WHERE a.datname = current_database() AND a.application_name = 'evolution-openai-patch' AND (l.pid IS NOT NULL OR a.state = 'idle in transaction')`)
+		WHERE a.datname = current_database() AND a.application_name = 'evolution-openai-patch' AND (l.pid IS NOT NULL OR a.state LIKE 'idle in transaction%')`)
 }
