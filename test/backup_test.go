@@ -24,13 +24,13 @@ func TestBackup(t *testing.T) {
 			d.Exec(sql)
 			before := d.SortedDump()
 			dir := t.TempDir()
-			d.Patch(allFixes, "PATCH_BACKUP_DIR="+dir, "PATCH_ACTION=status").Expect(t, 5)
-			d.Patch(allFixes, "PATCH_BACKUP_DIR="+dir, "PATCH_DRY_RUN=true").Expect(t, 0)
+			d.Patch(pgtest.AllFixes, "PATCH_BACKUP_DIR="+dir, "PATCH_ACTION=status").Expect(t, 5)
+			d.Patch(pgtest.AllFixes, "PATCH_BACKUP_DIR="+dir, "PATCH_DRY_RUN=true").Expect(t, 0)
 			if files, _ := os.ReadDir(dir); len(files) != 0 {
 				t.Error("there is a backup although nothing was changed")
 			}
-			d.Patch(allFixes, "PATCH_BACKUP_DIR="+dir, "PATCH_KEEP_INDEX_NAMES=true").Expect(t, 0, "patched: ", "changed=true", "backed up")
-			d.Patch(allFixes, "PATCH_BACKUP_DIR="+dir, "PATCH_KEEP_INDEX_NAMES=true").Expect(t, 0, "changed=false")
+			d.Patch(pgtest.AllFixes, "PATCH_BACKUP_DIR="+dir, "PATCH_KEEP_INDEX_NAMES=true").Expect(t, 0, "patched: ", "changed=true", "backed up")
+			d.Patch(pgtest.AllFixes, "PATCH_BACKUP_DIR="+dir, "PATCH_KEEP_INDEX_NAMES=true").Expect(t, 0, "changed=false")
 			files := pgtest.Glob(t, dir, "*")
 			if len(files) != 1 || !strings.HasSuffix(files[0], ".sql") {
 				t.Fatalf("the backups are %v, want one that ends in .sql", files)
@@ -41,8 +41,8 @@ func TestBackup(t *testing.T) {
 			d.Exec(`DELETE FROM "OpenaiCreds" WHERE id = 'c1'`)
 			d.Restore(files[0])
 			d.ExpectSortedDump(before)
-			d.Patch(allFixes).Expect(t, 0, "patched: ", "changed=true")
-			d.Patch(allFixes, "PATCH_ACTION=revert").Expect(t, 0, "changed=true")
+			d.Patch(pgtest.AllFixes).Expect(t, 0, "patched: ", "changed=true")
+			d.Patch(pgtest.AllFixes, "PATCH_ACTION=revert").Expect(t, 0, "changed=true")
 			d.Restore(files[0])
 			d.ExpectSortedDump(before)
 		})
@@ -55,7 +55,7 @@ func TestMemoryDoesNotGrow(t *testing.T) {
 	for _, rows := range []int{10, 200_000} {
 		d := pgtest.NewEvolution(t, "evolution_api")
 		d.InsertCredentials(rows)
-		p := d.Start(allFixes, "PATCH_BACKUP_DIR="+t.TempDir())
+		p := d.Start(pgtest.AllFixes, "PATCH_BACKUP_DIR="+t.TempDir())
 		p.Wait().Expect(t, 0, "patched: ", "changed=true", "backed up")
 		used[rows] = int64(p.Cmd.ProcessState.SysUsage().(*syscall.Rusage).Maxrss) // has 32 bits on some platforms
 	}
@@ -74,9 +74,9 @@ func TestBytesThatAreNoText(t *testing.T) {
 	d.Exec(`INSERT INTO "OpenaiCreds"(id, name, "apiKey", "updatedAt", "instanceId") VALUES ('one', E'caf\xe9', E'sk-\xe9\xff', now(), 'i1')`)
 	before := d.SortedDump()
 	dir := t.TempDir()
-	d.Patch(allFixes, "PATCH_BACKUP_DIR="+dir).Expect(t, 0, "patched: ", "changed=true")
+	d.Patch(pgtest.AllFixes, "PATCH_BACKUP_DIR="+dir).Expect(t, 0, "patched: ", "changed=true")
 	d.Exec(`INSERT INTO "OpenaiCreds"(id, name, "apiKey", "updatedAt", "instanceId") VALUES ('two', E'caf\xe9', E'sk-\xe9\xff', now(), 'i2')`)
-	d.Patch(allFixes, "PATCH_ACTION=revert").Expect(t, 3, "failed: ", "credentials share a value", "one (name caf")
+	d.Patch(pgtest.AllFixes, "PATCH_ACTION=revert").Expect(t, 3, "failed: ", "credentials share a value", "one (name caf")
 	d.Exec(`DELETE FROM "OpenaiCreds" WHERE id = 'two'`)
 	files := pgtest.Glob(t, dir, "*.sql")
 	if len(files) != 1 {
@@ -93,4 +93,25 @@ func TestBackupThatCannotBeWritten(t *testing.T) {
 		d.Patch("PATCH_BACKUP_DIR="+dir).Expect(t, 2, "PATCH_BACKUP_DIR: cannot be written", "user 65532")
 	}
 	d.ExpectDump(before)
+}
+
+// oneBackup returns the only file in a folder.
+func oneBackup(t *testing.T, dir string) string {
+	t.Helper()
+	files := pgtest.Glob(t, dir, "*")
+	if len(files) != 1 || !strings.HasSuffix(files[0], ".sql") {
+		t.Fatalf("the backups are %v, want one", files)
+	}
+	return files[0]
+}
+
+// A change that is made once more, because its COMMIT was lost, does not write a second backup.
+func TestOneBackupForAChangeThatIsRepeated(t *testing.T) {
+	d, dir := pgtest.NewEvolution(t, "public"), t.TempDir()
+	address, done := pgtest.CommitCut{}.Listen(t)
+	pgtest.Run(t, "DATABASE_CONNECTION_URI="+d.URIThrough(address), "PATCH_BACKUP_DIR="+dir).Expect(t, 0, "patched: ", "changed=true")
+	if !done.Load() {
+		t.Fatal("no COMMIT was lost")
+	}
+	oneBackup(t, dir)
 }

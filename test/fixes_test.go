@@ -88,11 +88,11 @@ func TestAuto(t *testing.T) {
 		d.ExpectSortedDump(before)
 	}
 	d := pgtest.NewDatabase(t, "public")
-	d.Patch(guard).Expect(t, 0, "guarded: ", "apikey-index=guarded apikey-check=guarded")
+	d.Patch(pgtest.Guard).Expect(t, 0, "guarded: ", "apikey-index=guarded apikey-check=guarded")
 	d.Migrate(pgtest.Last)
 	d.Patch().Expect(t, 0, "patched: ", "changed=false", "apikey-check=patched")
-	d.Patch(indexOnly).Expect(t, 0, "patched: ", "changed=false")
-	if o := d.Patch(indexOnly, "PATCH_ACTION=status"); strings.Contains(o.Stderr, "not enough") {
+	d.Patch(pgtest.IndexOnly).Expect(t, 0, "patched: ", "changed=false")
+	if o := d.Patch(pgtest.IndexOnly, "PATCH_ACTION=status"); strings.Contains(o.Stderr, "not enough") {
 		t.Error("a warning although the trigger exists")
 	}
 }
@@ -108,11 +108,11 @@ func TestRepairs(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			d := pgtest.NewEvolution(t, "evolution_api")
 			d.Register("2.3", "i1", "one", pgtest.APIKey)
-			d.Patch(allFixes).Expect(t, 0, "patched: ", "changed=true")
+			d.Patch(pgtest.AllFixes).Expect(t, 0, "patched: ", "changed=true")
 			d.Exec(sql)
-			d.Patch(allFixes, "PATCH_ACTION=status").Expect(t, 5, "unpatched: ")
-			d.Patch(allFixes).Expect(t, 0, "patched: ", "changed=true")
-			d.Patch(allFixes, "PATCH_ACTION=status").Expect(t, 0, "patched: ")
+			d.Patch(pgtest.AllFixes, "PATCH_ACTION=status").Expect(t, 5, "unpatched: ")
+			d.Patch(pgtest.AllFixes).Expect(t, 0, "patched: ", "changed=true")
+			d.Patch(pgtest.AllFixes, "PATCH_ACTION=status").Expect(t, 0, "patched: ")
 			if d.Register("2.3", "i2", "one", pgtest.APIKey) != 201 {
 				t.Error("the shared key is refused")
 			}

@@ -32,7 +32,7 @@ type galleryFile struct {
 // decodeStrictly decodes YAML and refuses fields that are not known.
 func decodeStrictly(t *testing.T, file string, into any) {
 	t.Helper()
-	decoder := yaml.NewDecoder(strings.NewReader(read(t, file)))
+	decoder := yaml.NewDecoder(strings.NewReader(pgtest.Read(t, file)))
 	decoder.KnownFields(true)
 	if err := decoder.Decode(into); err != nil {
 		t.Fatalf("%s: %v", file, err)
@@ -59,8 +59,8 @@ func environOf(t *testing.T, environ []string, uri string) (changed []string) {
 // that the program installs a guard in an empty database.
 func expectOneShot(t *testing.T, file galleryFile, evolution string) {
 	t.Helper()
-	patch, app := file.Services[module], file.Services[evolution]
-	if condition := at(app.DependsOn, module, "condition"); condition != "service_completed_successfully" || patch.Restart != "no" || patch.Image != module {
+	patch, app := file.Services[pgtest.Module], file.Services[evolution]
+	if condition := pgtest.At(app.DependsOn, pgtest.Module, "condition"); condition != "service_completed_successfully" || patch.Restart != "no" || patch.Image != pgtest.Module {
 		t.Errorf("Evolution does not wait until the program has exited: %v, restart %q, image %q", condition, patch.Restart, patch.Image)
 	}
 	uri := slices.IndexFunc(app.Environment, func(v string) bool { return strings.HasPrefix(v, "DATABASE_CONNECTION_URI=") })
@@ -119,7 +119,7 @@ func expectWatch(t *testing.T, environ []string) {
 func TestCoolify(t *testing.T) {
 	var file galleryFile
 	decodeStrictly(t, "deploy/coolify.yml", &file)
-	text := read(t, "deploy/coolify.yml")
+	text := pgtest.Read(t, "deploy/coolify.yml")
 	for _, field := range []string{"documentation", "slogan", "category", "tags", "logo", "port"} { // Coolify reads them from comments on top
 		if !regexp.MustCompile(`(?m)\A(# .*\n)*# ` + field + `: \S`).MatchString(text) {
 			t.Errorf("the field %s is missing at the top", field)
@@ -147,7 +147,7 @@ func TestDokploy(t *testing.T) {
 			}
 		}
 	}
-	text := read(t, "deploy/dokploy/template.toml")
+	text := pgtest.Read(t, "deploy/dokploy/template.toml")
 	undecoded, err := toml.Decode(text, &template)
 	if err != nil || len(undecoded.Undecoded()) > 0 {
 		t.Fatalf("%v %v", err, undecoded.Undecoded())
@@ -157,7 +157,7 @@ func TestDokploy(t *testing.T) {
 		name, _, _ := strings.Cut(variable, "=")
 		set[name] = true
 	}
-	for _, name := range regexp.MustCompile(`\$\{([A-Z_]+)\}`).FindAllStringSubmatch(read(t, "deploy/dokploy/docker-compose.yml"), -1) {
+	for _, name := range regexp.MustCompile(`\$\{([A-Z_]+)\}`).FindAllStringSubmatch(pgtest.Read(t, "deploy/dokploy/docker-compose.yml"), -1) {
 		if !set[name[1]] {
 			t.Errorf("template.toml does not set %s", name[1])
 		}
@@ -184,13 +184,13 @@ func TestEasyPanel(t *testing.T) {
 			}
 		}
 	}
-	decoder := json.NewDecoder(strings.NewReader(read(t, "deploy/easypanel.json")))
+	decoder := json.NewDecoder(strings.NewReader(pgtest.Read(t, "deploy/easypanel.json")))
 	decoder.DisallowUnknownFields()
 	if err := decoder.Decode(&schema); err != nil {
 		t.Fatal(err)
 	}
 	service := schema.Services[0]
-	if len(schema.Services) != 1 || service.Type != "app" || service.Data.ServiceName != module || service.Data.Source.Type != "image" || service.Data.Source.Image != module {
+	if len(schema.Services) != 1 || service.Type != "app" || service.Data.ServiceName != pgtest.Module || service.Data.Source.Type != "image" || service.Data.Source.Image != pgtest.Module {
 		t.Errorf("%+v", schema)
 	}
 	expectWatch(t, strings.Split(service.Data.Env, "\n"))
@@ -223,13 +223,13 @@ func TestCapRover(t *testing.T) {
 			t.Errorf("%s refuses the connection string of CapRover's own Evolution", v.ValidRegex)
 		}
 	}
-	for _, name := range regexp.MustCompile(`\$\$cap_\w+`).FindAllString(read(t, "deploy/caprover.yml"), -1) {
+	for _, name := range regexp.MustCompile(`\$\$cap_\w+`).FindAllString(pgtest.Read(t, "deploy/caprover.yml"), -1) {
 		if !slices.Contains(known, name) {
 			t.Errorf("%s is not defined", name)
 		}
 	}
 	service, ok := app.Services["$$cap_appname"]
-	if !ok || app.CaptainVersion != 4 || service.Image != module || service.CaproverExtra["notExposeAsWebApp"] != "true" {
+	if !ok || app.CaptainVersion != 4 || service.Image != pgtest.Module || service.CaproverExtra["notExposeAsWebApp"] != "true" {
 		t.Errorf("%+v", app)
 	}
 	var environ []string

@@ -12,17 +12,17 @@ func TestDropsTheIndexAndNothingElse(t *testing.T) {
 			d := pgtest.NewEvolution(t, schema)
 			d.Exec(`INSERT INTO "OpenaiCreds"(id, name, "apiKey", "updatedAt", "instanceId") VALUES ('c1', 'mine', $1, now(), 'i1')`, pgtest.APIKey)
 			before := d.Dump()
-			d.Patch(indexOnly, "PATCH_ACTION=status").Expect(t, 5, "unpatched: ", "apikey-index=unpatched", "evolution=2.3.7")
-			d.Patch(indexOnly, "PATCH_DRY_RUN=true").Expect(t, 0, "unpatched: ", `DROP INDEX IF EXISTS `)
+			d.Patch(pgtest.IndexOnly, "PATCH_ACTION=status").Expect(t, 5, "unpatched: ", "apikey-index=unpatched", "evolution=2.3.7")
+			d.Patch(pgtest.IndexOnly, "PATCH_DRY_RUN=true").Expect(t, 0, "unpatched: ", `DROP INDEX IF EXISTS `)
 			d.ExpectDump(before)
 
-			d.Patch(indexOnly).Expect(t, 0, "patched: ", "changed=true", "apikey-index=patched", "dropping the index is not enough here")
+			d.Patch(pgtest.IndexOnly).Expect(t, 0, "patched: ", "changed=true", "apikey-index=patched", "dropping the index is not enough here")
 
 			if after := d.Dump(); after != pgtest.WithoutIndex(before, "OpenaiCreds_apiKey_key") {
 				t.Errorf("the dump differs in more than the index:\n%s", pgtest.FirstDifference(pgtest.WithoutIndex(before, "OpenaiCreds_apiKey_key"), after))
 			}
-			d.Patch(indexOnly).Expect(t, 0, "patched: ", "changed=false")
-			d.Patch(indexOnly, "PATCH_ACTION=status").Expect(t, 0, "patched: ")
+			d.Patch(pgtest.IndexOnly).Expect(t, 0, "patched: ", "changed=false")
+			d.Patch(pgtest.IndexOnly, "PATCH_ACTION=status").Expect(t, 0, "patched: ")
 			d.Exec(`INSERT INTO "OpenaiCreds"(id, name, "apiKey", "updatedAt", "instanceId") VALUES ('c2', 'yours', $1, now(), 'i2')`, pgtest.APIKey)
 		})
 	}
@@ -62,7 +62,7 @@ func TestLeavesAlone(t *testing.T) {
 			d.Exec(`DROP INDEX "OpenaiCreds_apiKey_key"`)
 			d.Exec(sql)
 			before := d.Dump()
-			d.Patch(indexOnly).Expect(t, 0, "patched: ", "changed=false")
+			d.Patch(pgtest.IndexOnly).Expect(t, 0, "patched: ", "changed=false")
 			d.ExpectDump(before)
 		})
 	}
@@ -92,6 +92,25 @@ func TestRefusesWhatItDoesNotKnow(t *testing.T) {
 			d.Patch().Expect(t, 3, "failed: ", "refused, and nothing was changed", c.says)
 			d.Patch("PATCH_ACTION=status").Expect(t, 3)
 			d.Patch("PATCH_ON_ERROR=continue").Expect(t, 0, "failed: ", c.says)
+			d.ExpectDump(before)
+		})
+	}
+}
+
+// Tables and indexes that Evolution never creates, or that others need as they are.
+func TestRefusesWhatOthersNeed(t *testing.T) {
+	for name, c := range map[string]struct{ sql, says string }{
+		"materialized view": {`ALTER TABLE "OpenaiCreds" RENAME TO real; CREATE MATERIALIZED VIEW "OpenaiCreds" AS SELECT * FROM real`, "is a materialized view"},
+		"partition":         {`CREATE TABLE parent (LIKE "OpenaiCreds") PARTITION BY LIST (id); ALTER TABLE parent ATTACH PARTITION "OpenaiCreds" DEFAULT`, "is a partition of another table"},
+		"replica identity":  {`ALTER TABLE "OpenaiCreds" ALTER "apiKey" SET NOT NULL, REPLICA IDENTITY USING INDEX "OpenaiCreds_apiKey_key"`, "is the replica identity of"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			d := pgtest.NewEvolution(t, "public")
+			d.Exec(c.sql)
+			before := d.Dump()
+			for _, action := range []string{"apply", "status"} {
+				d.Patch("PATCH_ACTION="+action).Expect(t, 3, "failed: ", "changed=false", c.says)
+			}
 			d.ExpectDump(before)
 		})
 	}

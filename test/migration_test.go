@@ -27,7 +27,7 @@ func TestFutureMigrations(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			d := pgtest.NewEvolution(t, "evolution_api")
 			d.Register("2.3", "i1", "one", pgtest.APIKey)
-			d.Patch(allFixes, "PATCH_KEEP_INDEX_NAMES=true").Expect(t, 0, "patched: ", "changed=true")
+			d.Patch(pgtest.AllFixes, "PATCH_KEEP_INDEX_NAMES=true").Expect(t, 0, "patched: ", "changed=true")
 			d.Exec("BEGIN;" + sql + ";COMMIT")
 			table, column, value := "OpenaiCreds", `"apiKey",`, "'k',"
 			switch name {
@@ -46,7 +46,7 @@ func TestFutureMigrations(t *testing.T) {
 			d.Exec(fmt.Sprintf(`UPDATE %q SET name = 'newer', "updatedAt" = now() WHERE id = 'new'`, table))
 			d.Exec(fmt.Sprintf(`DELETE FROM %q WHERE id = 'new'`, table))
 			if name == "unique goes" || name == "type" || name == "the next one" {
-				d.Patch(allFixes, "PATCH_KEEP_INDEX_NAMES=true").Expect(t, 0, "patched: ")
+				d.Patch(pgtest.AllFixes, "PATCH_KEEP_INDEX_NAMES=true").Expect(t, 0, "patched: ")
 				if d.Register("2.3", "i2", "two", pgtest.APIKey) != 201 {
 					t.Error("the shared key is refused")
 				}
@@ -90,7 +90,7 @@ func TestNothingIsRefusedWhileAMigrationRuns(t *testing.T) {
 			d.Migrate("20240718121437") // its table has no column "name"
 			prisma := d.NewConn()
 			pgtest.Exec(t, prisma, "SELECT pg_advisory_lock(72707369)")
-			p := d.Start(allFixes, "PATCH_ON_MISSING_TABLE="+mode)
+			p := d.Start(pgtest.AllFixes, "PATCH_ON_MISSING_TABLE="+mode)
 			p.WaitFor("a migration of Evolution's is running")
 			pgtest.MustMigrate(t, prisma, pgtest.Last)
 			pgtest.Exec(t, prisma, "SELECT pg_advisory_unlock_all()")
@@ -119,4 +119,13 @@ func TestTheLastRealCauseOutlastsTheWait(t *testing.T) {
 			t.Errorf("%d round trips: no inspection was interrupted", n)
 		}
 	}
+}
+
+// Only Prisma's lock in this very database means that a migration is running.
+func TestLocksOfOthers(t *testing.T) {
+	d, other := pgtest.NewEvolution(t, "public"), pgtest.NewDatabase(t, "public")
+	pgtest.Exec(t, other.NewConn(), "SELECT pg_advisory_lock(72707369)")
+	holder := d.NewConn()
+	pgtest.Exec(t, holder, "SELECT pg_advisory_lock(0, 72707369), pg_advisory_lock(1, 72707369), pg_advisory_lock(72707369 + (1::bigint << 32)), pg_advisory_lock(72707370)")
+	d.Patch("PATCH_WAIT_TIMEOUT=1s").Expect(t, 0, "patched: ", "changed=true")
 }

@@ -9,15 +9,15 @@ import (
 
 // An interrupted first start leaves a table without the column of a later migration. The fix for that column is pending.
 func TestInterruptedFirstBoot(t *testing.T) {
-	for _, mode := range []string{"PATCH_ON_MISSING_TABLE=continue", guard} {
+	for _, mode := range []string{"PATCH_ON_MISSING_TABLE=continue", pgtest.Guard} {
 		d := pgtest.NewDatabase(t, "public")
 		d.Migrate("20240718121437") // its table has no column "name"
-		d.Patch("PATCH_ACTION=status", allFixes, mode).Expect(t, 5, "unpatched: ", "name-index=pending")
+		d.Patch("PATCH_ACTION=status", pgtest.AllFixes, mode).Expect(t, 5, "unpatched: ", "name-index=pending")
 		const advice = "run this once more after Evolution has started"
-		d.Patch(allFixes, mode).Expect(t, 0, "pending: ", "changed=true", "apikey-index=patched apikey-check=patched name-index=pending", "level=WARN", advice)
-		d.Patch(allFixes, mode).Expect(t, 0, "pending: ", "changed=false", "level=WARN", advice)
+		d.Patch(pgtest.AllFixes, mode).Expect(t, 0, "pending: ", "changed=true", "apikey-index=patched apikey-check=patched name-index=pending", "level=WARN", advice)
+		d.Patch(pgtest.AllFixes, mode).Expect(t, 0, "pending: ", "changed=false", "level=WARN", advice)
 		d.Patch("PATCH_FIXES=name-index", "PATCH_ACTION=revert").ExpectNot(t, advice)
-		p := d.Start(allFixes, "PATCH_WATCH=100ms", "PATCH_ON_MISSING_TABLE=wait")
+		p := d.Start(pgtest.AllFixes, "PATCH_WATCH=100ms", "PATCH_ON_MISSING_TABLE=wait")
 		p.WaitFor("state=pending every=")
 		d.Migrate(pgtest.Last)
 		p.WaitFor("now=patched")
@@ -25,7 +25,7 @@ func TestInterruptedFirstBoot(t *testing.T) {
 		o.Expect(t, 0, "patched: ", "name-index=patched")
 		o.ExpectNot(t, "once more")
 		d.Exec(`ALTER TABLE "OpenaiCreds" DROP COLUMN name`)
-		d.Patch(allFixes, mode).Expect(t, 3, "failed: ", "has no column")
+		d.Patch(pgtest.AllFixes, mode).Expect(t, 3, "failed: ", "has no column")
 	}
 }
 

@@ -43,7 +43,7 @@ func TestForeignPaddingIsRefused(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			d := pgtest.NewEvolution(t, "evolution_api")
 			d.Register("2.3", "i1", "one", pgtest.APIKey)
-			d.Patch(allFixes).Expect(t, 0, "patched: ", "changed=true")
+			d.Patch(pgtest.AllFixes).Expect(t, 0, "patched: ", "changed=true")
 			sql := c.sql
 			if strings.Contains(sql, "%[1]s") {
 				sql = fmt.Sprintf(sql, d.Name)
@@ -51,7 +51,7 @@ func TestForeignPaddingIsRefused(t *testing.T) {
 			d.Exec(sql)
 			before := d.Dump()
 			for _, action := range []string{"status", "apply", "revert"} {
-				d.Patch(allFixes, "PATCH_ACTION="+action).Expect(t, 3, "failed: ", "changed=false", "refused, and nothing was changed: "+c.says)
+				d.Patch(pgtest.AllFixes, "PATCH_ACTION="+action).Expect(t, 3, "failed: ", "changed=false", "refused, and nothing was changed: "+c.says)
 			}
 			d.ExpectDump(before)
 		})
@@ -120,12 +120,12 @@ func TestPaddingThatWouldNotHold(t *testing.T) {
 			}
 			before := d.Dump()
 			uri := "DATABASE_CONNECTION_URI=" + d.URIAs(owner)
-			o := pgtest.Run(t, uri, allFixes)
+			o := pgtest.Run(t, uri, pgtest.AllFixes)
 			o.Expect(t, c.code, c.state, c.says)
 			if strings.Contains(o.Stdout+o.Stderr, "%!") {
 				t.Error("a formatting verb is printed")
 			}
-			switch status := pgtest.Run(t, uri, allFixes, "PATCH_ACTION=status"); {
+			switch status := pgtest.Run(t, uri, pgtest.AllFixes, "PATCH_ACTION=status"); {
 			case c.code == 0:
 				status.Expect(t, 0, "patched: ")
 				if keys := d.Text(`SELECT count(*) FROM "OpenaiCreds" WHERE "apiKey" NOT LIKE '% '`); keys != "0" {
@@ -150,22 +150,22 @@ func TestCheckThatIsNotValidated(t *testing.T) {
 	d.Exec(`ALTER TABLE "OpenaiCreds" ADD CONSTRAINT bare CHECK ("apiKey" = rtrim("apiKey")) NOT VALID`)
 	before := d.Dump()
 	for _, action := range []string{"status", "apply"} {
-		d.Patch(allFixes, "PATCH_ACTION="+action).Expect(t, 3, "failed: ", "changed=false", `the CHECK constraint \"bare\" of`, "may forbid the space")
+		d.Patch(pgtest.AllFixes, "PATCH_ACTION="+action).Expect(t, 3, "failed: ", "changed=false", `the CHECK constraint \"bare\" of`, "may forbid the space")
 	}
 	d.ExpectDump(before)
 
 	// The same key shows that a constraint which is validated allows the space.
 	d.Exec(`ALTER TABLE "OpenaiCreds" DROP CONSTRAINT bare; ALTER TABLE "OpenaiCreds" ADD CONSTRAINT long CHECK (length("apiKey") > 3)`)
-	d.Patch(allFixes).Expect(t, 0, "patched: ", "changed=true")
+	d.Patch(pgtest.AllFixes).Expect(t, 0, "patched: ", "changed=true")
 }
 
 // The refusal of a trigger that runs after the padding says what helps, which does.
 func TestTriggerThatSortsAfterIsRenamed(t *testing.T) {
 	d := pgtest.NewEvolution(t, "public")
 	d.Exec(createStrip + `CREATE TRIGGER strip BEFORE INSERT OR UPDATE ON "OpenaiCreds" FOR EACH ROW EXECUTE FUNCTION strip()`)
-	d.Patch(allFixes).Expect(t, 3, "failed: ", `trigger \"strip\" of`, "runs after the padding", "rename it to one that sorts before evolution_openai_patch")
+	d.Patch(pgtest.AllFixes).Expect(t, 3, "failed: ", `trigger \"strip\" of`, "runs after the padding", "rename it to one that sorts before evolution_openai_patch")
 	d.Exec(`ALTER TRIGGER strip ON "OpenaiCreds" RENAME TO before_padding`)
-	d.Patch(allFixes).Expect(t, 0, "patched: ", "changed=true")
+	d.Patch(pgtest.AllFixes).Expect(t, 0, "patched: ", "changed=true")
 	for _, instance := range []string{"i1", "i2"} {
 		if d.Register("2.3", instance, instance, pgtest.APIKey) != 201 {
 			t.Errorf("instance %s is refused the shared key", instance)

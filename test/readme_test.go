@@ -14,30 +14,13 @@ import (
 	"evolution-openai-patch/test/pgtest"
 )
 
-// block returns the fenced block of a page that follows the comment <!-- test: name -->.
-func block(t *testing.T, page, name string) string {
-	t.Helper()
-	content, err := os.ReadFile(pgtest.Root(page))
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, rest, found := strings.Cut(string(content), "<!-- test: "+name+" -->")
-	if !found {
-		t.Fatalf("%s has no block %s", page, name)
-	}
-	_, rest, _ = strings.Cut(rest, "```")
-	_, rest, _ = strings.Cut(rest, "\n")
-	code, _, _ := strings.Cut(rest, "```")
-	return code
-}
-
 // The instructions for undoing the fixes by hand work as written.
 func TestUndoByHand(t *testing.T) {
 	d := pgtest.NewEvolution(t, "evolution_api")
 	d.InsertCredentials(20)
 	before := d.SortedDump()
 	d.Patch("PATCH_FIXES=apikey-check", "PATCH_KEEP_INDEX_NAMES=true").Expect(t, 0, "patched: ", "changed=true")
-	d.Exec(block(t, "docs/reference.md", "undo"))
+	d.Exec(pgtest.Block(t, "docs/reference.md", "undo"))
 	d.ExpectSortedDump(before)
 }
 
@@ -45,8 +28,8 @@ func TestUndoByHand(t *testing.T) {
 func TestUndoGuard(t *testing.T) {
 	d := pgtest.NewDatabase(t, "public")
 	before := d.Dump()
-	d.Patch(guard, allFixes).Expect(t, 0, "guarded: ")
-	d.Exec(block(t, "docs/upgrades.md", "guard-undo"))
+	d.Patch(pgtest.Guard, pgtest.AllFixes).Expect(t, 0, "guarded: ")
+	d.Exec(pgtest.Block(t, "docs/upgrades.md", "guard-undo"))
 	d.ExpectDump(before)
 }
 
@@ -65,11 +48,11 @@ func TestBlockedUpgrade(t *testing.T) {
 	if err := pgtest.RunMigration(d.Conn, drop); err == nil || blocked() != "1" {
 		t.Fatalf("the migration does not fail: %v", err)
 	}
-	if found := d.Text(strings.TrimSuffix(strings.TrimSpace(strings.Replace(block(t, "docs/reference.md", "upgrades-look"), ", logs", "", 1)), ";")); found != "20991231000000_no_more_unique" {
+	if found := d.Text(strings.TrimSuffix(strings.TrimSpace(strings.Replace(pgtest.Block(t, "docs/reference.md", "upgrades-look"), ", logs", "", 1)), ";")); found != "20991231000000_no_more_unique" {
 		t.Errorf("the query finds %q", found)
 	}
-	d.Exec(block(t, "docs/reference.md", "upgrades-index"))
-	d.Exec(block(t, "docs/reference.md", "upgrades-resolve"))
+	d.Exec(pgtest.Block(t, "docs/reference.md", "upgrades-index"))
+	d.Exec(pgtest.Block(t, "docs/reference.md", "upgrades-resolve"))
 	if blocked() != "0" {
 		t.Error("the migrations are still blocked")
 	}
@@ -93,7 +76,7 @@ type pasted struct {
 // readPasted returns the README's first block, and the environment of the program in it, without the connection string.
 func readPasted(t *testing.T) (file pasted, environ []string) {
 	t.Helper()
-	if err := yaml.Unmarshal([]byte("services:\n"+block(t, "README.md", "paste")), &file); err != nil {
+	if err := yaml.Unmarshal([]byte("services:\n"+pgtest.Block(t, "README.md", "paste")), &file); err != nil {
 		t.Fatal(err)
 	}
 	for name, value := range file.Services["evolution-openai-patch"].Environment {
@@ -107,13 +90,13 @@ func readPasted(t *testing.T) (file pasted, environ []string) {
 // The eight lines that the README gives to paste do what it says, with a database that Evolution has created and with an
 // empty one.
 func TestReadmePaste(t *testing.T) {
-	lines, _, _ := strings.Cut(block(t, "README.md", "paste"), "\n\n")
+	lines, _, _ := strings.Cut(pgtest.Block(t, "README.md", "paste"), "\n\n")
 	if n := strings.Count(lines, "\n") + 1; n != 8 {
 		t.Errorf("there are %d lines to paste, and the README says eight", n)
 	}
 	file, environ := readPasted(t)
 	service, evolution := file.Services["evolution-openai-patch"], file.Services["evolution"]
-	if len(file.Services) != 2 || service.Image != module || service.Restart != "no" || evolution.DependsOn[module].Condition != "service_completed_successfully" {
+	if len(file.Services) != 2 || service.Image != pgtest.Module || service.Restart != "no" || evolution.DependsOn[pgtest.Module].Condition != "service_completed_successfully" {
 		t.Errorf("%+v", file)
 	}
 	if uri := service.Environment["DATABASE_CONNECTION_URI"]; !strings.HasSuffix(uri, "/evolution?schema=evolution_api") {
@@ -153,7 +136,7 @@ func expectReadmeStatus(t *testing.T, d *pgtest.Database, environ []string) {
 		t.Fatal(err)
 	}
 	run := func(name string) pgtest.Outcome {
-		action, found := strings.CutPrefix(strings.TrimSpace(block(t, "README.md", name)), "docker compose run --rm evolution-openai-patch ")
+		action, found := strings.CutPrefix(strings.TrimSpace(pgtest.Block(t, "README.md", name)), "docker compose run --rm evolution-openai-patch ")
 		if !found {
 			t.Fatalf("the block %s is not a run of the service", name)
 		}
@@ -176,7 +159,7 @@ func expectReadmeStatus(t *testing.T, d *pgtest.Database, environ []string) {
 // The README's command for a single run patches a database of Evolution's. Its option -e is all that the program gets.
 func TestReadmeOnce(t *testing.T) {
 	d := pgtest.NewEvolution(t, "evolution_api")
-	command := strings.Fields(strings.TrimSpace(block(t, "README.md", "once")))
+	command := strings.Fields(strings.TrimSpace(pgtest.Block(t, "README.md", "once")))
 	if want := "docker run --rm --network YOUR_NETWORK -e DATABASE_CONNECTION_URI='postgresql://…' evolution-openai-patch"; strings.Join(command, " ") != want {
 		t.Fatalf("the command is %q, want %q", command, want)
 	}
@@ -205,7 +188,7 @@ func TestReadmeModels(t *testing.T) {
 			t.Fatalf("instance %s: HTTP %d", instance, code)
 		}
 	}
-	requests := strings.Split(strings.TrimSpace(block(t, "README.md", "models")), "\n")
+	requests := strings.Split(strings.TrimSpace(pgtest.Block(t, "README.md", "models")), "\n")
 	variables := append(os.Environ(), "APIKEY="+pgtest.EvolutionKey, "EVOLUTION="+evolution.URL, "INSTANCE=two")
 	ask := func(request string) []struct{ ID, APIKey string } {
 		cmd := exec.Command("/bin/bash", "-c", strings.Replace(request, "curl ", "curl -sS --fail-with-body ", 1))
@@ -227,53 +210,5 @@ func TestReadmeModels(t *testing.T) {
 	variables = append(variables, "ID="+credentials[0].ID)
 	if models := ask(requests[1]); models[0].ID != "gpt-4o-mini" || !slices.Equal(authorizations, []string{"Bearer " + pgtest.APIKey}) {
 		t.Errorf("the models are %v, and OpenAI got %d requests", models, len(authorizations))
-	}
-}
-
-// Every block of the README is executed by a test: it has a mark, is what a command prints, or runs make.
-func TestReadmeBlocks(t *testing.T) {
-	tested := []string{"paste", "status", "once", "models", "revert"} // TestReadme…, and TestE2EReadme
-	var marked []string
-	for _, found := range regexp.MustCompile("(?ms)^(?:<!-- test: ([^\n]*) -->\n)?```(\\w*)\n(.*?)^```$").FindAllStringSubmatch(read(t, "README.md"), -1) {
-		mark, kind, code := found[1], found[2], found[3]
-		makes := regexp.MustCompile(`^(make (demo|test) .*\n)+$`).MatchString(code) // TestDemo, and the command that runs this test
-		switch {
-		case mark != "":
-			marked = append(marked, mark)
-		case kind != "" && !makes:
-			t.Errorf("no test executes\n%s", code)
-		}
-	}
-	if !slices.Equal(marked, tested) {
-		t.Errorf("the blocks are %q, want %q", marked, tested)
-	}
-}
-
-// All commands and files that the README names exist.
-func TestReadmeCommands(t *testing.T) {
-	readme, err := os.ReadFile(pgtest.Root("README.md"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	makefile, err := os.ReadFile(pgtest.Root("Makefile"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, m := range regexp.MustCompile("`?make ([a-z0-9-]+)").FindAllStringSubmatch(string(readme), -1) {
-		if !strings.Contains(string(makefile), "\n"+m[1]+":") {
-			t.Errorf("the README names `make %s`, which does not exist", m[1])
-		}
-	}
-	module, err := os.ReadFile(pgtest.Root("go.mod"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if needed := regexp.MustCompile(`(?m)^go (\d+\.\d+)`).FindStringSubmatch(string(module))[1]; !strings.Contains(string(readme), "You need Linux, Go "+needed+" or later, and make") {
-		t.Errorf("the README does not say that Go %s is needed", needed)
-	}
-	for _, m := range regexp.MustCompile(`\]\(([^)#:]+)\)`).FindAllStringSubmatch(string(readme), -1) {
-		if !pgtest.Exists(pgtest.Root(m[1])) {
-			t.Errorf("the README links to %s, which does not exist", m[1])
-		}
 	}
 }

@@ -30,8 +30,10 @@ func TestReal(t *testing.T) {
 			d.Patch().Expect(t, 0, "patched: ")
 			s.Sends = strings.TrimSpace
 		}, 0, "two instances share one key"},
-		"not patched":            {func(*pgtest.Database, *pgtest.EvolutionServer) {}, 1, "store the key in instance second-"},
-		"the index only":         {func(d *pgtest.Database, _ *pgtest.EvolutionServer) { d.Patch(indexOnly).Expect(t, 0, "patched: ") }, 1, "HTTP 400, want 201: "},
+		"not patched": {func(*pgtest.Database, *pgtest.EvolutionServer) {}, 1, "store the key in instance second-"},
+		"the index only": {func(d *pgtest.Database, _ *pgtest.EvolutionServer) {
+			d.Patch(pgtest.IndexOnly).Expect(t, 0, "patched: ")
+		}, 1, "HTTP 400, want 201: "},
 		"another key is sent":    {func(d *pgtest.Database, s *pgtest.EvolutionServer) { d.Patch(); s.Sends = strings.ToUpper }, 1, "this is not the key"},
 		"OpenAI is not asked":    {func(d *pgtest.Database, s *pgtest.EvolutionServer) { d.Patch(); s.OpenAI = "127.0.0.1:1" }, 1, "HTTP 500, want 200: "},
 		"no request is accepted": {func(_ *pgtest.Database, s *pgtest.EvolutionServer) { s.URL += "/elsewhere" }, 1, "wait for Evolution: HTTP 404"},

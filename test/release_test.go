@@ -15,7 +15,7 @@ func TestReleaseIsReadFromTheMigrations(t *testing.T) {
 		t.Run(last, func(t *testing.T) {
 			d := pgtest.NewDatabase(t, "public")
 			d.Migrate(last)
-			o := d.Patch(indexOnly)
+			o := d.Patch(pgtest.IndexOnly)
 			o.Expect(t, 0, release)
 			if warned := strings.Contains(o.Stderr, "not enough"); warned != (last >= "20250613143000") {
 				t.Errorf("the warning is logged: %t, want %t", warned, !warned)

@@ -35,7 +35,7 @@ func insertCredential(d *pgtest.Database, id, name, key string) {
 
 func TestRevertRefusesDuplicates(t *testing.T) {
 	d := pgtest.NewEvolution(t, "evolution_api")
-	d.Patch(allFixes, "PATCH_KEEP_INDEX_NAMES=true").Expect(t, 0, "patched: ")
+	d.Patch(pgtest.AllFixes, "PATCH_KEEP_INDEX_NAMES=true").Expect(t, 0, "patched: ")
 	for _, instance := range []string{"i1", "i2", "i3"} {
 		if d.Register("2.3", instance, "shared name", pgtest.APIKey) != 201 {
 			t.Fatal("the shared key is refused")
@@ -44,12 +44,12 @@ func TestRevertRefusesDuplicates(t *testing.T) {
 	d.Register("2.3", "i1", "short", "short")
 	d.Register("2.3", "i2", "short too", "short")
 	before := d.Dump()
-	o := d.Patch(allFixes, "PATCH_ACTION=revert")
+	o := d.Patch(pgtest.AllFixes, "PATCH_ACTION=revert")
 	o.Expect(t, 3, "failed: ", "credentials share a value", "…0123 in i1/shared name/36", "name shared name, instance i1",
 		"instance i2", "instance i3", "… in i1/short/5", "shared name in ")
 	d.ExpectDump(before)
 	d.Restore(pgtest.TempFile(t, remedy(t, o)))
-	d.Patch(allFixes, "PATCH_ACTION=revert").Expect(t, 0, "unpatched: ", "changed=true")
+	d.Patch(pgtest.AllFixes, "PATCH_ACTION=revert").Expect(t, 0, "unpatched: ", "changed=true")
 	want := "'short' 'short-i2/short too/5' 'KEY' 'KEY-i2/shared name/36' 'KEY-i3/shared name/36'"
 	if got := d.Text(`SELECT string_agg(quote_literal("apiKey"), ' ' ORDER BY "apiKey" LIKE 'sk-%', id) FROM "OpenaiCreds"`); got != strings.ReplaceAll(want, "KEY", pgtest.APIKey) {
 		t.Errorf("the keys are %s", got)
@@ -64,7 +64,7 @@ func TestRemedy(t *testing.T) {
 			d := pgtest.NewEvolution(t, `Evolution "API" 'x'`)
 			insertCredential(d, "spaces", "'spaces'", "'sk-plain   '") // which revert gives back, so that it differs from the next
 			insertCredential(d, "plain", "'plain'", "'sk-plain'")
-			d.Patch(allFixes).Expect(t, 0, "patched: ", "changed=true")
+			d.Patch(pgtest.AllFixes).Expect(t, 0, "patched: ", "changed=true")
 			for _, id := range []string{"b", "C", "a"} { // C is the first
 				for _, n := range []int{5, 254, 255} {
 					insertCredential(d, fmt.Sprintf("%s%d", id, n), fmt.Sprintf("'only ' || '%s%d'", id, n), fmt.Sprintf("repeat('k', %d)", n))
@@ -77,7 +77,7 @@ func TestRemedy(t *testing.T) {
 			rows := d.Text(`SELECT string_agg(concat_ws('|', c.id, b.id), ' ' ORDER BY b.id) FROM "OpenaiBot" b LEFT JOIN "OpenaiCreds" c ON c.id = "openaiCredsId"`)
 			d.Exec(`CREATE TEMPORARY TABLE before AS SELECT * FROM "OpenaiCreds"`)
 
-			o := d.Patch(allFixes, "PATCH_ACTION=revert", "PATCH_LOG_FORMAT="+format)
+			o := d.Patch(pgtest.AllFixes, "PATCH_ACTION=revert", "PATCH_LOG_FORMAT="+format)
 			o.Expect(t, 3, "credentials share a value")
 			o.ExpectNot(t, "-null (", "other (", "plain (")
 			if sql := remedy(t, o); format == "json" {
@@ -94,7 +94,7 @@ func TestRemedy(t *testing.T) {
 			if got := changed("name"); got != "a-name254 a-name255 a-name5 b-name254 b-name255 b-name5" {
 				t.Errorf("the remedy changed the names of %s", got)
 			}
-			d.Patch(allFixes, "PATCH_ACTION=revert").Expect(t, 0, "unpatched: ", "changed=true")
+			d.Patch(pgtest.AllFixes, "PATCH_ACTION=revert").Expect(t, 0, "unpatched: ", "changed=true")
 			if got := d.Text(`SELECT string_agg(concat_ws('|', c.id, b.id), ' ' ORDER BY b.id) FROM "OpenaiBot" b LEFT JOIN "OpenaiCreds" c ON c.id = "openaiCredsId"`); got != rows {
 				t.Errorf("the credentials and their bots are %s\nwant %s", got, rows)
 			}

@@ -51,7 +51,7 @@ func expectReplicaRefused(t *testing.T, d *pgtest.Database, options, says string
 	before := d.Dump()
 	uri := "DATABASE_CONNECTION_URI=" + d.URI() + options
 	for _, action := range []string{"status", "apply"} {
-		pgtest.Run(t, uri, allFixes, "PATCH_ACTION="+action).
+		pgtest.Run(t, uri, pgtest.AllFixes, "PATCH_ACTION="+action).
 			Expect(t, 3, "failed: ", "changed=false", "session_replication_role is replica "+says, "RESET session_replication_role, or take it out of the connection string")
 	}
 	d.ExpectDump(before)

@@ -12,7 +12,7 @@ func TestStatusTellsWhatWasFound(t *testing.T) {
 	d := pgtest.NewEvolution(t, "evolution_api")
 	status := func() map[string]any {
 		var line map[string]any
-		if err := json.Unmarshal([]byte(d.Patch(allFixes, "PATCH_ACTION=status", "PATCH_LOG_FORMAT=json").Stdout), &line); err != nil {
+		if err := json.Unmarshal([]byte(d.Patch(pgtest.AllFixes, "PATCH_ACTION=status", "PATCH_LOG_FORMAT=json").Stdout), &line); err != nil {
 			t.Fatal(err)
 		}
 		return line
@@ -45,7 +45,7 @@ func TestDryRunPrintsNames(t *testing.T) {
 	for name, printed := range map[string]string{"two  spaces": `would run: BEGIN; DROP INDEX IF EXISTS public."two  spaces"; COMMIT;`, "red \x1b[31m": `would run: "BEGIN; DROP INDEX IF EXISTS public.\"red \x1b[31m\"`} {
 		d := pgtest.NewEvolution(t, "public")
 		d.Exec(`ALTER INDEX "OpenaiCreds_apiKey_key" RENAME TO "` + name + `"`)
-		o := d.Patch(indexOnly, "PATCH_DRY_RUN=true")
+		o := d.Patch(pgtest.IndexOnly, "PATCH_DRY_RUN=true")
 		o.Expect(t, 0, "unpatched: ", printed)
 		if strings.Contains(o.Stdout, "\x1b") {
 			t.Error("the output contains an escape character")

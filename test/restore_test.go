@@ -1,11 +1,8 @@
 package test
 
 import (
-	"fmt"
 	"strings"
-	"syscall"
 	"testing"
-	"time"
 
 	"evolution-openai-patch/test/pgtest"
 )
@@ -72,35 +69,37 @@ func TestDumpKeepsSpaces(t *testing.T) {
 	}
 }
 
-// A watch pads the keys of a dump that is restored while a guard is installed, which the guard leaves as they are.
-func TestWatchMeetsARestoredDump(t *testing.T) {
-	d := pgtest.NewDatabase(t, "public")
-	d.Patch(guard).Expect(t, 0, "guarded: ")
-	d.Exec(smallDump)
-	d.Patch("PATCH_ACTION=status").Expect(t, 5, "unpatched: ", "apikey-index=patched apikey-check=unpatched", "keys without the space: 1")
-	p := d.Start("PATCH_WATCH=100ms", guard)
-	p.WaitFor("state=patched every=")
-	expectPaddedByWatch(t, d)
-
-	// The dump comes again while the watch has a guard of its own installed.
-	d.Exec(`DROP SCHEMA public CASCADE; CREATE SCHEMA public`)
-	p.WaitFor("before=patched now=guarded")
-	d.Exec(smallDump)
-	expectPaddedByWatch(t, d)
-	p.WaitFor("before=guarded now=patched")
-	p.Stop(syscall.SIGTERM).Expect(t, 0, "patched: ", "changed=true")
+// A backup that cannot be restored to its end is not restored at all, and psql says so.
+func TestRestoreBesideACredentialWithTheSameKey(t *testing.T) {
+	d, dir := pgtest.NewEvolution(t, "public"), t.TempDir()
+	d.Register("2.2", "i1", "one", pgtest.APIKey)
+	d.Patch(pgtest.AllFixes, "PATCH_BACKUP_DIR="+dir).Expect(t, 0, "patched: ", "changed=true")
+	d.Register("2.2", "i2", "two", pgtest.APIKey)
+	d.Exec(`ALTER TABLE "OpenaiCreds" DISABLE TRIGGER USER; UPDATE "OpenaiCreds" SET "apiKey" = rtrim("apiKey"); ALTER TABLE "OpenaiCreds" ENABLE TRIGGER USER`)
+	before := d.SortedDump()
+	out, err := d.Psql(oneBackup(t, dir))
+	if err == nil || err.Error() != "exit status 3" || !strings.Contains(out, "could not create unique index") {
+		t.Errorf("%v\n%s", err, out)
+	}
+	d.ExpectSortedDump(before)
 }
 
-// expectPaddedByWatch waits until status reports patched, and registers the key of the first instance in the second.
-func expectPaddedByWatch(t *testing.T, d *pgtest.Database) {
-	t.Helper()
-	pgtest.MustUntil(t, 20*time.Second, func() error {
-		if o := d.Patch("PATCH_ACTION=status"); o.Code != 0 {
-			return fmt.Errorf("exit status %d: %s", o.Code, o.Stdout)
-		}
-		return nil
-	})
-	if d.Register("2.3", "i2", "two", pgtest.APIKey) != 201 {
-		t.Error("the second instance is refused the shared key")
+// What the client or the database sets has no part in what is restored; neither have columns that were dropped.
+func TestRestoreWithOtherSettings(t *testing.T) {
+	d, dir := pgtest.NewEvolution(t, "evolution_api"), t.TempDir()
+	d.Exec(`ALTER TABLE "OpenaiCreds" ADD gone text DEFAULT 'x'`)
+	d.Exec(`INSERT INTO "OpenaiCreds"(id, name, "apiKey", "updatedAt", "instanceId") VALUES ('a', 'имя', 'ключ', now(), 'i1'), ('b', E'back\\slash', E'\\N''', now(), 'i1')`)
+	d.Exec(`ALTER TABLE "OpenaiCreds" DROP COLUMN gone`)
+	before := d.SortedDump()
+	d.Patch(pgtest.AllFixes, "PATCH_BACKUP_DIR="+dir).Expect(t, 0, "patched: ", "changed=true")
+	d.Exec(`CREATE FUNCTION evolution_api.now() RETURNS timestamptz LANGUAGE sql AS $$ SELECT timestamptz 'epoch' $$; CREATE SCHEMA decoy; CREATE TABLE decoy."OpenaiCreds" (id text)`)
+	for _, setting := range []string{"client_encoding = 'LATIN1'", "standard_conforming_strings = off", "search_path = decoy", "default_transaction_isolation = serializable"} {
+		d.Exec("ALTER DATABASE " + d.Name + " SET " + setting)
 	}
+	d.Restore(oneBackup(t, dir))
+	for _, setting := range []string{"client_encoding", "standard_conforming_strings", "search_path", "default_transaction_isolation"} {
+		d.Exec("ALTER DATABASE " + d.Name + " RESET " + setting)
+	}
+	d.Exec(`DROP FUNCTION evolution_api.now(); DROP SCHEMA decoy CASCADE`)
+	d.ExpectSortedDump(before)
 }

@@ -35,17 +35,17 @@ func TestSettingsDoNotDecide(t *testing.T) {
 				d.Exec("ALTER " + of + " SET " + setting)
 			}
 			before := d.SortedDump()
-			d.Patch("PATCH_ACTION=status", allFixes).Expect(t, 5, "unpatched: ", "evolution=2.3.7")
-			d.Patch(allFixes).Expect(t, 0, "patched: ", "changed=true")
-			d.Patch(allFixes).Expect(t, 0, "patched: ", "changed=false")
-			d.Patch(allFixes, "PATCH_ACTION=revert").Expect(t, 0, "unpatched: ", "changed=true")
+			d.Patch("PATCH_ACTION=status", pgtest.AllFixes).Expect(t, 5, "unpatched: ", "evolution=2.3.7")
+			d.Patch(pgtest.AllFixes).Expect(t, 0, "patched: ", "changed=true")
+			d.Patch(pgtest.AllFixes).Expect(t, 0, "patched: ", "changed=false")
+			d.Patch(pgtest.AllFixes, "PATCH_ACTION=revert").Expect(t, 0, "unpatched: ", "changed=true")
 			d.ExpectSortedDump(before)
 			empty := pgtest.NewDatabase(t, "evolution_api")
 			for _, of := range []string{"DATABASE " + empty.Name, "ROLE postgres IN DATABASE " + empty.Name} {
 				empty.Exec("ALTER " + of + " SET " + setting)
 			}
-			empty.Patch(guard).Expect(t, 0, "guarded: ", "changed=true")
-			empty.Patch(guard).Expect(t, 0, "guarded: ", "changed=false")
+			empty.Patch(pgtest.Guard).Expect(t, 0, "guarded: ", "changed=true")
+			empty.Patch(pgtest.Guard).Expect(t, 0, "guarded: ", "changed=false")
 			empty.Conn = empty.Server.Connect(t, empty.Name) // with these settings
 			empty.Exec("SET search_path = evolution_api; SET default_transaction_read_only = off; RESET statement_timeout; RESET lock_timeout; RESET idle_in_transaction_session_timeout")
 			if since == 17 {
@@ -87,7 +87,7 @@ func TestNeedsNoXML(t *testing.T) {
 			EXECUTE format('ALTER FUNCTION %s RENAME TO missing_%s', f.oid::regprocedure, f.oid);
 		END LOOP;
 	END $$`)
-	asked := []string{guard, "PATCH_FIXES=apikey-index,apikey-check,name-index"}
+	asked := []string{pgtest.Guard, "PATCH_FIXES=apikey-index,apikey-check,name-index"}
 	d.Patch(asked...).Expect(t, 0, "guarded: ", "changed=true")
 	d.Patch(asked...).Expect(t, 0, "guarded: ", "changed=false")
 	d.Migrate(pgtest.Last)
@@ -103,7 +103,21 @@ func TestExitOnError(t *testing.T) {
 	d := pgtest.NewEvolution(t, "evolution_api")
 	d.Exec("ALTER DATABASE " + d.Name + " SET exit_on_error = on")
 	d.Exec(`BEGIN; LOCK TABLE "OpenaiCreds" IN ACCESS SHARE MODE`)
-	d.Patch(allFixes, "PATCH_LOCK_RETRY=500ms").Expect(t, 1, "failed: ", "stayed in use for PATCH_LOCK_RETRY=500ms")
+	d.Patch(pgtest.AllFixes, "PATCH_LOCK_RETRY=500ms").Expect(t, 1, "failed: ", "stayed in use for PATCH_LOCK_RETRY=500ms")
 	d.Exec(`COMMIT`)
-	d.Patch(allFixes).Expect(t, 0, "patched: ", "changed=true")
+	d.Patch(pgtest.AllFixes).Expect(t, 0, "patched: ", "changed=true")
+}
+
+// A member of the owner's role that does not inherit its rights would have to SET ROLE, which the program never does.
+func TestMemberThatDoesNotInherit(t *testing.T) {
+	d := pgtest.NewEvolution(t, "public")
+	owner, member := d.Name+"_owner", d.Name+"_member"
+	d.Exec(`CREATE ROLE ` + owner + `; CREATE ROLE ` + member + ` LOGIN NOINHERIT PASSWORD '` + pgtest.Password + `'; GRANT ` + owner + ` TO ` + member + `;
+		ALTER TABLE "OpenaiCreds" OWNER TO ` + owner)
+	if d.Major() >= 16 {
+		d.Exec(`GRANT ` + owner + ` TO ` + member + ` WITH INHERIT FALSE`)
+	}
+	before := d.Dump()
+	pgtest.Run(t, pgtest.IndexOnly, "DATABASE_CONNECTION_URI="+d.URIAs(member)).Expect(t, 1, "failed: ", "changed=false", "may not change table", owner)
+	d.ExpectDump(before)
 }

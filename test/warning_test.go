@@ -11,7 +11,7 @@ import (
 func TestWarningThatTheIndexIsNotEnough(t *testing.T) {
 	const notEnough = "dropping the index is not enough"
 	d := pgtest.NewEvolution(t, "public")
-	status := func() pgtest.Outcome { t.Helper(); return d.Patch(indexOnly, "PATCH_ACTION=status") }
+	status := func() pgtest.Outcome { t.Helper(); return d.Patch(pgtest.IndexOnly, "PATCH_ACTION=status") }
 	status().Expect(t, 5, notEnough)
 	d.Patch("PATCH_FIXES=name-index").Expect(t, 0, "patched: ", notEnough)
 	d.Patch("PATCH_FIXES=name-index", "PATCH_ACTION=revert").ExpectNot(t, notEnough)

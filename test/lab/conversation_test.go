@@ -49,19 +49,19 @@ func conversations(t *testing.T) []*conversation {
 	patched := pgtest.NewEvolution(t, "evolution_api")
 	patched.InsertCredentials(20)
 	patched.Register("2.2", "i1", "one", pgtest.APIKey)
-	patched.Patch(allFixes).Expect(t, 0, "patched: ")
+	patched.Patch(pgtest.AllFixes).Expect(t, 0, "patched: ")
 	empty := pgtest.NewDatabase(t, "evolution_api")
 	for _, d := range []*pgtest.Database{unpatched, patched, empty} {
 		_ = d.Conn.Close(context.Background()) // Clone requires that there are no sessions
 	}
-	revert := []string{allFixes, "PATCH_ACTION=revert"}
+	revert := []string{pgtest.AllFixes, "PATCH_ACTION=revert"}
 	return []*conversation{
-		{name: "nothing to do", from: patched, size: 1, environ: []string{allFixes}, says: "patched"},
-		{name: "apply", from: unpatched, size: 1, environ: []string{allFixes}, undo: revert, says: "patched", changes: true},
-		{name: "revert", from: patched, size: 1, environ: revert, undo: []string{allFixes}, says: "unpatched", changes: true},
-		{name: "guard", from: empty, size: 1, environ: []string{allFixes, guard}, undo: revert, says: "guarded", changes: true},
-		{name: "backup", from: unpatched, size: 1, environ: []string{allFixes}, undo: revert, says: "patched", changes: true, backup: true},
-		{name: "fleet", from: unpatched, size: 3, environ: []string{allFixes}, undo: revert, says: "patched", changes: true},
+		{name: "nothing to do", from: patched, size: 1, environ: []string{pgtest.AllFixes}, says: "patched"},
+		{name: "apply", from: unpatched, size: 1, environ: []string{pgtest.AllFixes}, undo: revert, says: "patched", changes: true},
+		{name: "revert", from: patched, size: 1, environ: revert, undo: []string{pgtest.AllFixes}, says: "unpatched", changes: true},
+		{name: "guard", from: empty, size: 1, environ: []string{pgtest.AllFixes, pgtest.Guard}, undo: revert, says: "guarded", changes: true},
+		{name: "backup", from: unpatched, size: 1, environ: []string{pgtest.AllFixes}, undo: revert, says: "patched", changes: true, backup: true},
+		{name: "fleet", from: unpatched, size: 3, environ: []string{pgtest.AllFixes}, undo: revert, says: "patched", changes: true},
 	}
 }
 
@@ -139,7 +139,7 @@ func (b *bench) reset() {
 		_ = os.Remove(file)
 	}
 	for i, d := range b.databases {
-		if d.Snapshot() != b.before { // such as the function of a guard, which a session that ends may keep
+		if d.Snapshot() != b.before { // such as the function of a pgtest.Guard, which a session that ends may keep
 			d.Drop()
 			b.databases[i] = b.copy()
 		}

@@ -157,7 +157,7 @@ func TestServerIsKilled(t *testing.T) {
 	for _, at := range instants(r, 100*time.Millisecond, amount(5, 50)) {
 		watched.Exec(`CREATE UNIQUE INDEX IF NOT EXISTS again ON "OpenaiCreds"("apiKey")`)
 		action := map[string]string{"patched": "apply", "unpatched": "revert"}[says]
-		p := changed.Start(allFixes, "PATCH_ACTION="+action, "PATCH_CONNECT_TIMEOUT=2s")
+		p := changed.Start(pgtest.AllFixes, "PATCH_ACTION="+action, "PATCH_CONNECT_TIMEOUT=2s")
 		<-time.After(at)
 		s.Kill()
 		if err := s.Start(); err != nil {

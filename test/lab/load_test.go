@@ -88,7 +88,7 @@ func TestFiftyMixed(t *testing.T) {
 		if n := d.Text(`SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()`); n != "0" {
 			counts.violation(t, kind, "%s deadlocks", n)
 		}
-		d.Patch(allFixes).Expect(t, 0, "patched: ")
+		d.Patch(pgtest.AllFixes).Expect(t, 0, "patched: ")
 		counts.add(kind, int(f.statements.Load()))
 		t.Logf("%d statements, %d of them refused by an index; the longest took %v", f.statements.Load(), f.refused.Load(), time.Duration(f.worst.Load()))
 	}
@@ -104,7 +104,7 @@ func drawRun(r *rand.Rand) (environ []string, codes map[int]bool) {
 	case 1:
 		return append(environ, "PATCH_ACTION=revert"), map[int]bool{0: true, 3: true} // credentials may share a key
 	case 2:
-		return append(environ, guard), map[int]bool{0: true}
+		return append(environ, pgtest.Guard), map[int]bool{0: true}
 	}
 	return environ, map[int]bool{0: true}
 }

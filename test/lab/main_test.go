@@ -33,12 +33,6 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// Settings that many tests use.
-const (
-	allFixes = "PATCH_FIXES=apikey-index,apikey-check,name-index"
-	guard    = "PATCH_ON_MISSING_TABLE=guard"
-)
-
 // amount returns how often something is done: so many times by default, and at most full times.
 func amount(short, full int) int {
 	if os.Getenv("LAB") == "full" {

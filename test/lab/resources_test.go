@@ -43,7 +43,7 @@ func TestBackupOnAFullDisk(t *testing.T) {
 	if os.Getuid() != 0 { // who may not mount anything
 		script, says = `ulimit -f 8; `+run, "file too large"
 	}
-	o := startShell(t, script, "DATABASE_CONNECTION_URI="+d.URI(), allFixes, "PATCH_BACKUP_DIR="+dir, "PATH=/usr/bin:/bin")
+	o := startShell(t, script, "DATABASE_CONNECTION_URI="+d.URI(), pgtest.AllFixes, "PATCH_BACKUP_DIR="+dir, "PATH=/usr/bin:/bin")
 	o.Expect(t, 1, "failed: ", "changed=false", "PATCH_BACKUP_DIR cannot be written, so nothing was changed", says)
 	if n := strings.Count(o.Stdout, "\n"); n != 1 {
 		t.Errorf("%d lines, want that of the report and no file:\n%s", n, o.Stdout)
@@ -85,18 +85,18 @@ func TestNoConnectionIsFree(t *testing.T) {
 func TestStandardOutputIsGone(t *testing.T) {
 	for script, code := range map[string]int{`exec "$0" >/dev/full`: 1, `exec "$0" >&-`: 0} {
 		d := pgtest.NewEvolution(t, "evolution_api")
-		o := startShell(t, script, "DATABASE_CONNECTION_URI="+d.URI(), allFixes)
+		o := startShell(t, script, "DATABASE_CONNECTION_URI="+d.URI(), pgtest.AllFixes)
 		if o.Code != code || strings.Contains(o.Stderr, "not written: patched: ") != (code == 1) {
 			t.Errorf("%s: exit status %d\n%s", script, o.Code, o.Stderr)
 		}
-		d.Patch(allFixes, "PATCH_ACTION=status").Expect(t, 0, "patched: ")
+		d.Patch(pgtest.AllFixes, "PATCH_ACTION=status").Expect(t, 0, "patched: ")
 	}
 }
 
 // A process that may open but eight files.
 func TestEightFiles(t *testing.T) {
 	d := pgtest.NewEvolution(t, "evolution_api")
-	environ := []string{"DATABASE_CONNECTION_URI=" + d.URI(), allFixes, "PATCH_WAIT_TIMEOUT=10s"}
+	environ := []string{"DATABASE_CONNECTION_URI=" + d.URI(), pgtest.AllFixes, "PATCH_WAIT_TIMEOUT=10s"}
 	const script = `ulimit -n 8; exec "$0"`
 	o := startShell(t, script, environ...)
 	o.Expect(t, 0, "patched: ", "changed=true")
@@ -137,7 +137,7 @@ func TestMemoryLimit(t *testing.T) {
 	d := pgtest.NewEvolution(t, "evolution_api")
 	d.InsertCredentials(rows)
 	for _, environ := range [][]string{{"PATCH_BACKUP_DIR=" + t.TempDir()}, {"PATCH_ACTION=status"}, {"PATCH_ACTION=revert"}} {
-		p := d.Start(append(environ, allFixes, "PATCH_CONNECT_TIMEOUT=30s")...)
+		p := d.Start(append(environ, pgtest.AllFixes, "PATCH_CONNECT_TIMEOUT=30s")...)
 		peak := peakMemory(p)
 		p.Wait().ExpectCode(t, 0)
 		if t.Logf("%v with %d credentials: %d kB", environ, rows, peak); peak == 0 || peak > limit {

@@ -84,26 +84,26 @@ func (f former) patched(t *testing.T) {
 	for _, keep := range []string{"PATCH_KEEP_INDEX_NAMES=false", "PATCH_KEEP_INDEX_NAMES=true"} {
 		d := newShared(t)
 		before := d.SortedDump()
-		f.run(d, allFixes, keep)
-		d.Patch(allFixes, keep, "PATCH_ACTION=status").Expect(t, 0, "patched: ")
-		d.Patch(allFixes, keep).Expect(t, 0, "patched: ", "changed=false")
+		f.run(d, pgtest.AllFixes, keep)
+		d.Patch(pgtest.AllFixes, keep, "PATCH_ACTION=status").Expect(t, 0, "patched: ")
+		d.Patch(pgtest.AllFixes, keep).Expect(t, 0, "patched: ", "changed=false")
 		if got := d.Register("2.3", "i1", "first", pgtest.APIKey) + d.Register("2.3", "i2", "second", pgtest.APIKey); got != 402 {
 			t.Error("a shared key is refused")
 		}
 		d.Exec(`DELETE FROM "OpenaiCreds" WHERE "instanceId" = 'i2' OR name = 'first'`)
-		d.Patch(allFixes, "PATCH_ACTION=revert").Expect(t, 0, "unpatched: ", "changed=true")
+		d.Patch(pgtest.AllFixes, "PATCH_ACTION=revert").Expect(t, 0, "unpatched: ", "changed=true")
 		d.ExpectSortedDump(before)
 	}
 }
 
 func (f former) guarded(t *testing.T) {
 	for name, environ := range map[string][]string{
-		"left":     {allFixes, "PATCH_ACTION=status"},
-		"replaced": {allFixes, guard},
-		"narrower": {"PATCH_FIXES=apikey-index", guard},
+		"left":     {pgtest.AllFixes, "PATCH_ACTION=status"},
+		"replaced": {pgtest.AllFixes, pgtest.Guard},
+		"narrower": {"PATCH_FIXES=apikey-index", pgtest.Guard},
 	} {
 		d := pgtest.NewDatabase(t, "evolution_api")
-		f.run(d, allFixes, guard)
+		f.run(d, pgtest.AllFixes, pgtest.Guard)
 		d.Patch(environ...).Expect(t, 0)
 		d.Migrate(pgtest.Last)
 		want := "OpenaiCreds_pkey"
@@ -118,8 +118,8 @@ func (f former) guarded(t *testing.T) {
 	}
 	d := pgtest.NewDatabase(t, "evolution_api")
 	before := d.SortedDump()
-	f.run(d, allFixes, guard)
-	d.Patch(allFixes, "PATCH_ACTION=revert").Expect(t, 0, "pending: ", "changed=true")
+	f.run(d, pgtest.AllFixes, pgtest.Guard)
+	d.Patch(pgtest.AllFixes, "PATCH_ACTION=revert").Expect(t, 0, "pending: ", "changed=true")
 	d.ExpectSortedDump(before)
 }
 
@@ -127,15 +127,15 @@ func (f former) backedUp(t *testing.T) {
 	d := newShared(t)
 	before := d.SortedDump()
 	dir := t.TempDir()
-	f.run(d, allFixes, "PATCH_BACKUP_DIR="+dir)
-	d.Patch(allFixes).Expect(t, 0, "patched: ", "changed=false")
+	f.run(d, pgtest.AllFixes, "PATCH_BACKUP_DIR="+dir)
+	d.Patch(pgtest.AllFixes).Expect(t, 0, "patched: ", "changed=false")
 	files := pgtest.Glob(t, dir, "*.sql")
 	if len(files) != 1 {
 		t.Fatalf("the backups are %v, want one", files)
 	}
 	d.Restore(files[0])
 	d.ExpectSortedDump(before)
-	d.Patch(allFixes).Expect(t, 0, "patched: ", "changed=true")
+	d.Patch(pgtest.AllFixes).Expect(t, 0, "patched: ", "changed=true")
 	d.Restore(files[0])
 	d.ExpectSortedDump(before)
 }
@@ -147,12 +147,12 @@ func (f former) atOnce(t *testing.T) {
 	for n := range 6 {
 		group.Go(func() {
 			if n%2 == 0 {
-				f.run(d.With(t), allFixes)
+				f.run(d.With(t), pgtest.AllFixes)
 			} else {
-				d.Patch(allFixes).Expect(t, 0, "patched: ")
+				d.Patch(pgtest.AllFixes).Expect(t, 0, "patched: ")
 			}
 		})
 	}
 	group.Wait()
-	d.Patch(allFixes).Expect(t, 0, "patched: ", "changed=false")
+	d.Patch(pgtest.AllFixes).Expect(t, 0, "patched: ", "changed=false")
 }

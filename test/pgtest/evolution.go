@@ -99,3 +99,10 @@ func (d *Database) HeldLocks() string {
 		FROM pg_stat_activity a LEFT JOIN pg_locks l ON l.pid = a.pid AND (l.locktype = 'advisory' OR l.relation = to_regclass('evolution_api."OpenaiCreds"'))
 		WHERE a.datname = current_database() AND a.application_name = 'evolution-openai-patch' AND (l.pid IS NOT NULL OR a.state LIKE 'idle in transaction%')`)
 }
+
+// SmallDump does what a dump of a small database of Evolution's does, in the same order: tables, rows, indexes.
+const SmallDump = `CREATE TABLE "Instance"(id text PRIMARY KEY, name text); INSERT INTO "Instance" VALUES ('i1', 'one'), ('i2', 'two');
+		CREATE TABLE "_prisma_migrations"(migration_name text, finished_at timestamptz, rolled_back_at timestamptz); INSERT INTO "_prisma_migrations" VALUES ('20251122003044_last', now());
+		CREATE TABLE "OpenaiCreds"(id text PRIMARY KEY, name varchar(255), "apiKey" varchar(255), "createdAt" timestamp DEFAULT now(), "updatedAt" timestamp, "instanceId" text);
+		INSERT INTO "OpenaiCreds"(id, name, "apiKey", "instanceId") VALUES ('c1', 'one', '` + APIKey + `', 'i1');
+		CREATE UNIQUE INDEX "OpenaiCreds_apiKey_key" ON "OpenaiCreds"("apiKey"); CREATE UNIQUE INDEX "OpenaiCreds_name_key" ON "OpenaiCreds"(name)`

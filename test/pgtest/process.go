@@ -3,8 +3,11 @@ package pgtest
 import (
 	"bytes"
 	"fmt"
+	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -124,6 +127,22 @@ func (p *Process) Wait() Outcome {
 	logOutcome(p.t, o, p.Cmd.Env)
 	return o
 }
+
+// Resident returns the process's resident memory in kB.
+func (p *Process) Resident() int {
+	p.t.Helper()
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.Cmd.Process.Pid))
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	n, err := strconv.Atoi(residentMemory.FindStringSubmatch(string(status))[1])
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return n
+}
+
+var residentMemory = regexp.MustCompile(`VmRSS:\s+(\d+)`)
 
 // Buffer is a bytes.Buffer for concurrent use.
 type Buffer struct {

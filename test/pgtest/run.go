@@ -11,6 +11,13 @@ import (
 	"evolution-openai-patch/patch"
 )
 
+// Settings that many tests use.
+const (
+	IndexOnly = "PATCH_FIXES=apikey-index" // the default of auto before Evolution 2.3.0
+	AllFixes  = "PATCH_FIXES=apikey-index,apikey-check,name-index"
+	Guard     = "PATCH_ON_MISSING_TABLE=guard"
+)
+
 // Outcome is the result of a run of the program.
 type Outcome struct {
 	Code           int // exit status

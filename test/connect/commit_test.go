@@ -1,0 +1,118 @@
+package connect
+
+import (
+	"fmt"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"evolution-openai-patch/test/pgtest"
+)
+
+// The report says changed=unknown if and only if the program cannot know whether its change was committed.
+func TestLostCommit(t *testing.T) {
+	for name, c := range map[string]struct {
+		cut   pgtest.CommitCut
+		code  int
+		says  []string
+		again string
+	}{
+		"lost":                     {pgtest.CommitCut{}, 0, []string{"patched: ", "changed=true"}, "changed=false"},
+		"answer lost":              {pgtest.CommitCut{AnswerLost: true}, 0, []string{"patched: ", "changed=unknown"}, "changed=false"},
+		"lost, server gone":        {pgtest.CommitCut{ServerGone: true}, 4, []string{"failed: ", "changed=unknown", "PATCH_ACTION=status tells"}, "changed=true"},
+		"answer lost, server gone": {pgtest.CommitCut{AnswerLost: true, ServerGone: true}, 4, []string{"failed: ", "changed=unknown", "PATCH_ACTION=status tells"}, "changed=false"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			d := pgtest.NewEvolution(t, "evolution_api")
+			d.InsertCredentials(10)
+			address, done := c.cut.Listen(t)
+			uri := "DATABASE_CONNECTION_URI=" + d.URIThrough(address)
+			o := pgtest.Run(t, uri, pgtest.AllFixes, "PATCH_WAIT_TIMEOUT=2s")
+			o.Expect(t, c.code, c.says...)
+			if !done.Load() {
+				t.Fatal("the program sent no COMMIT")
+			}
+			d.Patch(pgtest.AllFixes).Expect(t, 0, "patched: ", c.again)
+			address, _ = c.cut.Listen(t)
+			o = pgtest.Run(t, "DATABASE_CONNECTION_URI="+d.URIThrough(address), "PATCH_ACTION=revert", pgtest.AllFixes, "PATCH_LOG_FORMAT=json", "PATCH_WAIT_TIMEOUT=2s")
+			if want := strings.Contains(strings.Join(c.says, " "), "unknown"); strings.Contains(o.Stdout, `"changed":null`) != want {
+				t.Errorf("changed is null: %t, want %t: %s", !want, want, o.Stdout)
+			}
+		})
+	}
+}
+
+// A server that ends a session while its COMMIT waits for a synchronous standby has made the change nevertheless. PgBouncer
+// reports such a server as crashed. Neither is taken for a failure.
+func TestServerEndsWhileCommitWaits(t *testing.T) {
+	s := pgtest.NewServer(t)
+	for name, address := range map[string]string{"directly": s.Address(), "through PgBouncer": s.StartPgBouncer(t)} {
+		t.Run(name, func(t *testing.T) {
+			d := s.NewDatabase(t, "public")
+			d.Migrate(pgtest.Last)
+			d.HoldCommits()
+			defer d.ReleaseCommits() // creating a database commits, too
+			uri := "DATABASE_CONNECTION_URI=" + d.URIThrough(address)
+			for _, c := range []struct {
+				action, is string
+				status     int
+			}{{"apply", "patched: ", 0}, {"revert", "unpatched: ", 5}} {
+				p := pgtest.Start(t, uri, pgtest.AllFixes, "PATCH_ACTION="+c.action, "PATCH_CONNECT_TIMEOUT=30s")
+				d.Exec("SELECT pg_terminate_backend(" + d.WaitForHeldCommit() + ")")
+				p.Wait().Expect(t, 0, c.is, "changed=unknown")
+				d.Patch(pgtest.AllFixes, "PATCH_ACTION=status").Expect(t, c.status, c.is)
+			}
+		})
+	}
+}
+
+// What any round of a watch did is reported when the watch is stopped, also if a later round had nothing to do.
+func TestWatchRemembersAnUnansweredCommit(t *testing.T) {
+	d := pgtest.NewEvolution(t, "public")
+	address, done := pgtest.CommitCut{AnswerLost: true}.Listen(t)
+	p := pgtest.Start(t, "DATABASE_CONNECTION_URI="+d.URIThrough(address), "PATCH_WATCH=100ms")
+	p.WaitFor("state=patched every=")
+	if !done.Load() {
+		t.Fatal("the program sent no COMMIT")
+	}
+	seen := map[string]bool{} // when the program sent what; it sends two queries a round
+	pgtest.MustUntil(t, 20*time.Second, func() error {
+		seen[d.Text("SELECT max(query_start) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()")] = true
+		if len(seen) < 6 {
+			return fmt.Errorf("%d queries, want 6", len(seen))
+		}
+		return nil
+	})
+	p.Stop(syscall.SIGTERM).Expect(t, 0, "patched: ", "changed=unknown")
+}
+
+// The same holds for the round in which the watch is stopped.
+func TestWatchStoppedWhileCommitWaits(t *testing.T) {
+	d := pgtest.NewServer(t).NewDatabase(t, "public")
+	d.Migrate(pgtest.Last)
+	d.Patch().Expect(t, 0, "patched: ", "changed=true")
+	d.HoldCommits()
+	p := d.Start("PATCH_WATCH=100ms", "PATCH_CONNECT_TIMEOUT=30s")
+	p.WaitFor("state=patched every=")
+	createIndex(d)
+	d.WaitForHeldCommit()
+	p.Stop(syscall.SIGTERM).Expect(t, 0, "changed=unknown")
+	d.Patch("PATCH_ACTION=status").Expect(t, 0, "patched: ")
+}
+
+// A change that is committed when the watch is stopped counts, although the round is not at its end: what a guard left
+// behind is still to be removed.
+func TestWatchStoppedAfterCommit(t *testing.T) {
+	d := pgtest.NewDatabase(t, "public")
+	d.Patch(pgtest.Guard).Expect(t, 0, "guarded: ")
+	address, done := pgtest.CommitCut{Mute: true}.Listen(t)
+	p := pgtest.Start(t, "DATABASE_CONNECTION_URI="+d.URIThrough(address), "PATCH_WATCH=100ms", "PATCH_CONNECT_TIMEOUT=60s")
+	p.WaitFor("state=guarded every=")
+	if done.Load() {
+		t.Fatal("the program changed something too early")
+	}
+	d.Exec(pgtest.SmallDump)
+	p.WaitFor("msg=done")
+	p.Stop(syscall.SIGTERM).Expect(t, 0, "patched: ", "changed=true")
+}

@@ -1,0 +1,167 @@
+package connect
+
+import (
+	"io"
+	"net"
+	"strings"
+	"testing"
+
+	"evolution-openai-patch/test/pgtest"
+)
+
+func TestRoundTrips(t *testing.T) {
+	d := pgtest.NewEvolution(t, "evolution_api")
+	for _, c := range []struct {
+		says  string
+		trips int32
+	}{{"changed=true", 7}, {"changed=false", 5}} {
+		p := pgtest.NewProxy(t, pgtest.Shared.Address())
+		o := pgtest.Run(t, "DATABASE_CONNECTION_URI="+d.URIThrough(p.Address()))
+		o.Expect(t, 0, c.says)
+		if p.RoundTrips.Load() != c.trips || p.Connections.Load() != 1 {
+			t.Errorf("%s: %d round trips on %d connections, want %d on 1", c.says, p.RoundTrips.Load(), p.Connections.Load(), c.trips)
+		}
+	}
+}
+
+// sslmode=prefer asks the server for TLS, which takes one more round trip on the same connection.
+func TestPreferredTLSCostsOneRoundTrip(t *testing.T) {
+	d := pgtest.NewEvolution(t, "evolution_api")
+	d.Patch().Expect(t, 0)
+	p := pgtest.NewProxy(t, pgtest.Shared.Address())
+	uri := strings.Replace(d.URIThrough(p.Address()), "sslmode=disable&", "", 1)
+	pgtest.Run(t, "DATABASE_CONNECTION_URI="+uri).Expect(t, 0, "changed=false")
+	if p.RoundTrips.Load() != 6 || p.Connections.Load() != 1 {
+		t.Errorf("%d round trips on %d connections, want 6 on 1", p.RoundTrips.Load(), p.Connections.Load())
+	}
+}
+
+func TestConnectionsInTheWild(t *testing.T) {
+	d := pgtest.NewEvolution(t, "evolution_api")
+	hostPort, raw := pgtest.Shared.Address(), strings.ReplaceAll(pgtest.Password, "%", "%25")
+	for name, uri := range map[string]string{
+		"quotes":             `'postgresql://postgres:` + raw + `@` + hostPort + `/` + d.Name + `?schema=evolution_api'`,
+		"double quotes":      `"postgresql://postgres:` + raw + `@` + hostPort + `/` + d.Name + `?schema=evolution_api"`,
+		"sslmode":            `postgresql://postgres:` + raw + `@` + hostPort + `/` + d.Name + `?schema=evolution_api&sslmode=disable`,
+		"pool":               `postgres://postgres:` + raw + `@` + hostPort + `/` + d.Name + `?connection_limit=2&pool_timeout=30&schema=evolution_api`,
+		"pgbouncer":          `postgresql://postgres:` + raw + `@` + hostPort + `/` + d.Name + `?pgbouncer=true&schema=evolution_api`,
+		"all of Prisma's":    `postgresql://postgres:` + raw + `@` + hostPort + `/` + d.Name + `?schema=evolution_api&socket_timeout=5&statement_cache_size=0&sslaccept=accept_invalid_certs&connect_timeout=1&max_idle_connection_lifetime=3`,
+		"unknown parameters": `postgresql://postgres:` + raw + `@` + hostPort + `/` + d.Name + `?schema=evolution_api&work_mem=1TB&foo=bar`,
+		"socket":             `postgresql://postgres:` + raw + `@localhost:` + pgtest.Shared.Port + `/` + d.Name + `?host=` + pgtest.Shared.Dir + `&schema=evolution_api`,
+		"IPv6 or not":        `postgresql://postgres:` + raw + `@` + loopback(t) + `:` + pgtest.Shared.Port + `/` + d.Name + `?schema=evolution_api`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			for _, environ := range [][]string{
+				{"DATABASE_CONNECTION_URI=" + uri}, {"DATABASE_URL=" + uri}, {"DATABASE_CONNECTION_URI_FILE=" + pgtest.TempFile(t, uri+"\n")},
+			} {
+				pgtest.Run(t, environ...).Expect(t, 0, "patched: ", "schema=evolution_api")
+			}
+		})
+	}
+	if d.Indexes() != "OpenaiCreds_name_key OpenaiCreds_pkey" {
+		t.Error("the index was not dropped")
+	}
+	pgtest.Run(t, "PGHOST=localhost", "PGPORT="+pgtest.Shared.Port, "PGUSER=postgres", "PGPASSWORD="+pgtest.Password,
+		"PGDATABASE="+d.Name, "PATCH_SCHEMAS=evolution_api").Expect(t, 0, "patched: ", "schema=evolution_api")
+}
+
+// loopback returns the loopback address of IPv6, or of IPv4 if the machine has no IPv6.
+func loopback(t *testing.T) string {
+	c, err := net.Dial("tcp", "[::1]:"+pgtest.Shared.Port)
+	if err != nil {
+		t.Log("this machine has no IPv6, so 127.0.0.1 is used")
+		return "127.0.0.1"
+	}
+	c.Close()
+	return "[::1]"
+}
+
+func TestPassingTroubles(t *testing.T) {
+	nobody, err := net.Listen("tcp", "localhost:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nobody.Close() // accepts connections and sends nothing
+	for name, c := range map[string]struct{ uri, says string }{
+		"refused":        {pgtest.URI("u", "localhost:"+pgtest.FreePort(), "x", ""), "connection refused: inside a container, localhost is the container itself; write the name of PostgreSQL's service instead"},
+		"unknown host":   {pgtest.URI("u", "no-such-host.invalid", "x", ""), `the host name \"no-such-host.invalid\" is not known: it must be the name of PostgreSQL's service, in a network that this container is in too`},
+		"silent":         {pgtest.URI("u", nobody.Addr().String(), "x", ""), "the server does not answer"},
+		"silent, TLS":    {strings.ReplaceAll(pgtest.URI("u", nobody.Addr().String(), "x", ""), "disable", "require"), "the server does not answer"},
+		"silent, maybe":  {strings.ReplaceAll(pgtest.URI("u", nobody.Addr().String(), "x", ""), "sslmode=disable", ""), "the server does not answer"},
+		"no socket":      {pgtest.URI("u", "localhost", "x", "") + "&host=" + t.TempDir(), "no such file"},
+		"closes at once": {pgtest.URI("u", pgtest.Listen(t, func(c net.Conn) { c.Close() }), "x", ""), "the server closed the connection"},
+		"too many clients": {
+			pgtest.URI("u", pgtest.Listen(t, pgtest.AnswerError("SFATAL\x00C53300\x00Msorry, too many clients already\x00\x00")), "x", ""),
+			"sorry, too many clients already (SQLSTATE 53300)",
+		},
+		"starting up": {pgtest.URI("u", pgtest.Listen(t, pgtest.AnswerError("SFATAL\x00C57P03\x00Mthe database system is starting up\x00\x00")), "x", ""), "starting up"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			o := pgtest.Run(t, "DATABASE_CONNECTION_URI="+c.uri, "PATCH_WAIT_TIMEOUT=700ms", "PATCH_CONNECT_TIMEOUT=200ms")
+			o.Expect(t, 4, "gave up after PATCH_WAIT_TIMEOUT=700ms", c.says, "failed: ", "waiting for PostgreSQL")
+		})
+	}
+}
+
+// The program does not wait if a later attempt cannot succeed: the timeout is longer than the tests may take.
+func TestLastingTroubles(t *testing.T) {
+	web := pgtest.Listen(t, func(c net.Conn) {
+		defer c.Close()
+		_, _ = c.Read(make([]byte, 1024))
+		_, _ = io.WriteString(c, "HTTP/1.1 400 Bad Request\r\n\r\n")
+	})
+	server := pgtest.Shared.URI("postgres", "")
+	for name, c := range map[string]struct{ uri, says string }{
+		"password":         {strings.Replace(server, "Sup3r", "Wrong", 1), "user or password is wrong"},
+		"no such role":     {strings.Replace(server, "//postgres", "//nobody_here", 1), "user or password is wrong"},
+		"not allowed in":   {pgtest.URI("u", pgtest.Listen(t, pgtest.AnswerError("SFATAL\x00C28000\x00Mno pg_hba.conf entry for host\x00\x00")), "x", ""), "pg_hba.conf"},
+		"no TLS":           {strings.ReplaceAll(server, "sslmode=disable", "sslmode=require"), "server refused TLS connection"},
+		"not PostgreSQL":   {pgtest.URI("u", web, "x", ""), "failed: "},
+		"nor with TLS":     {strings.ReplaceAll(pgtest.URI("u", web, "x", ""), "sslmode=disable", ""), "does not speak PostgreSQL's protocol"},
+		"socket no folder": {pgtest.URI("u", "localhost", "x", "") + "&host=/dev/null/nothing", "not a directory"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			o := pgtest.Run(t, "DATABASE_CONNECTION_URI="+c.uri, "PATCH_WAIT_TIMEOUT=10h")
+			o.Expect(t, 1, c.says, "failed: ")
+			if o.Stderr != "" || strings.Count(o.Stdout, "\n") != 1 {
+				t.Error("the output is more than the one line of the report")
+			}
+			o = pgtest.Run(t, "DATABASE_CONNECTION_URI="+c.uri, "PATCH_WAIT_TIMEOUT=10h", "PATCH_ON_ERROR=continue")
+			o.Expect(t, 0, c.says, "failed: ", "level=ERROR")
+		})
+	}
+}
+
+// A broken connection is treated as a restart of the server; the third one is an error.
+func TestLostConnection(t *testing.T) {
+	d := pgtest.NewEvolution(t, "evolution_api")
+	for trip := int32(4); trip <= 6; trip++ {
+		p := pgtest.NewProxy(t, pgtest.Shared.Address())
+		p.CutAt = trip
+		pgtest.Run(t, "DATABASE_CONNECTION_URI="+d.URIThrough(p.Address())).
+			Expect(t, 1, "the connection was lost 3 times", "failed: ")
+		if d.Indexes() != "OpenaiCreds_apiKey_key OpenaiCreds_name_key OpenaiCreds_pkey" {
+			t.Errorf("with connections cut at round trip %d the index was dropped", trip)
+		}
+	}
+}
+
+func TestPgBouncer(t *testing.T) {
+	d := pgtest.NewEvolution(t, "evolution_api")
+	address := pgtest.Shared.StartPgBouncer(t)
+	through := func(database string, environ ...string) pgtest.Outcome {
+		uri := pgtest.URI("postgres", address, database, "evolution_api") + "&pgbouncer=true"
+		return pgtest.Run(t, append(environ, "DATABASE_CONNECTION_URI="+uri, "DATABASE_PROVIDER=psql_bouncer")...)
+	}
+	through(d.Name).Expect(t, 0, "patched: ", "changed=true")
+	through(d.Name).Expect(t, 0, "patched: ", "changed=false")
+	through("down", "PATCH_WAIT_TIMEOUT=3s", "PATCH_CONNECT_TIMEOUT=500ms").Expect(t, 4, "gave up after PATCH_WAIT_TIMEOUT=3s")
+	through("no_such_database").Expect(t, 0, "pending: ")
+}
+
+// The driver's own reading of libpq's variables does not add to a connection string.
+func TestAmbientVariablesDoNotCount(t *testing.T) {
+	d := pgtest.NewEvolution(t, "evolution_api")
+	p := d.Start("PGHOST=elsewhere.invalid", "PGSERVICE=none", "PGSSLMODE=verify-full", "PGOPTIONS=-c nonsense=1")
+	p.Wait().Expect(t, 0, "patched: ", "changed=true")
+}

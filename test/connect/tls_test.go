@@ -1,0 +1,129 @@
+package connect
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"math/big"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"software.sslmate.com/src/go-pkcs12"
+
+	"evolution-openai-patch/test/pgtest"
+)
+
+func TestTLS(t *testing.T) {
+	s := pgtest.NewStoppedServer(t)
+	ca, identity := certificates(t, s.DataDir())
+	if err := os.WriteFile(filepath.Join(s.DataDir(), "pg_hba.conf"),
+		[]byte("hostssl all certified all cert\nhostssl all all all scram-sha-256\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Launch("ssl=on", "ssl_ca_file=root.crt"); err != nil {
+		t.Fatal(err)
+	}
+	plain := strings.TrimSuffix(s.URI("postgres", ""), "?sslmode=disable")
+	if err := pgtest.Until(30*time.Second, func() error {
+		c, err := pgx.Connect(context.Background(), plain+"?sslmode=require")
+		if err != nil {
+			return err
+		}
+		defer c.Close(context.Background())
+		_, err = c.Exec(context.Background(), "CREATE ROLE certified LOGIN")
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	p := pgtest.NewProxy(t, s.Address())
+	throughProxy := strings.Replace(plain, s.Address(), p.Address(), 1)
+	for name, c := range map[string]struct {
+		uri, says string
+		code      int
+	}{
+		"preferred":         {throughProxy, "pending: ", 0},
+		"required":          {plain + "?sslmode=require", "pending: ", 0},
+		"trusted":           {plain + "?sslaccept=strict&sslcert=" + ca, "pending: ", 0},
+		"verify-full":       {plain + "?sslmode=verify-full&sslcert=" + ca, "pending: ", 0},
+		"verify-ca":         {strings.Replace(plain, "localhost", "127.0.0.1", 1) + "?sslmode=verify-ca&sslrootcert=" + ca, "pending: ", 0},
+		"another host":      {strings.Replace(plain, "localhost", "127.0.0.1", 1) + "?sslmode=require&sslaccept=strict&sslcert=" + ca, "does not verify", 1},
+		"not trusted":       {plain + "?sslaccept=strict", "does not verify", 1},
+		"without TLS":       {plain + "?sslmode=disable", "pg_hba.conf", 1},
+		"client identity":   {strings.Replace(plain, "postgres:", "certified:", 1) + "?sslidentity=" + identity + "&sslpassword=p", "pending: ", 0},
+		"identity password": {plain + "?sslidentity=" + identity + "&sslpassword=q", "client identity cannot be used: ", 2},
+		"no such CA":        {plain + "?sslaccept=strict&sslcert=/no/such/file", "no such file", 2},
+		"no CA in it":       {plain + "?sslaccept=strict&sslcert=" + pgtest.TempFile(t, "nothing"), "unable to add CA", 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			pgtest.Run(t, "DATABASE_CONNECTION_URI="+c.uri).Expect(t, c.code, c.says)
+		})
+	}
+	if n := p.Connections.Load(); n != 1 {
+		t.Errorf("%d connections with TLS preferred, want 1", n)
+	}
+	pgtest.Run(t, "PGHOST=localhost", "PGPORT="+s.Port, "PGUSER=postgres", "PGPASSWORD="+pgtest.Password, "PGDATABASE=postgres",
+		"PGSSLMODE=verify-full", "PGSSLROOTCERT="+ca).Expect(t, 0, "pending: ")
+}
+
+// certificates creates a CA, a certificate for localhost in the server's data directory, and a client's PKCS#12 identity. It
+// returns the paths of the CA and the identity.
+func certificates(t *testing.T, data string) (ca, identity string) {
+	t.Helper()
+	root, rootKey := issue(t, "root", nil, nil)
+	server, serverKey := issue(t, "localhost", root, rootKey)
+	client, clientKey := issue(t, "certified", root, rootKey)
+	write := func(name, kind string, der []byte) {
+		path := filepath.Join(data, name)
+		if err := os.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if c := pgtest.ServerUser(); c != nil {
+			_ = os.Chown(path, int(c.Uid), int(c.Gid))
+		}
+	}
+	keyDER, err := x509.MarshalECPrivateKey(serverKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	write("root.crt", "CERTIFICATE", root.Raw)
+	write("server.crt", "CERTIFICATE", server.Raw)
+	write("server.key", "EC PRIVATE KEY", keyDER)
+	p12, err := pkcs12.Modern.Encode(clientKey, client, []*x509.Certificate{root}, "p")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return filepath.Join(data, "root.crt"), pgtest.TempFile(t, string(p12))
+}
+
+// issue creates a key and a certificate that signer signs for parent; without a parent it is a CA that signs itself.
+func issue(t *testing.T, name string, parent *x509.Certificate, signer *ecdsa.PrivateKey) (*x509.Certificate, *ecdsa.PrivateKey) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(time.Now().UnixNano()), Subject: pkix.Name{CommonName: name}, DNSNames: []string{name},
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), BasicConstraintsValid: true, IsCA: parent == nil,
+	}
+	if parent == nil {
+		parent, signer = template, key
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, parent, &key.PublicKey, signer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	certificate, err := x509.ParseCertificate(der)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return certificate, key
+}

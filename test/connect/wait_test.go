@@ -1,0 +1,173 @@
+package connect
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"evolution-openai-patch/test/pgtest"
+)
+
+func TestWaitsForAServerThatAppears(t *testing.T) {
+	s := pgtest.NewStoppedServer(t)
+	p := pgtest.Start(t, "DATABASE_CONNECTION_URI="+s.URI("postgres", ""))
+	p.WaitFor(`msg="waiting for PostgreSQL"`)
+	if err := s.Start(); err != nil {
+		t.Fatal(err)
+	}
+	o := p.Wait()
+	o.Expect(t, 0, "connection refused", "msg=connected", "pending: ")
+	if n := strings.Count(o.Stderr, "waiting for PostgreSQL"); n != 1 {
+		t.Errorf("%d lines about waiting in the first 10 s, want 1", n)
+	}
+}
+
+func TestStandby(t *testing.T) {
+	primary := pgtest.NewServer(t)
+	d := primary.NewDatabase(t, "public")
+	d.Migrate(pgtest.Last)
+	standby := startStandby(t, primary)
+	uri := "DATABASE_CONNECTION_URI=" + standby.URI(d.Name, "")
+	pgtest.Run(t, uri, "PATCH_ACTION=status").Expect(t, 5, "unpatched: ")
+	pgtest.Run(t, uri, "PATCH_WAIT_TIMEOUT=1s").Expect(t, 4, "is a standby")
+	p, watch := pgtest.Start(t, uri), pgtest.Start(t, uri, "PATCH_WATCH=100ms")
+	p.WaitFor("is a standby")
+	watch.WaitFor("is a standby")
+	standbyDB := standby.OpenDatabase(t, d.Name, "public")
+	standbyDB.Text("SELECT pg_promote()")
+	p.Wait().Expect(t, 0, "patched: ")
+	watch.WaitFor("state=patched every=")
+	watch.Stop(syscall.SIGTERM).Expect(t, 0, "patched: ")
+	if strings.Contains(standbyDB.Text(`SELECT string_agg(indexname, ' ') FROM pg_indexes WHERE tablename = 'OpenaiCreds'`), "apiKey") {
+		t.Error("the index was not dropped")
+	}
+}
+
+// A standby cancels an inspection that holds up what it replays from the primary. Then another look is taken.
+func TestConflictWithRecovery(t *testing.T) {
+	primary := pgtest.NewServer(t)
+	d := primary.NewDatabase(t, "public")
+	d.Migrate(pgtest.Last)
+	standby := startStandby(t, primary, "max_standby_streaming_delay=0")
+	network := pgtest.NewProxy(t, standby.Address())
+	environ := []string{"DATABASE_CONNECTION_URI=" + pgtest.URI("postgres", network.Address(), d.Name, ""), "PATCH_ACTION=status"}
+	pgtest.Run(t, environ...).Expect(t, 5, "unpatched: ")
+
+	trips := network.RoundTrips.Load()
+	network.MuteAfter.Store(trips - 1) // so that the session is idle in the transaction of its inspection
+	p := pgtest.Start(t, environ...)
+	pgtest.MustUntil(t, 20*time.Second, func() error {
+		if network.RoundTrips.Load() < 2*trips {
+			return errors.New("the program has not begun to inspect")
+		}
+		return nil
+	})
+	network.MuteAfter.Store(0)
+	conn := primary.Connect(t, d.Name)
+	pgtest.Exec(t, conn, `CREATE TABLE x AS SELECT 1`)
+	pgtest.Exec(t, conn, `DELETE FROM x`)
+	pgtest.Exec(t, conn, `VACUUM x`) // removes what the inspection might still read
+	p.WaitFor("due to conflict with recovery", "the standby did not wait")
+	p.Wait().Expect(t, 5, "unpatched: ")
+}
+
+// startStandby starts a standby of a server, which it restarts.
+func startStandby(t *testing.T, primary *pgtest.Server, settings ...string) *pgtest.Server {
+	t.Helper()
+	standby := &pgtest.Server{Dir: pgtest.ShortTempDir(t), Port: pgtest.FreePort()}
+	if err := pgtest.MakeServerDir(standby.Dir); err != nil {
+		t.Fatal(err)
+	}
+	primary.Stop() // the data directory of a server that was stopped in good order is a base backup
+	if out, err := exec.Command("cp", "-a", primary.DataDir(), standby.DataDir()).CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	if err := os.WriteFile(filepath.Join(standby.DataDir(), "standby.signal"), nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := primary.Start(); err != nil {
+		t.Fatal(err)
+	}
+	settings = append(settings, fmt.Sprintf("primary_conninfo=host=localhost port=%s user=postgres password='%s'", primary.Port, pgtest.Password))
+	if err := standby.Start(settings...); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(standby.Kill)
+	return standby
+}
+
+// A signal ends the program at once, whatever it waits for.
+func TestSignals(t *testing.T) {
+	d := pgtest.NewEvolution(t, "evolution_api")
+	holder := d.NewConn()
+	pgtest.Exec(t, holder, `BEGIN; SELECT * FROM "OpenaiCreds"`)
+	silent := pgtest.Listen(t, func(c net.Conn) { _, _ = io.Copy(io.Discard, c) })
+	for name, c := range map[string]struct {
+		uri, says string
+		signal    syscall.Signal
+	}{
+		"refused":       {pgtest.URI("u", "localhost:"+pgtest.FreePort(), "x", ""), "waiting for PostgreSQL", syscall.SIGTERM},
+		"silent":        {pgtest.URI("u", silent, "x", ""), "waiting for PostgreSQL", syscall.SIGINT},
+		"for a lock":    {d.URI(), "the table is in use", syscall.SIGTERM},
+		"for migration": {d.URI(), "migration", syscall.SIGTERM},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if name == "for migration" {
+				pgtest.Exec(t, holder, "SELECT pg_advisory_lock(72707369)")
+			}
+			p := pgtest.Start(t, "DATABASE_CONNECTION_URI="+c.uri, "PATCH_CONNECT_TIMEOUT=300ms", "PATCH_LOG_LEVEL=debug")
+			p.WaitFor(c.says)
+			sent := time.Now()
+			o := p.Stop(c.signal)
+			o.Expect(t, 128+int(c.signal), "interrupted by ", "failed: ")
+			if took := time.Since(sent); took > time.Second {
+				t.Errorf("the program ended after %s", took)
+			}
+		})
+		pgtest.Exec(t, holder, "SELECT pg_advisory_unlock_all()")
+	}
+	if d.Indexes() != "OpenaiCreds_apiKey_key OpenaiCreds_name_key OpenaiCreds_pkey" {
+		t.Error("the index was dropped")
+	}
+}
+
+// Evolution's queries do not wait for as long as the program waits for the table's lock.
+func TestLockEtiquette(t *testing.T) {
+	d := pgtest.NewEvolution(t, "evolution_api")
+	holder := d.NewConn()
+	pgtest.Exec(t, holder, `BEGIN; SELECT * FROM "OpenaiCreds"`)
+	d.Patch("PATCH_LOCK_RETRY=300ms").Expect(t, 1, "stayed in use for PATCH_LOCK_RETRY=300ms", "PATCH_LOCK_TIMEOUT=50ms must exceed the longest transaction on the table", "held by pid", "transaction since")
+	d.Patch("PATCH_LOCK_RETRY=0").Expect(t, 1, "stayed in use")
+
+	p := d.Start("PATCH_LOG_LEVEL=debug")
+	p.WaitFor("the table is in use")
+	// These return while the other transaction holds its lock, so that the program's attempts do not block them.
+	for range 200 {
+		d.Exec(`SELECT * FROM "OpenaiCreds"`)
+	}
+	select {
+	case <-p.Done:
+		t.Fatal("the program ended although the table was in use")
+	default:
+	}
+	pgtest.Exec(t, holder, "COMMIT")
+	p.Wait().Expect(t, 0, "patched: ", "changed=true")
+}
+
+// PostgreSQL tells an ordinary role who holds the lock, but not since when.
+func TestLockHolderThatTheRoleMaySeeInPart(t *testing.T) {
+	d := pgtest.NewEvolution(t, "public")
+	owner := d.Name + "_owner"
+	d.Exec(fmt.Sprintf(`CREATE ROLE %[1]s LOGIN PASSWORD '%[2]s'; ALTER TABLE "OpenaiCreds" OWNER TO %[1]s`, owner, pgtest.Password))
+	pgtest.Exec(t, d.NewConn(), `BEGIN; SELECT * FROM "OpenaiCreds"`)
+	pgtest.Run(t, "DATABASE_CONNECTION_URI="+d.URIAs(owner), "PATCH_LOCK_RETRY=300ms").
+		Expect(t, 1, "stayed in use", "held by pid", `user \"postgres\", transaction since a time hidden from this role)`)
+}

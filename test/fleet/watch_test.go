@@ -1,0 +1,182 @@
+package fleet
+
+import (
+	"context"
+	"fmt"
+	"regexp"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"evolution-openai-patch/test/pgtest"
+)
+
+// execIn runs SQL in a database of the fleet.
+func (f *fleet) execIn(name, sql string) {
+	f.t.Helper()
+	c := f.open(name)
+	pgtest.Exec(f.t, c, sql)
+	_ = c.Close(context.Background())
+}
+
+// waitUntilPatched waits until a watching program has dropped the index of the keys in databases of the fleet.
+func (f *fleet) waitUntilPatched(p *pgtest.Process, names ...string) {
+	f.t.Helper()
+	for _, name := range names {
+		c := f.open(name)
+		pgtest.MustUntil(f.t, 20*time.Second, func() error {
+			if hasIndex(f.t, c) {
+				return fmt.Errorf("the index in %s was not dropped:\n%s", name, p.Stderr.String())
+			}
+			return nil
+		})
+		_ = c.Close(context.Background())
+	}
+}
+
+// A watch finds databases and schemas that are created after its start, and forgets those that are dropped.
+func TestFleetWatch(t *testing.T) {
+	f := fleetOn(t, pgtest.Shared)
+	f.add(numbered("fw_", 4)...)
+	f.addEmpty("fw_empty", "fw_other")
+	p := pgtest.Start(t, f.environ("fw_*", "PATCH_WATCH=2s", "PATCH_CONNECTIONS=2", inJSON)...)
+	p.WaitFor(`"msg":"watching"`, `"schemas":4`)
+	f.add("fw_new")
+	f.waitUntilPatched(p, "fw_new")
+	f.execIn("fw_002", recreateIndex)
+	f.waitUntilPatched(p, "fw_002")
+	f.execIn("fw_003", `CREATE SCHEMA second; CREATE TABLE second."OpenaiCreds" (LIKE public."OpenaiCreds" INCLUDING ALL)`)
+	p.WaitFor(`"schema":"second","before":"","now":"patched"`)
+	f.execIn("fw_003", `CREATE UNIQUE INDEX ON second."OpenaiCreds"("apiKey")`)
+	pgtest.MustUntil(t, 20*time.Second, func() error {
+		if c := f.open("fw_003"); strings.Contains(pgtest.Text(t, c, `SELECT string_agg(indexdef, ' ') FROM pg_indexes WHERE schemaname = 'second'`), "apiKey") {
+			return fmt.Errorf("the index in the new schema was not dropped:\n%s", p.Stderr.String())
+		}
+		return nil
+	})
+	c := f.open("fw_empty")
+	pgtest.MustMigrate(t, c, pgtest.Last)
+	_ = c.Close(context.Background())
+	f.waitUntilPatched(p, "fw_empty")
+	pgtest.Exec(t, f.admin, "DROP DATABASE fw_001 WITH (FORCE)")
+	p.WaitFor(`the database is not found any more","target":"` + f.Address() + "/fw_001")
+	o := p.Stop(syscall.SIGTERM)
+	o.Expect(t, 0)
+	reportOf(t, o).expect(t, all("patched", "fw_000", "fw_002", "fw_003", "fw_003 second", "fw_new", "fw_empty"))
+	o.ExpectNot(t, `"changed":false`, `"now":"failed"`)
+	expectLast(t, o, "done: 6 patched (6 changed), 1 database without the table")
+}
+
+// One database is migrated for ever, the table of another is in use for ever. Others are patched as if these were not there:
+// one that is new, and one in which the index comes back again and again.
+func TestFleetWatchGoesOn(t *testing.T) {
+	for _, databases := range []string{"go_*", "go_migrated,go_used,go_new,go_back"} {
+		t.Run(databases, func(t *testing.T) {
+			f := fleetOn(t, pgtest.Shared)
+			f.add("go_migrated", "go_used", "go_back")
+			prisma, user := f.open("go_migrated"), f.open("go_used")
+			pgtest.Exec(t, prisma, "SELECT pg_advisory_lock(72707369)")
+			pgtest.Exec(t, user, lockTable)
+			p := pgtest.Start(t, f.environ(databases, "PATCH_WATCH=1s", "PATCH_CONNECTIONS=2", "PATCH_LOG_LEVEL=debug")...)
+			f.waitUntilPatched(p, "go_back")
+			p.WaitFor("the table is in use", "a migration of Evolution's is running")
+			f.add("go_new")
+			for range 3 {
+				f.execIn("go_back", recreateIndex)
+				f.waitUntilPatched(p, "go_back")
+			}
+			f.waitUntilPatched(p, "go_new")
+			if !hasIndex(t, prisma) || !hasIndex(t, user) {
+				t.Error("a database was patched although it is migrated, or in use")
+			}
+			if n := strings.Count(p.Stderr.String(), "a migration of Evolution's is running"); n != 1 {
+				t.Errorf("that a migration is running is logged %d times, want once", n)
+			}
+			pgtest.Exec(t, user, "COMMIT")
+			f.waitUntilPatched(p, "go_used")
+			pgtest.Exec(t, prisma, "SELECT pg_advisory_unlock_all()")
+			f.waitUntilPatched(p, "go_migrated")
+			p.WaitFor(`/go_migrated schema=public before="" now=patched`, `/go_used schema=public before="" now=patched`)
+			o := p.Stop(syscall.SIGTERM)
+			o.Expect(t, 0)
+			expectLast(t, o, "done: 4 patched (4 changed)")
+			for _, name := range []string{"go_migrated", "go_used", "go_back", "go_new"} {
+				pgtest.Exec(t, f.admin, "DROP DATABASE "+name+" WITH (FORCE)")
+			}
+		})
+	}
+}
+
+// A round over more databases than can be looked at within the interval says so once, and the watch goes on.
+func TestFleetWatchRoundTakesLonger(t *testing.T) {
+	f := fleetOn(t, pgtest.Shared)
+	names := numbered("tl_", 25)
+	f.add(names...)
+	p := pgtest.Start(t, f.environ(strings.Join(names, ","), "PATCH_WATCH=100ms", "PATCH_CONNECTIONS=1")...)
+	p.WaitFor("msg=watching", "takes longer")
+	for range 3 { // rounds
+		f.execIn("tl_024", recreateIndex)
+		f.waitUntilPatched(p, "tl_024")
+	}
+	o := p.Stop(syscall.SIGTERM)
+	o.Expect(t, 0)
+	if found := regexp.MustCompile(`a round takes longer than PATCH_WATCH.* took=[0-9.]+m?s every=100ms`).FindAllString(o.Stderr, -1); len(found) != 1 || strings.Count(o.Stderr, "takes longer") != 1 {
+		t.Errorf("%d warnings, want 1: %s", len(found), found)
+	}
+	expectLast(t, o, "done: 25 patched (25 changed)")
+}
+
+// A round does not take longer because one database waits for a lock.
+func TestWatchWaitsForALock(t *testing.T) {
+	d := pgtest.NewEvolution(t, "public")
+	p := d.Start("PATCH_WATCH=1s", "PATCH_LOG_LEVEL=debug")
+	p.WaitFor("msg=watching")
+	user := d.NewConn()
+	createIndex(d)
+	pgtest.Exec(t, user, lockTable)
+	pgtest.MustUntil(t, 60*time.Second, func() error { // some three seconds
+		if n := strings.Count(p.Stderr.String(), "the table is in use"); n < 9 {
+			return fmt.Errorf("%d attempts, want 9", n)
+		}
+		return nil
+	})
+	pgtest.Exec(t, user, "COMMIT")
+	waitUntilDropped(t, d, p)
+	o := p.Stop(syscall.SIGTERM)
+	o.Expect(t, 0)
+	o.ExpectNot(t, "takes longer", "the state has changed")
+}
+
+// A watch that is stopped while it handles or lists databases reports what it has seen last.
+func TestFleetWatchStoppedInARound(t *testing.T) {
+	f := newFleet(t)
+	f.add("wr_a", "wr_b", "wr_c")
+	f.addEmpty("wr_empty")
+	p := pgtest.Start(t, f.environ("wr_*", "PATCH_WATCH=200ms", "PATCH_CONNECTIONS=1", "PATCH_LOG_LEVEL=debug", inJSON)...)
+	f.waitUntilPatched(p, "wr_a", "wr_b", "wr_c")
+	p.WaitFor(`"msg":"watching"`)
+	holder := f.open("wr_b")
+	pgtest.Exec(t, holder, recreateIndex)
+	pgtest.Exec(t, holder, lockTable)
+	p.WaitFor("the table is in use")
+	o := p.Stop(syscall.SIGTERM)
+	o.Expect(t, 0)
+	o.ExpectNot(t, `"changed":false`)
+	reportOf(t, o).expect(t, all("patched", "wr_a", "wr_b", "wr_c"))
+	expectLast(t, o, "done: 3 patched (3 changed), 1 database without the table")
+	pgtest.Exec(t, holder, "COMMIT")
+	p = pgtest.Start(t, f.environ("wr_*", "PATCH_WATCH=2s", inJSON)...)
+	p.WaitFor(`"schemas":3`)
+	pgtest.Exec(t, f.admin, "BEGIN; LOCK TABLE pg_database")
+	pgtest.MustUntil(t, 20*time.Second, func() error {
+		if pgtest.Text(t, f.admin, "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'pg_database'::regclass") == "0" {
+			return fmt.Errorf("nobody waits for pg_database")
+		}
+		return nil
+	})
+	o = p.Stop(syscall.SIGTERM)
+	o.Expect(t, 0)
+	reportOf(t, o).expect(t, all("patched", "wr_a", "wr_b", "wr_c"))
+	expectLast(t, o, "done: 3 patched (1 changed), 1 database without the table")
+}

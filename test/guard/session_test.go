@@ -1,0 +1,44 @@
+package guard
+
+import (
+	"testing"
+
+	"evolution-openai-patch/test/pgtest"
+)
+
+// mallory creates a function under the name of the program's and does not commit. The guard gives up waiting for her soon,
+// long before Evolution's own timeout.
+func TestGuardWaitsForNoFunction(t *testing.T) {
+	d := pgtest.NewDatabase(t, "public")
+	d.Exec(`GRANT CREATE ON SCHEMA public TO PUBLIC`)
+	d.Patch(pgtest.Guard, pgtest.AllFixes).Expect(t, 0, "guarded: ")
+	mallory, evo := createRole(t, d, d.Name+"_mallory"), createRole(t, d, d.Name+"_evo")
+	pgtest.Exec(t, mallory, `BEGIN; CREATE FUNCTION public.evolution_openai_patch() RETURNS text LANGUAGE sql AS 'SELECT 1::text'`)
+	pgtest.Exec(t, evo, `SET search_path TO public; SET statement_timeout = '2s'`)
+	pgtest.MustMigrate(t, evo, pgtest.Last)
+	pgtest.Exec(t, mallory, `ROLLBACK`)
+	d.Patch(pgtest.AllFixes).Expect(t, 0, "patched: ", "changed=true")
+	d.ExpectNoGuard()
+}
+
+// What the guard executes sends nothing to the session: neither a notice of somebody's event trigger about an index
+// that the guard drops, nor the guard's own message to the server's log. createRole checks that. Nor does an error of the
+// guard's end a session that every error ends.
+func TestGuardIsSilent(t *testing.T) {
+	for name, prepare := range map[string]string{
+		"notice": `CREATE SCHEMA audit; CREATE FUNCTION audit.dropped() RETURNS event_trigger LANGUAGE plpgsql AS $$BEGIN
+				IF EXISTS (SELECT FROM pg_event_trigger_dropped_objects() WHERE object_name = 'OpenaiCreds_apiKey_key') THEN RAISE NOTICE 'dropped'; END IF; END$$;
+			CREATE EVENT TRIGGER audit ON sql_drop WHEN TAG IN ('DROP INDEX') EXECUTE FUNCTION audit.dropped()`,
+		"log": `CREATE FUNCTION public.evolution_openai_patch() RETURNS text LANGUAGE sql AS 'SELECT 1::text'`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			d := pgtest.NewDatabase(t, "public")
+			d.Exec(`GRANT CREATE ON SCHEMA public TO PUBLIC`)
+			d.Patch(pgtest.Guard, pgtest.AllFixes).Expect(t, 0, "guarded: ")
+			d.Exec(prepare)
+			evo := createRole(t, d, d.Name+"_evo")
+			pgtest.Exec(t, evo, `SET search_path TO public; SET client_min_messages = log; SET exit_on_error = on`)
+			pgtest.MustMigrate(t, evo, pgtest.Last)
+		})
+	}
+}

@@ -1,0 +1,173 @@
+package project
+
+import (
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"evolution-openai-patch/test/pgtest"
+)
+
+// built returns when the user's binary was built. No test may change it.
+func built() string {
+	info, err := os.Stat(pgtest.Root("bin", "evolution-openai-patch"))
+	if err != nil {
+		return "none"
+	}
+	return info.ModTime().String()
+}
+
+// The README's first command works whatever listens on the machine, and keeps the binary in bin/.
+func TestDemo(t *testing.T) {
+	if l, err := net.Listen("tcp", "localhost:54329"); err == nil { // a port that the demo must not need
+		defer l.Close()
+	}
+	before := built()
+	cmd := pgtest.RootCommand("make", "-s", "demo")
+	cmd.Env = append(os.Environ(), "VERSION=test")
+	out, err := cmd.CombinedOutput()
+	t.Logf("%s", out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if built() != before {
+		t.Error("the binary in bin/ was replaced")
+	}
+	if strings.Contains(string(out), "\x1b") {
+		t.Error("the output contains escape codes although it is not a terminal")
+	}
+	for _, story := range []string{
+		`instance sales registers \S+\n  taken`, `instance support registers \S+\n  refused by Evolution.* already registered`,
+		`refused by PostgreSQL: ERROR:  duplicate key value violates unique constraint "OpenaiCreds_apiKey_key"`,
+		`patched: \S+ schema=evolution_api changed=true apikey-index=patched apikey-check=patched`,
+		`exit status 0`, `instance support registers \S+\n  taken`, `sales: \[\S+ \]\n  support: \[\S+ \]`, `changed=false`,
+		`unpatched: \S+ schema=evolution_api changed=true`, `sales: \[\S+\]\n`, `instance support registers \S+\n  refused by Evolution`, `everything it wrote is removed`,
+	} {
+		at := regexp.MustCompile(story).FindIndex(out)
+		if at == nil {
+			t.Fatalf("%q is missing from the output, or in the wrong place", story)
+		}
+		out = out[at[1]:]
+	}
+}
+
+// If the demo's server does not start, the demo prints its log.
+func TestDemoTellsWhyItFails(t *testing.T) {
+	dir := t.TempDir()
+	for _, d := range []string{dir, filepath.Dir(dir)} { // readable for the user of the demo's server
+		if err := os.Chmod(d, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, script := range map[string]string{
+		"initdb": "exit 0", "psql": "exit 1",
+		"pg_ctl": `while [ "$1" != -l ]; do shift; done; echo "FATAL: the cause" >"$2"; exit 1`,
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte("#!/bin/sh\n"+script+"\n"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cmd := pgtest.RootCommand("scripts/demo.sh")
+	cmd.Env = append(os.Environ(), "PG_BINDIR="+dir)
+	if out, err := cmd.CombinedOutput(); err == nil || !strings.Contains(string(out), "FATAL: the cause") {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
+
+// pathWithout returns a PATH with the programs that make and the scripts need, except the unwanted ones.
+func pathWithout(t *testing.T, unwanted ...string) string {
+	t.Helper()
+	dir := t.TempDir()
+	for _, name := range []string{"bash", "sh", "make", "git", "env", "sort", "tail", "head", "cat", "id", "dirname", "go", "mktemp", "rm", "grep", "sed"} {
+		file, err := exec.LookPath(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if slices.Contains(unwanted, name) {
+			continue
+		}
+		if file, err = filepath.EvalSymlinks(file); err != nil { // go finds its library from its real path
+			t.Fatal(err)
+		}
+		if err := os.Symlink(file, filepath.Join(dir, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return "PATH=" + dir
+}
+
+// Without Go, each command asks for it before it does anything.
+func TestMakeWithoutGo(t *testing.T) {
+	path := pathWithout(t, "go")
+	for _, target := range []string{"test", "demo", "build", "lint", "e2e"} {
+		cmd := pgtest.RootCommand("make", "--no-print-directory", target)
+		cmd.Env = append(os.Environ(), path)
+		if out, err := cmd.CombinedOutput(); err == nil || !strings.HasPrefix(string(out), "please install Go 1.26 or later") {
+			t.Errorf("make %s: %v\n%s", target, err, out)
+		}
+	}
+}
+
+// scripts/test.sh runs the tests each time and prints their number, with or without a C compiler.
+func TestTestsAlwaysRun(t *testing.T) {
+	for name, path := range map[string]string{"with": os.Getenv("PATH"), "without": pathWithout(t)} {
+		for range 2 {
+			cmd := pgtest.RootCommand("scripts/test.sh", "-run", "^TestURIErrors$", "./patch/...")
+			cmd.Env = append(os.Environ(), "PATH="+strings.TrimPrefix(path, "PATH="))
+			out, err := cmd.CombinedOutput()
+			if err != nil || !strings.Contains(string(out), "DONE 1 tests") || strings.Contains(string(out), "cached") {
+				t.Errorf("%s a C compiler: %v\n%s", name, err, out)
+			}
+			if name == "without" && !strings.Contains(string(out), "run without it") {
+				t.Errorf("the missing C compiler is not mentioned:\n%s", out)
+			}
+		}
+	}
+}
+
+// The scripts in .ci ask for what they lack within a second. They use a Docker engine that answers.
+func TestCISaysWhatItNeeds(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "clone")
+	if err := os.CopyFS(filepath.Join(dir, ".ci"), os.DirFS(pgtest.Root(".ci"))); err != nil {
+		t.Fatal(err)
+	}
+	path := pathWithout(t)
+	for _, name := range []string{"run", "docker.sh"} {
+		began := time.Now()
+		cmd := exec.Command(filepath.Join(dir, ".ci", name))
+		cmd.Env = append(os.Environ(), path, "DOCKER_HOST=")
+		out, err := cmd.CombinedOutput()
+		if took := time.Since(began); err == nil || took > 2*time.Second || !strings.HasPrefix(string(out), "please start Docker or set DOCKER_HOST") {
+			t.Errorf("%s after %v: %v\n%s", name, took, err, out)
+		}
+	}
+	for name, script := range map[string]string{"docker": "exit 0", "timeout": `shift; "$@"`} {
+		if err := os.WriteFile(filepath.Join(strings.TrimPrefix(path, "PATH="), name), []byte("#!/bin/sh\n"+script+"\n"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cmd := exec.Command(filepath.Join(dir, ".ci/docker.sh"), "--check")
+	cmd.Env = append(os.Environ(), path, "DOCKER_HOST=tcp://there")
+	if out, err := cmd.CombinedOutput(); err != nil || string(out) != "the Docker engine that answers at tcp://there\n" {
+		t.Errorf("with an engine: %v\n%s", err, out)
+	}
+}
+
+// No script opens /dev/stdout or /dev/stderr, which would truncate a log to which its output is redirected.
+func TestNothingReopensTheLog(t *testing.T) {
+	for _, file := range slices.Concat(pgtest.Glob(t, pgtest.Root("scripts", "*")), pgtest.Glob(t, pgtest.Root(".ci", "*")), []string{pgtest.Root("Makefile")}) {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if strings.Contains(string(text), "/dev/std") {
+			t.Errorf("%s opens its output again", file)
+		}
+	}
+}

@@ -1,0 +1,59 @@
+package project
+
+import (
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"evolution-openai-patch/test/pgtest"
+)
+
+// Every block of the README is executed by a test: it has a mark, is what a command prints, or runs make.
+func TestReadmeBlocks(t *testing.T) {
+	tested := []string{"paste", "status", "once", "models", "revert"} // TestReadme…, and TestE2EReadme
+	var marked []string
+	for _, found := range regexp.MustCompile("(?ms)^(?:<!-- test: ([^\n]*) -->\n)?```(\\w*)\n(.*?)^```$").FindAllStringSubmatch(pgtest.Read(t, "README.md"), -1) {
+		mark, kind, code := found[1], found[2], found[3]
+		makes := regexp.MustCompile(`^(make (demo|test) .*\n)+$`).MatchString(code) // TestDemo, and the command that runs this test
+		switch {
+		case mark != "":
+			marked = append(marked, mark)
+		case kind != "" && !makes:
+			t.Errorf("no test executes\n%s", code)
+		}
+	}
+	if !slices.Equal(marked, tested) {
+		t.Errorf("the blocks are %q, want %q", marked, tested)
+	}
+}
+
+// All commands and files that the README names exist.
+func TestReadmeCommands(t *testing.T) {
+	readme, err := os.ReadFile(pgtest.Root("README.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	makefile, err := os.ReadFile(pgtest.Root("Makefile"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range regexp.MustCompile("`?make ([a-z0-9-]+)").FindAllStringSubmatch(string(readme), -1) {
+		if !strings.Contains(string(makefile), "\n"+m[1]+":") {
+			t.Errorf("the README names `make %s`, which does not exist", m[1])
+		}
+	}
+	module, err := os.ReadFile(pgtest.Root("go.mod"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if needed := regexp.MustCompile(`(?m)^go (\d+\.\d+)`).FindStringSubmatch(string(module))[1]; !strings.Contains(string(readme), "You need Linux, Go "+needed+" or later, and make") {
+		t.Errorf("the README does not say that Go %s is needed", needed)
+	}
+	for _, m := range regexp.MustCompile(`\]\(([^)#:]+)\)`).FindAllStringSubmatch(string(readme), -1) {
+		if !pgtest.Exists(pgtest.Root(m[1])) {
+			t.Errorf("the README links to %s, which does not exist", m[1])
+		}
+	}
+}
