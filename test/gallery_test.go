@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/BurntSushi/toml"
 	"go.yaml.in/yaml/v3"
@@ -77,7 +76,7 @@ func expectOneShot(t *testing.T, file galleryFile, evolution string) {
 func expectShares(t *testing.T, d *pgtest.Database) {
 	t.Helper()
 	d.Exec(`INSERT INTO "Instance"(id, name) VALUES ('first', 'first'), ('second', 'second')`)
-	err := pgtest.Until(time.Minute, func() error {
+	err := pgtest.Until(func() error {
 		for _, instance := range []string{"first", "second"} {
 			if d.Text(`SELECT count(*) FROM "OpenaiCreds" WHERE "instanceId" = $1`, instance) == "0" && d.Register("2.3.7", instance, instance, pgtest.APIKey) != 201 {
 				return errors.New("instance " + instance + " is refused")
@@ -103,7 +102,7 @@ func expectWatch(t *testing.T, environ []string) {
 	expectShares(t, d)
 	d.Exec(`DELETE FROM "OpenaiCreds" WHERE "instanceId" = 'second'`)
 	d.Exec(`DROP INDEX "OpenaiCreds_apiKey_key"; CREATE UNIQUE INDEX "OpenaiCreds_apiKey_key" ON "OpenaiCreds"("apiKey")`)
-	if err := pgtest.Until(time.Minute, func() error {
+	if err := pgtest.Until(func() error {
 		if d.Text(`SELECT count(*) FROM pg_index WHERE indrelid = '"OpenaiCreds"'::regclass AND indisunique`) != "2" { // of the id and the name
 			return errors.New("the unique index stays")
 		}

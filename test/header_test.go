@@ -10,7 +10,6 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
-	"time"
 
 	"evolution-openai-patch/test/pgtest"
 )
@@ -40,7 +39,7 @@ frontend f
 		"Go": strings.TrimPrefix(goServer.URL, "http://"), "nginx": "127.0.0.1:" + nginx, "HAProxy": "127.0.0.1:" + haproxy,
 	} {
 		var body string
-		if err := pgtest.Until(10*time.Second, func() (err error) { body, err = bearer(address, pgtest.APIKey+" "); return err }); err != nil {
+		if err := pgtest.Until(func() (err error) { body, err = bearer(address, pgtest.APIKey+" "); return err }); err != nil {
 			t.Errorf("%s: %v", name, err)
 			continue
 		}

@@ -77,7 +77,7 @@ func TestTableChangesWhileItIsInspected(t *testing.T) {
 	} {
 		t.Run(sql, func(t *testing.T) {
 			d := pgtest.NewEvolution(t, "public")
-			patchBeside(t, d, `LOCK TABLE "OpenaiCreds", "_prisma_migrations"; `+sql).Expect(t, 0, want)
+			d.PatchBeside(`LOCK TABLE "OpenaiCreds", "_prisma_migrations"; `+sql).Expect(t, 0, want)
 		})
 	}
 }

@@ -13,8 +13,7 @@ func TestReleaseIsReadFromTheMigrations(t *testing.T) {
 		"20250613143000": "evolution=2.3.0-2.3.3", "20250918182355": "evolution=2.3.4-2.3.6", "20260506184850": "evolution=2.4.0-rc\n",
 	} {
 		t.Run(last, func(t *testing.T) {
-			d := pgtest.NewDatabase(t, "public")
-			d.Migrate(last)
+			d := pgtest.NewMigrated(t, "public", last)
 			o := d.Patch(pgtest.IndexOnly)
 			o.Expect(t, 0, release)
 			if warned := strings.Contains(o.Stderr, "not enough"); warned != (last >= "20250613143000") {
@@ -31,8 +30,7 @@ func TestReleaseIsReadFromTheMigrations(t *testing.T) {
 		"hostile numbers": `ALTER TABLE "_prisma_migrations" ALTER migration_name TYPE int USING 1`,
 	} {
 		t.Run(name, func(t *testing.T) {
-			d := pgtest.NewDatabase(t, "public")
-			d.Migrate(pgtest.Last)
+			d := pgtest.NewMigrated(t, "public", pgtest.Last)
 			d.Exec(sql)
 			o := d.Patch()
 			o.Expect(t, 0, "patched: ", "the release of Evolution cannot be read", "PATCH_FIXES=apikey-index,apikey-check")
@@ -42,8 +40,7 @@ func TestReleaseIsReadFromTheMigrations(t *testing.T) {
 		})
 	}
 	t.Run("a name of somebody's own", func(t *testing.T) {
-		d := pgtest.NewDatabase(t, "public")
-		d.Migrate(pgtest.Last)
+		d := pgtest.NewMigrated(t, "public", pgtest.Last)
 		d.Exec(`INSERT INTO "_prisma_migrations"(id, checksum, migration_name, finished_at) VALUES ('x', '', '~ <j>my own</j>', now())`)
 		d.Patch().Expect(t, 0, "patched: ", "evolution=2.3.7")
 	})

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"strings"
 	"testing"
-	"time"
 
 	"evolution-openai-patch/test/pgtest"
 )
@@ -36,7 +35,7 @@ func TestReplicaRoleOfTheServer(t *testing.T) {
 	d.Migrate(pgtest.Last)
 	d.Exec(`ALTER SYSTEM SET session_replication_role = 'REPLICA'`)
 	d.Exec("SELECT pg_reload_conf()")
-	pgtest.MustUntil(t, 20*time.Second, func() error {
+	pgtest.MustUntil(t, func() error {
 		if got := d.Text("SELECT current_setting('session_replication_role')"); got != "replica" {
 			return fmt.Errorf("session_replication_role is %s", got)
 		}

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -83,7 +82,7 @@ func TestAttackOnATableInAnothersSchema(t *testing.T) {
 		_, err := second.Exec(context.Background(), `SET lock_timeout = 0; DROP FUNCTION evolution_api.evolution_openai_patch(), evolution_api.g()`)
 		dropped <- err
 	}()
-	pgtest.MustUntil(t, 5*time.Second, func() error {
+	pgtest.MustUntil(t, func() error {
 		if a.Text(`SELECT cardinality(pg_blocking_pids($1)) > 0`, int(second.PgConn().PID())) != "true" {
 			return errors.New("evo does not wait for its own lock")
 		}

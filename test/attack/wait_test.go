@@ -48,7 +48,7 @@ func (a *attack) startBlocked(role string, environ ...string) *blockedRun {
 // waitUntilBlockedBy waits until the program waits for a connection's lock, or has ended without having to wait.
 func (r *blockedRun) waitUntilBlockedBy(c *pgx.Conn) {
 	r.attack.t.Helper()
-	if err := pgtest.Until(5*time.Second, func() error {
+	if err := pgtest.Until(func() error {
 		select {
 		case <-r.ended:
 			return nil

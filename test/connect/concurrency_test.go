@@ -3,7 +3,6 @@ package connect
 import (
 	"fmt"
 	"testing"
-	"time"
 
 	"evolution-openai-patch/test/pgtest"
 )
@@ -24,7 +23,7 @@ func TestFunctionChangesWhileItIsDropped(t *testing.T) {
 		t.Run(sql, func(t *testing.T) {
 			d := pgtest.NewEvolution(t, "public")
 			d.Patch().Expect(t, 0, "patched: ")
-			patchBeside(t, d, sql, "PATCH_ACTION=revert").Expect(t, 0, "unpatched: ", "changed=true")
+			d.PatchBeside(sql, "PATCH_ACTION=revert").Expect(t, 0, "unpatched: ", "changed=true")
 		})
 	}
 }
@@ -48,7 +47,7 @@ func TestCredentialIsStoredBeforeTheLock(t *testing.T) {
 			for _, other := range others {
 				d.Exec(fmt.Sprintf(insert, other, other))
 			}
-			patchBeside(t, d, fmt.Sprintf(insert, "late", key), pgtest.AllFixes).Expect(t, 0, "patched: ", "changed=true")
+			d.PatchBeside(fmt.Sprintf(insert, "late", key), pgtest.AllFixes).Expect(t, 0, "patched: ", "changed=true")
 			if got := d.Text(stored); got != "sk-1 " {
 				t.Errorf("the key is %q with the padding", got)
 			}
@@ -61,26 +60,9 @@ func TestCredentialIsStoredBeforeTheLock(t *testing.T) {
 	t.Run("revert", func(t *testing.T) {
 		d := pgtest.NewEvolution(t, "public")
 		d.Patch(pgtest.AllFixes).Expect(t, 0, "patched: ")
-		patchBeside(t, d, fmt.Sprintf(insert, "late", "sk-1"), revert...).Expect(t, 0, "unpatched: ", "changed=true")
+		d.PatchBeside(fmt.Sprintf(insert, "late", "sk-1"), revert...).Expect(t, 0, "unpatched: ", "changed=true")
 		if got := d.Text(stored); got != "sk-1" {
 			t.Errorf("the key is %q after revert", got)
 		}
 	})
-}
-
-// patchBeside runs the program while another session is in a transaction of this SQL, and commits that when the program waits
-// for its lock.
-func patchBeside(t *testing.T, d *pgtest.Database, sql string, environ ...string) pgtest.Outcome {
-	t.Helper()
-	c := d.NewConn()
-	pgtest.Exec(t, c, "BEGIN; "+sql)
-	p := d.Start(append(environ, "PATCH_LOCK_TIMEOUT=10s")...)
-	pgtest.MustUntil(t, 20*time.Second, func() error {
-		if n := d.Text(`SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'evolution-openai-patch' AND wait_event_type = 'Lock'`); n != "1" {
-			return fmt.Errorf("%s sessions of the program wait for a lock", n)
-		}
-		return nil
-	})
-	pgtest.Exec(t, c, "COMMIT")
-	return p.Wait()
 }

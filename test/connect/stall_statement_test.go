@@ -50,7 +50,7 @@ func (c stallCase) stallWithManyKeys(t *testing.T, to string, n int64) {
 		t.Fatalf("the connection did not stall: %v", o)
 	}
 	stalled := time.Now()
-	if err := pgtest.Until(2*time.Second, func() error {
+	if err := pgtest.Until(func() error {
 		if held := d.HeldLocks(); held != "" {
 			return errors.New(held)
 		}

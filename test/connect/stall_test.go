@@ -119,7 +119,7 @@ func (c stallCase) stall(t *testing.T, d *pgtest.Database, client bool, n int64,
 		done <- o
 	}
 	stalled := time.Now()
-	if err := pgtest.Until(stallLimit+time.Second, func() error {
+	if err := pgtest.Until(func() error {
 		if held := d.HeldLocks(); held != "" {
 			return errors.New(held)
 		}

@@ -32,7 +32,7 @@ func TestTLS(t *testing.T) {
 		t.Fatal(err)
 	}
 	plain := strings.TrimSuffix(s.URI("postgres", ""), "?sslmode=disable")
-	if err := pgtest.Until(30*time.Second, func() error {
+	if err := pgtest.Until(func() error {
 		c, err := pgx.Connect(context.Background(), plain+"?sslmode=require")
 		if err != nil {
 			return err

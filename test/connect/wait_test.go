@@ -64,7 +64,7 @@ func TestConflictWithRecovery(t *testing.T) {
 	trips := network.RoundTrips.Load()
 	network.MuteAfter.Store(trips - 1) // so that the session is idle in the transaction of its inspection
 	p := pgtest.Start(t, environ...)
-	pgtest.MustUntil(t, 20*time.Second, func() error {
+	pgtest.MustUntil(t, func() error {
 		if network.RoundTrips.Load() < 2*trips {
 			return errors.New("the program has not begun to inspect")
 		}

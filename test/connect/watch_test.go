@@ -47,7 +47,7 @@ func TestWatch(t *testing.T) {
 func waitUntilPatched(t *testing.T, d *pgtest.Database) {
 	t.Helper()
 	environ := []string{"DATABASE_CONNECTION_URI=" + d.URI(), pgtest.AllFixes, "PATCH_KEEP_INDEX_NAMES=true", "PATCH_WATCH=1s"}
-	pgtest.MustUntil(t, 20*time.Second, func() error {
+	pgtest.MustUntil(t, func() error {
 		if o := pgtest.RunArgs(context.Background(), []string{"status"}, environ); o.Code != 0 || !strings.HasPrefix(o.Stdout, "patched: ") {
 			return fmt.Errorf("exit status %d: %s%s", o.Code, o.Stderr, o.Stdout)
 		}
@@ -63,7 +63,7 @@ func createIndex(d *pgtest.Database) {
 // waitUntilDropped waits until a watching program has dropped the index of the keys.
 func waitUntilDropped(t *testing.T, d *pgtest.Database, p *pgtest.Process) {
 	t.Helper()
-	pgtest.MustUntil(t, 20*time.Second, func() error {
+	pgtest.MustUntil(t, func() error {
 		if strings.Contains(d.Indexes(), "apiKey") {
 			return fmt.Errorf("the index was not dropped:\n%s", p.Stderr.String())
 		}
@@ -78,7 +78,7 @@ func TestWatchIsCheap(t *testing.T) {
 	p := pgtest.Start(t, "DATABASE_CONNECTION_URI="+d.URIThrough(proxy.Address()), "PATCH_WATCH=100ms")
 	p.WaitFor("msg=watching")
 	before, lines := proxy.RoundTrips.Load(), strings.Count(p.Stderr.String(), "\n")
-	pgtest.MustUntil(t, 20*time.Second, func() error {
+	pgtest.MustUntil(t, func() error {
 		if n := proxy.RoundTrips.Load() - before; n < 50 {
 			return fmt.Errorf("%d inspections, want 50", n)
 		}
@@ -166,7 +166,7 @@ func TestWatchOfAServerThatEndsIdleSessions(t *testing.T) {
 		if end == "" {
 			d.Exec("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()")
 		}
-		pgtest.MustUntil(t, 20*time.Second, func() error {
+		pgtest.MustUntil(t, func() error {
 			if strings.Count(p.Stderr.String(), "msg=connected") == before {
 				return fmt.Errorf("the program does not connect again:\n%s", p.Stderr.String())
 			}
@@ -266,7 +266,7 @@ func TestWatchMeetsARestoredDump(t *testing.T) {
 // expectPaddedByWatch waits until status reports patched, and registers the key of the first instance in the second.
 func expectPaddedByWatch(t *testing.T, d *pgtest.Database) {
 	t.Helper()
-	pgtest.MustUntil(t, 20*time.Second, func() error {
+	pgtest.MustUntil(t, func() error {
 		if o := d.Patch("PATCH_ACTION=status"); o.Code != 0 {
 			return fmt.Errorf("exit status %d: %s", o.Code, o.Stdout)
 		}
@@ -275,4 +275,25 @@ func expectPaddedByWatch(t *testing.T, d *pgtest.Database) {
 	if d.Register("2.3", "i2", "two", pgtest.APIKey) != 201 {
 		t.Error("the second instance is refused the shared key")
 	}
+}
+
+// A round does not take longer because one database waits for a lock.
+func TestWatchWaitsForALock(t *testing.T) {
+	d := pgtest.NewEvolution(t, "public")
+	p := d.Start("PATCH_WATCH=1s", "PATCH_LOG_LEVEL=debug")
+	p.WaitFor("msg=watching")
+	user := d.NewConn()
+	createIndex(d)
+	pgtest.Exec(t, user, `BEGIN; LOCK TABLE "OpenaiCreds" IN ACCESS SHARE MODE`)
+	pgtest.MustUntil(t, func() error { // some three seconds
+		if n := strings.Count(p.Stderr.String(), "the table is in use"); n < 9 {
+			return fmt.Errorf("%d attempts, want 9", n)
+		}
+		return nil
+	})
+	pgtest.Exec(t, user, "COMMIT")
+	waitUntilDropped(t, d, p)
+	o := p.Stop(syscall.SIGTERM)
+	o.Expect(t, 0)
+	o.ExpectNot(t, "takes longer", "the state has changed")
 }

@@ -106,7 +106,7 @@ func write(t *testing.T, path, text string) string {
 // eventually polls a condition that containers bring about.
 func eventually(t *testing.T, condition func() error) {
 	t.Helper()
-	if err := pgtest.Until(time.Minute, condition); err != nil {
+	if err := pgtest.Until(condition); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -6,7 +6,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"evolution-openai-patch/test/pgtest"
 )
@@ -95,7 +94,7 @@ func TestFleetWatchConnections(t *testing.T) {
 		p.WaitFor("msg=watching")
 		_, before := f.connections("wc_role")
 		rounds := 0
-		pgtest.MustUntil(t, 30*time.Second, func() error {
+		pgtest.MustUntil(t, func() error {
 			n, pids := f.connections("wc_role")
 			if c.kept {
 				if n != 3 || pids != before {
@@ -132,7 +131,7 @@ func TestFleetWatchMemory(t *testing.T) {
 	proxy := pgtest.NewProxy(t, f.Address())
 	p := pgtest.Start(t, "DATABASE_CONNECTION_URI="+pgtest.URI("postgres", proxy.Address(), "postgres", ""), "PATCH_DATABASES=wm_*", "PATCH_WATCH=100ms")
 	rounds := func(n int32) int {
-		pgtest.MustUntil(t, 2*time.Minute, func() error {
+		pgtest.MustUntil(t, func() error {
 			if made := proxy.Connections.Load(); made < 6*n {
 				return fmt.Errorf("%d connections, want 6 in each of %d rounds", made, n)
 			}

@@ -51,7 +51,7 @@ func TestFleetIsKilled(t *testing.T) {
 		p := pgtest.Start(t, f.environ("ki_*", pgtest.AllFixes)...)
 		// The instants spread over the run by what it has printed, and within that by time.
 		lines, pause := random.IntN(5), time.Duration(random.IntN(int(10*time.Millisecond)))
-		pgtest.MustUntil(t, 20*time.Second, func() error {
+		pgtest.MustUntil(t, func() error {
 			if n := strings.Count(p.Stdout.String(), "changed=true"); n < lines && !ended(p) {
 				return fmt.Errorf("%d lines, want %d:\n%s", n, lines, p.Stderr.String())
 			}
@@ -92,7 +92,7 @@ func ended(p *pgtest.Process) bool {
 // waitUntilGone waits until the server has ended the sessions of a program that was killed.
 func (f *fleet) waitUntilGone() {
 	f.t.Helper()
-	pgtest.MustUntil(f.t, 20*time.Second, func() error {
+	pgtest.MustUntil(f.t, func() error {
 		if n := pgtest.Text(f.t, f.admin, "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'evolution-openai-patch'"); n != "0" {
 			return fmt.Errorf("%s sessions are left", n)
 		}

@@ -7,7 +7,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"evolution-openai-patch/test/pgtest"
 )
@@ -25,7 +24,7 @@ func (f *fleet) waitUntilPatched(p *pgtest.Process, names ...string) {
 	f.t.Helper()
 	for _, name := range names {
 		c := f.open(name)
-		pgtest.MustUntil(f.t, 20*time.Second, func() error {
+		pgtest.MustUntil(f.t, func() error {
 			if hasIndex(f.t, c) {
 				return fmt.Errorf("the index in %s was not dropped:\n%s", name, p.Stderr.String())
 			}
@@ -49,7 +48,7 @@ func TestFleetWatch(t *testing.T) {
 	f.execIn("fw_003", `CREATE SCHEMA second; CREATE TABLE second."OpenaiCreds" (LIKE public."OpenaiCreds" INCLUDING ALL)`)
 	p.WaitFor(`"schema":"second","before":"","now":"patched"`)
 	f.execIn("fw_003", `CREATE UNIQUE INDEX ON second."OpenaiCreds"("apiKey")`)
-	pgtest.MustUntil(t, 20*time.Second, func() error {
+	pgtest.MustUntil(t, func() error {
 		if c := f.open("fw_003"); strings.Contains(pgtest.Text(t, c, `SELECT string_agg(indexdef, ' ') FROM pg_indexes WHERE schemaname = 'second'`), "apiKey") {
 			return fmt.Errorf("the index in the new schema was not dropped:\n%s", p.Stderr.String())
 		}
@@ -127,27 +126,6 @@ func TestFleetWatchRoundTakesLonger(t *testing.T) {
 	expectLast(t, o, "done: 25 patched (25 changed)")
 }
 
-// A round does not take longer because one database waits for a lock.
-func TestWatchWaitsForALock(t *testing.T) {
-	d := pgtest.NewEvolution(t, "public")
-	p := d.Start("PATCH_WATCH=1s", "PATCH_LOG_LEVEL=debug")
-	p.WaitFor("msg=watching")
-	user := d.NewConn()
-	createIndex(d)
-	pgtest.Exec(t, user, lockTable)
-	pgtest.MustUntil(t, 60*time.Second, func() error { // some three seconds
-		if n := strings.Count(p.Stderr.String(), "the table is in use"); n < 9 {
-			return fmt.Errorf("%d attempts, want 9", n)
-		}
-		return nil
-	})
-	pgtest.Exec(t, user, "COMMIT")
-	waitUntilDropped(t, d, p)
-	o := p.Stop(syscall.SIGTERM)
-	o.Expect(t, 0)
-	o.ExpectNot(t, "takes longer", "the state has changed")
-}
-
 // A watch that is stopped while it handles or lists databases reports what it has seen last.
 func TestFleetWatchStoppedInARound(t *testing.T) {
 	f := newFleet(t)
@@ -169,7 +147,7 @@ func TestFleetWatchStoppedInARound(t *testing.T) {
 	p = pgtest.Start(t, f.environ("wr_*", "PATCH_WATCH=2s", inJSON)...)
 	p.WaitFor(`"schemas":3`)
 	pgtest.Exec(t, f.admin, "BEGIN; LOCK TABLE pg_database")
-	pgtest.MustUntil(t, 20*time.Second, func() error {
+	pgtest.MustUntil(t, func() error {
 		if pgtest.Text(t, f.admin, "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'pg_database'::regclass") == "0" {
 			return fmt.Errorf("nobody waits for pg_database")
 		}

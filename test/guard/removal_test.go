@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"testing"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -78,7 +77,7 @@ func createIndexThatWaits(t *testing.T, d *pgtest.Database, c, holder *pgx.Conn)
 		_, err := c.Exec(context.Background(), `CREATE INDEX IF NOT EXISTS x ON t (a)`)
 		result <- err
 	}()
-	pgtest.MustUntil(t, 5*time.Second, func() error {
+	pgtest.MustUntil(t, func() error {
 		if d.Text(`SELECT cardinality(pg_blocking_pids($1)) > 0`, int(c.PgConn().PID())) != "true" {
 			return errors.New("the statement does not wait")
 		}

@@ -239,7 +239,7 @@ func (b *bench) checkBackups() error {
 // checkLocks waits until the program's sessions hold nothing, for as long as they may after the network broke.
 func (b *bench) checkLocks(c *pgtest.Cut) error {
 	<-c.Broken
-	return pgtest.Until(connectTimeout+time.Second, func() error {
+	return pgtest.Until(func() error {
 		for _, d := range b.databases {
 			if held := d.HeldLocks(); held != "" {
 				return fmt.Errorf("%v after the network broke, sessions of the program hold %s", connectTimeout+time.Second, held)

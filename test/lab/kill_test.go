@@ -73,7 +73,7 @@ func (b *bench) start(environ ...string) *pgtest.Process {
 // settled waits until no session of the program is left, and returns what the database is like.
 func (b *bench) settled() (now string, err error) {
 	d := b.databases[0]
-	err = pgtest.Until(10*time.Second, func() error {
+	err = pgtest.Until(func() error {
 		if n := d.Text(`SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'evolution-openai-patch'`); n != "0" {
 			return fmt.Errorf("%s sessions of the program are left", n)
 		}
@@ -171,7 +171,7 @@ func TestServerIsKilled(t *testing.T) {
 		if now := changed.Catalog(); (pgtest.SortRows(now) == pgtest.SortRows(before)) != (says == "unpatched") {
 			counts.violation(t, kind, "%s, killed after %v: the database is as it was: %t", action, at, says == "patched")
 		}
-		if err := pgtest.Until(20*time.Second, func() error {
+		if err := pgtest.Until(func() error {
 			if indexes := watched.Indexes(); strings.Contains(indexes, "again") {
 				return errors.New(indexes)
 			}

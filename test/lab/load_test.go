@@ -56,8 +56,7 @@ func TestFiftyMixed(t *testing.T) {
 	const kind = "statements beside fifty runs"
 	r := draw(t)
 	for range amount(1, 20) {
-		d := pgtest.NewDatabase(t, "evolution_api")
-		d.Migrate("20250116001415")
+		d := pgtest.NewMigrated(t, "evolution_api", "20250116001415")
 		d.Exec(`INSERT INTO "Instance"(id, name) VALUES ('i1', 'one'), ('i2', 'two')`)
 		d.InsertCredentials(300)
 		ctx, stop := context.WithCancel(context.Background())

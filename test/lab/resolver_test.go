@@ -9,7 +9,6 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
-	"time"
 
 	"evolution-openai-patch/patch"
 	"evolution-openai-patch/test/pgtest"
@@ -100,14 +99,14 @@ func TestNameLeadsElsewhere(t *testing.T) {
 // mustDrop waits until the index of the keys is dropped, and the program knows that it is: it has begun something after that.
 func mustDrop(t *testing.T, d *pgtest.Database) {
 	t.Helper()
-	pgtest.MustUntil(t, 30*time.Second, func() error {
+	pgtest.MustUntil(t, func() error {
 		if indexes := d.Indexes(); strings.Contains(indexes, "apiKey") {
 			return errors.New(indexes)
 		}
 		return nil
 	})
 	dropped := d.Text("SELECT clock_timestamp()")
-	pgtest.MustUntil(t, 30*time.Second, func() error {
+	pgtest.MustUntil(t, func() error {
 		if d.Text(`SELECT count(*) FROM pg_stat_activity WHERE application_name = 'evolution-openai-patch' AND query_start > '`+dropped+`'`) == "0" {
 			return errors.New("the program does nothing")
 		}

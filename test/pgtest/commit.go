@@ -8,7 +8,6 @@ import (
 	"strconv"
 	"sync/atomic"
 	"testing"
-	"time"
 )
 
 // CommitCut describes a connection that breaks at the first COMMIT.
@@ -75,7 +74,7 @@ func (d *Database) HoldCommits() {
 	d.Exec("SELECT pg_reload_conf()")
 	probe := d.NewConn() // until the whole server has read the setting, COMMIT does not wait
 	pid := strconv.FormatUint(uint64(probe.PgConn().PID()), 10)
-	MustUntil(d.t, 20*time.Second, func() error {
+	MustUntil(d.t, func() error {
 		done := make(chan error, 1)
 		go func() {
 			_, err := probe.Exec(context.Background(), "SELECT pg_logical_emit_message(true, 'probe', '')")
@@ -97,7 +96,7 @@ func (d *Database) HoldCommits() {
 // WaitForHeldCommit waits until a session of the database waits in COMMIT, and returns its process ID.
 func (d *Database) WaitForHeldCommit() (pid string) {
 	d.t.Helper()
-	MustUntil(d.t, 20*time.Second, func() error {
+	MustUntil(d.t, func() error {
 		if pid = d.Text("SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'SyncRep' LIMIT 1"); pid == "" {
 			return errors.New("no session waits in COMMIT")
 		}

@@ -2,18 +2,21 @@ package pgtest
 
 import (
 	"bytes"
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// Database is a database of one test's own. It stays until its server ends; the test's log has its name.
+// Database is a database of one test's own. It is dropped when the test has passed; that of a test that fails stays until its
+// server ends, and the test's log has its name.
 type Database struct {
 	Server *Server
 	Name   string
@@ -33,15 +36,104 @@ func NewDatabase(t testing.TB, schema string) *Database {
 // NewDatabase creates an empty database on this server.
 func (s *Server) NewDatabase(t testing.TB, schema string) *Database {
 	t.Helper()
-	name := fmt.Sprintf("evolution_%d", databases.Add(1))
-	Exec(t, s.Connect(t, "postgres"), "CREATE DATABASE "+name)
-	d := s.OpenDatabase(t, name, schema)
+	d := s.OpenDatabase(t, s.create(t, "template0"), schema)
 	if schema != "public" {
 		d.Exec("CREATE SCHEMA " + Quote(schema))
 	}
 	d.Exec("SET search_path TO " + Quote(schema))
-	t.Logf("database %s on port %s", name, s.Port)
 	return d
+}
+
+// NewMigrated creates a database on the shared server in which Prisma has run the migrations up to the one whose name begins
+// with last.
+func NewMigrated(t testing.TB, schema, last string) *Database {
+	t.Helper()
+	return Shared.NewMigrated(t, schema, last)
+}
+
+// NewMigrated creates a database on this server in which Prisma has run the migrations up to the one whose name begins with
+// last. It is copied from a template, which is migrated once for each schema and release.
+func (s *Server) NewMigrated(t testing.TB, schema, last string) *Database {
+	t.Helper()
+	d := s.OpenDatabase(t, s.create(t, s.template(t, schema, last)), schema)
+	d.Exec("SET search_path TO " + Quote(schema))
+	return d
+}
+
+// create copies a database under a new name, and drops the copy after a test that passes.
+func (s *Server) create(t testing.TB, from string) (name string) {
+	t.Helper()
+	name = fmt.Sprintf("evolution_%d", databases.Add(1))
+	if err := s.copy(from, name); err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("database %s on port %s", name, s.Port)
+	t.Cleanup(func() {
+		if !t.Failed() { // the test may have ended its server, and dropped the database
+			_ = s.execAsAdmin("DROP DATABASE IF EXISTS " + name + " WITH (FORCE)")
+		}
+	})
+	return name
+}
+
+// template returns the name of a database that Evolution has migrated, and that nobody is connected to.
+func (s *Server) template(t testing.TB, schema, last string) (name string) {
+	t.Helper()
+	name = fmt.Sprintf("template_%x_%s", schema, last)
+	s.making.Lock()
+	defer s.making.Unlock()
+	if s.templates[name] {
+		return name
+	}
+	if err := s.copy("template0", name); err != nil {
+		t.Fatal(err)
+	}
+	c, err := pgx.Connect(context.Background(), s.URI(name, ""))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close(context.Background())
+	Exec(t, c, "CREATE SCHEMA IF NOT EXISTS "+Quote(schema))
+	Exec(t, c, "SET search_path TO "+Quote(schema))
+	MustMigrate(t, c, last)
+	s.templates[name] = true
+	return name
+}
+
+// copy creates a database as a copy of another, which has no sessions. Since PostgreSQL 15 that copies the files only if it is
+// asked to; the files of a small database take less time than its pages.
+func (s *Server) copy(from, name string) error {
+	var fatal error
+	strategy := ""
+	if Version() >= 15 {
+		strategy = " STRATEGY file_copy"
+	}
+	err := Until(func() error {
+		err := s.execAsAdmin("CREATE DATABASE " + Quote(name) + " TEMPLATE " + Quote(from) + strategy)
+		var pgErr *pgconn.PgError
+		if errors.As(err, &pgErr) && pgErr.Code == "55006" { // a session that was closed has not ended yet
+			return err
+		}
+		fatal = err
+		return nil
+	})
+	return cmp.Or(fatal, err)
+}
+
+// execAsAdmin runs a statement in database postgres. One at a time does, as PostgreSQL refuses to copy a database that is being
+// copied.
+func (s *Server) execAsAdmin(sql string) (err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	ctx := context.Background()
+	if s.admin == nil || s.admin.IsClosed() || s.admin.Ping(ctx) != nil { // the server may have been restarted
+		if s.admin, err = pgx.Connect(ctx, s.URI("postgres", "")); err != nil {
+			s.admin = nil
+			return err
+		}
+	}
+	_, err = s.admin.Exec(ctx, sql)
+	return err
 }
 
 // OpenDatabase connects to a database that exists, with the default search_path.
@@ -144,13 +236,7 @@ func (d *Database) In(schema string) *Database {
 }
 
 // Major returns the server's major version.
-func (d *Database) Major() (n int) {
-	d.t.Helper()
-	if _, err := fmt.Sscan(d.Text("SELECT current_setting('server_version_num')::int / 10000"), &n); err != nil {
-		d.t.Fatal(err)
-	}
-	return n
-}
+func (d *Database) Major() int { return Version() }
 
 // Psql runs a file through psql as the superuser and returns what that printed.
 func (d *Database) Psql(file string) (output string, err error) {
@@ -175,36 +261,17 @@ func (d *Database) Restore(file string) {
 	}
 }
 
-var cloning sync.Mutex // PostgreSQL refuses to copy a database that is being copied
-
 // Clone copies a database that has no sessions. The copy has no connection.
 func (d *Database) Clone(t testing.TB) *Database {
 	t.Helper()
-	cloning.Lock()
-	defer cloning.Unlock()
-	copied := &Database{Server: d.Server, Name: fmt.Sprintf("evolution_%d", databases.Add(1)), Schema: d.Schema, t: t}
-	if err := d.Server.execOnce("CREATE DATABASE " + copied.Name + " TEMPLATE " + d.Name); err != nil {
-		t.Error(err)
-	}
-	return copied
+	return &Database{Server: d.Server, Name: d.Server.create(t, d.Name), Schema: d.Schema, t: t}
 }
 
 // Drop drops the database and ends its sessions.
 func (d *Database) Drop() {
-	if err := d.Server.execOnce("DROP DATABASE " + d.Name + " WITH (FORCE)"); err != nil {
+	if err := d.Server.execAsAdmin("DROP DATABASE " + d.Name + " WITH (FORCE)"); err != nil {
 		d.t.Error(err)
 	}
-}
-
-// execOnce runs a statement over a connection of its own.
-func (s *Server) execOnce(sql string) error {
-	c, err := pgx.Connect(context.Background(), s.URI("postgres", ""))
-	if err != nil {
-		return err
-	}
-	defer c.Close(context.Background())
-	_, err = c.Exec(context.Background(), sql)
-	return err
 }
 
 // QueryOnce returns the one value of a query over a connection of its own.

@@ -14,8 +14,7 @@ import (
 // NewEvolution creates a database as Evolution 2.3.7 leaves it, with three instances and no credentials.
 func NewEvolution(t testing.TB, schema string) *Database {
 	t.Helper()
-	d := NewDatabase(t, schema)
-	d.Migrate(Last)
+	d := NewMigrated(t, schema, Last)
 	d.Exec(`INSERT INTO "Instance"(id, name) VALUES ('i1', 'one'), ('i2', 'two'), ('i3', 'three')`)
 	return d
 }

@@ -3,6 +3,7 @@ package pgtest
 import (
 	"os"
 	"path/filepath"
+	"syscall"
 	"testing"
 )
 
@@ -27,6 +28,28 @@ func TempFile(t testing.TB, content string) string {
 func ShortTempDir(t testing.TB) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "eop")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	return dir
+}
+
+// fastDir returns a folder in memory that has room for many databases, and otherwise that of temporary files: PostgreSQL copies a
+// database there in a tenth of the time.
+func fastDir() string {
+	const dir, room = "/dev/shm", 4 << 30 // bytes
+	var fs syscall.Statfs_t
+	if err := syscall.Statfs(dir, &fs); err != nil || fs.Bavail*uint64(fs.Bsize) < room {
+		return os.TempDir()
+	}
+	return dir
+}
+
+// serverTempDir is like ShortTempDir, for a server.
+func serverTempDir(t testing.TB) string {
+	t.Helper()
+	dir, err := os.MkdirTemp(fastDir(), "eop")
 	if err != nil {
 		t.Fatal(err)
 	}

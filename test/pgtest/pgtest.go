@@ -26,10 +26,12 @@ package pgtest
 
 import (
 	"errors"
+	"flag"
 	"log"
 	"os"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -37,6 +39,9 @@ import (
 
 // Shared is the server that most tests use. Main starts it.
 var Shared *Server
+
+// atOnce is the least number of tests of a package that run at the same time. Most of a test is waiting for servers.
+const atOnce = 8
 
 var atEnd []func()
 
@@ -48,7 +53,9 @@ func AtEnd(f func()) { atEnd = append(atEnd, f) }
 func Main(m *testing.M) int {
 	runtime.LockOSThread() // the kernel stops the server when the thread that started it ends
 	unsetPostgresVariables()
-	dir, err := os.MkdirTemp("", "eop")
+	flag.Parse()
+	_ = flag.Set("test.parallel", strconv.Itoa(max(atOnce, flag.Lookup("test.parallel").Value.(flag.Getter).Get().(int))))
+	dir, err := os.MkdirTemp(fastDir(), "eop")
 	if err != nil {
 		log.Print(err)
 		return 1

@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -55,10 +56,10 @@ func Command(t testing.TB, environ ...string) *exec.Cmd {
 	return cmd
 }
 
-// Start starts the built binary with exactly this environment. It is killed when the test ends.
+// Start starts the built binary with an environment, to which long limits are added. It is killed when the test ends.
 func Start(t testing.TB, environ ...string) *Process {
 	t.Helper()
-	return StartCommand(t, Command(t, environ...))
+	return StartCommand(t, Command(t, slices.Concat(patient, environ)...))
 }
 
 // StartCommand starts a command, such as another build of the program. It is killed when the test ends.
@@ -80,6 +81,23 @@ func (d *Database) Start(environ ...string) *Process {
 	return Start(d.t, append([]string{"DATABASE_CONNECTION_URI=" + d.URI()}, environ...)...)
 }
 
+// PatchBeside runs the program while another session is in a transaction of this SQL, and commits that when the program waits
+// for its lock.
+func (d *Database) PatchBeside(sql string, environ ...string) Outcome {
+	d.t.Helper()
+	c := d.NewConn()
+	Exec(d.t, c, "BEGIN; "+sql)
+	p := d.Start(append(environ, "PATCH_LOCK_TIMEOUT=10s")...)
+	MustUntil(d.t, func() error {
+		if n := d.Text(`SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'evolution-openai-patch' AND wait_event_type = 'Lock'`); n != "1" {
+			return fmt.Errorf("%s sessions of the program wait for a lock", n)
+		}
+		return nil
+	})
+	Exec(d.t, c, "COMMIT")
+	return p.Wait()
+}
+
 // WaitFor waits until the program has logged something.
 func (p *Process) WaitFor(words ...string) {
 	p.t.Helper()
@@ -94,7 +112,7 @@ func (p *Process) WaitForOutput(words ...string) {
 
 func (p *Process) waitFor(output *Buffer, words []string) {
 	p.t.Helper()
-	MustUntil(p.t, 20*time.Second, func() error {
+	MustUntil(p.t, func() error {
 		text := output.String()
 		for _, w := range words {
 			if !strings.Contains(text, w) {
@@ -119,7 +137,7 @@ func (p *Process) Wait() Outcome {
 	p.t.Helper()
 	select {
 	case <-p.Done:
-	case <-time.After(60 * time.Second):
+	case <-time.After(patience):
 		p.t.Fatalf("the program does not end:\n%s", p.Stderr.String())
 	}
 	o := Outcome{p.Cmd.ProcessState.ExitCode(), p.Stdout.String(), p.Stderr.String()}

@@ -2,6 +2,7 @@ package pgtest
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"os/user"
@@ -9,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 )
@@ -23,6 +25,17 @@ func BinDir() (string, error) {
 	}
 	return "", errors.New("no PostgreSQL server found: apt-get install postgresql, or set PG_BINDIR")
 }
+
+// Version returns the major version of the server programs under test, 0 if there are none.
+var Version = sync.OnceValue(func() (major int) {
+	cmd, err := PostgresCommand("postgres", "--version")
+	if err != nil {
+		return 0
+	}
+	out, _ := cmd.Output()
+	_, _ = fmt.Sscanf(string(out), "postgres (PostgreSQL) %d", &major)
+	return major
+})
 
 // newestBinDir returns the folder of Debian's newest PostgreSQL, or "".
 func newestBinDir() string {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"regexp"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"testing"
@@ -18,13 +19,17 @@ const (
 	Guard     = "PATCH_ON_MISSING_TABLE=guard"
 )
 
+// patient are limits that no run exceeds on any machine, unless it waits for something that does not come. A test of a limit sets
+// that limit.
+var patient = []string{"PATCH_CONNECT_TIMEOUT=1m", "PATCH_WAIT_TIMEOUT=3m", "PATCH_LOCK_RETRY=3m"}
+
 // Outcome is the result of a run of the program.
 type Outcome struct {
 	Code           int // exit status
 	Stdout, Stderr string
 }
 
-// Run runs the program as a function with an environment, to which PATCH_LOG_LEVEL=debug is added.
+// Run runs the program as a function with an environment, to which PATCH_LOG_LEVEL=debug and long limits are added.
 func Run(t testing.TB, environ ...string) Outcome {
 	t.Helper()
 	return RunContext(context.Background(), t, environ...)
@@ -33,7 +38,7 @@ func Run(t testing.TB, environ ...string) Outcome {
 // RunContext is like Run with a context.
 func RunContext(ctx context.Context, t testing.TB, environ ...string) Outcome {
 	t.Helper()
-	o := RunArgs(ctx, nil, append([]string{"PATCH_LOG_LEVEL=debug"}, environ...))
+	o := RunArgs(ctx, nil, slices.Concat([]string{"PATCH_LOG_LEVEL=debug"}, patient, environ))
 	logOutcome(t, o, environ)
 	return o
 }
@@ -42,6 +47,7 @@ func RunContext(ctx context.Context, t testing.TB, environ ...string) Outcome {
 func RunArgs(ctx context.Context, args, environ []string) Outcome {
 	var stdout, stderr bytes.Buffer
 	code := patch.Main(ctx, args, environ, &stdout, &stderr)
+	debug.SetGCPercent(100) // a watch spares memory at the cost of time
 	o := Outcome{code, stdout.String(), stderr.String()}
 	Record(o)
 	return o

@@ -2,16 +2,21 @@ package pgtest
 
 import (
 	"context"
+	"crypto/hmac"
+	"crypto/pbkdf2"
+	"crypto/sha256"
+	"encoding/base64"
 	"fmt"
 	"net"
 	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"sync"
 	"syscall"
 	"testing"
-	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
@@ -20,16 +25,26 @@ type Server struct {
 	Dir  string // holds the data directory, the socket and the file log
 	Port string
 	cmd  *exec.Cmd
+
+	mu    sync.Mutex
+	admin *pgx.Conn // to database postgres, nil until it is needed
+
+	making    sync.Mutex
+	templates map[string]bool // that are complete, by name
 }
 
 // StartServer creates a database cluster in a folder and starts a server with these settings, as "name=value".
 func StartServer(dir string, settings ...string) (*Server, error) {
-	s := &Server{Dir: dir, Port: FreePort()}
+	s := &Server{Dir: dir, Port: FreePort(), templates: map[string]bool{}}
 	if err := MakeServerDir(dir); err != nil {
 		return nil, err
 	}
 	passwordFile := filepath.Join(dir, "pw")
-	if err := os.WriteFile(passwordFile, []byte(Password), 0o644); err != nil {
+	secret, err := scramSecret(Password)
+	if err != nil {
+		return nil, err
+	}
+	if err := os.WriteFile(passwordFile, []byte(secret), 0o644); err != nil {
 		return nil, err
 	}
 	cmd, err := PostgresCommand("initdb", "-D", s.DataDir(), "-U", "postgres", "-A", "scram-sha-256", "--pwfile", passwordFile, "-E", "UTF8", "--locale", "C", "-N")
@@ -46,10 +61,27 @@ func StartServer(dir string, settings ...string) (*Server, error) {
 	return s, s.Start(settings...)
 }
 
+// scramSecret returns what PostgreSQL stores for a password. One iteration in place of 4096 spares both sides most of a login,
+// and a test logs in some ten times.
+func scramSecret(password string) (string, error) {
+	const salt = "salt"
+	salted, err := pbkdf2.Key(sha256.New, password, []byte(salt), 1, sha256.Size)
+	if err != nil {
+		return "", err
+	}
+	mac := func(text string) []byte {
+		h := hmac.New(sha256.New, salted)
+		h.Write([]byte(text))
+		return h.Sum(nil)
+	}
+	stored, encode := sha256.Sum256(mac("Client Key")), base64.StdEncoding.EncodeToString
+	return fmt.Sprintf("SCRAM-SHA-256$1:%s$%s:%s", encode([]byte(salt)), encode(stored[:]), encode(mac("Server Key"))), nil
+}
+
 // NewServer starts a server of the test's own, which is removed when the test ends.
 func NewServer(t testing.TB) *Server {
 	t.Helper()
-	s, err := StartServer(ShortTempDir(t))
+	s, err := StartServer(serverTempDir(t))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -79,7 +111,7 @@ func (s *Server) Start(settings ...string) error {
 	if err := s.Launch(settings...); err != nil {
 		return err
 	}
-	return Until(30*time.Second, func() error {
+	return Until(func() error {
 		c, err := pgconn.Connect(context.Background(), s.URI("postgres", ""))
 		if err != nil {
 			return err
@@ -88,10 +120,17 @@ func (s *Server) Start(settings ...string) error {
 	})
 }
 
+// testSettings are those of every server: nothing that is written has to survive a crash of the machine, and nothing runs beside
+// the tests, such as the launcher of autovacuum, which starts a worker for each of hundreds of databases again and again.
+var testSettings = []string{
+	"listen_addresses=localhost", "max_connections=400", "fsync=off", "full_page_writes=off", "autovacuum=off", "jit=off",
+	"shared_buffers=64MB", "checkpoint_timeout=1h", "log_checkpoints=off",
+}
+
 // Launch starts the server and does not wait for it.
 func (s *Server) Launch(settings ...string) error {
-	args := []string{"-D", s.DataDir(), "-p", s.Port, "-k", s.Dir, "-c", "listen_addresses=localhost", "-c", "fsync=off", "-c", "max_connections=200"}
-	for _, setting := range settings {
+	args := []string{"-D", s.DataDir(), "-p", s.Port, "-k", s.Dir}
+	for _, setting := range append(testSettings, settings...) {
 		args = append(args, "-c", setting)
 	}
 	cmd, err := PostgresCommand("postgres", args...)

@@ -5,10 +5,14 @@ import (
 	"time"
 )
 
+// patience is how long a test waits for what has to happen. It is only used up by a test that fails, so that it may be long
+// enough for any machine.
+const patience = 3 * time.Minute
+
 // Until polls a condition that another process brings about. It returns nil as soon as the condition does, and the
-// condition's last error after the limit.
-func Until(limit time.Duration, condition func() error) error {
-	for deadline := time.Now().Add(limit); ; {
+// condition's last error when the test has lost its patience.
+func Until(condition func() error) error {
+	for deadline := time.Now().Add(patience); ; {
 		err := condition()
 		if err == nil || time.Now().After(deadline) {
 			return err
@@ -17,10 +21,10 @@ func Until(limit time.Duration, condition func() error) error {
 	}
 }
 
-// MustUntil calls Until. The test fails at once if the limit is exceeded.
-func MustUntil(t testing.TB, limit time.Duration, condition func() error) {
+// MustUntil calls Until. The test fails at once if that returns an error.
+func MustUntil(t testing.TB, condition func() error) {
 	t.Helper()
-	if err := Until(limit, condition); err != nil {
+	if err := Until(condition); err != nil {
 		t.Fatal(err)
 	}
 }
