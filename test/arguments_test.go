@@ -9,6 +9,7 @@ import (
 )
 
 func TestArguments(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		args []string
 		code int

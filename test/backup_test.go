@@ -3,13 +3,13 @@ package test
 import (
 	"os"
 	"strings"
-	"syscall"
 	"testing"
 
 	"evolution-openai-patch/test/pgtest"
 )
 
 func TestBackup(t *testing.T) {
+	t.Parallel()
 	for name, sql := range map[string]string{
 		"as shipped": "SELECT 1",
 		"constraint": `DROP INDEX "OpenaiCreds_apiKey_key"; ALTER TABLE "OpenaiCreds" ADD CONSTRAINT "my constraint" UNIQUE ("apiKey")`,
@@ -49,23 +49,9 @@ func TestBackup(t *testing.T) {
 	}
 }
 
-// Neither a change nor a backup needs more memory for more credentials.
-func TestMemoryDoesNotGrow(t *testing.T) {
-	used := map[int]int64{} // kB, by the number of rows
-	for _, rows := range []int{10, 200_000} {
-		d := pgtest.NewEvolution(t, "evolution_api")
-		d.InsertCredentials(rows)
-		p := d.Start(pgtest.AllFixes, "PATCH_BACKUP_DIR="+t.TempDir())
-		p.Wait().Expect(t, 0, "patched: ", "changed=true", "backed up")
-		used[rows] = int64(p.Cmd.ProcessState.SysUsage().(*syscall.Rusage).Maxrss) // has 32 bits on some platforms
-	}
-	if t.Logf("kB by rows: %v", used); used[200_000] > used[10]+4<<10 {
-		t.Error("memory grows with the number of rows")
-	}
-}
-
 // A database with encoding SQL_ASCII may contain bytes that are not text in any encoding.
 func TestBytesThatAreNoText(t *testing.T) {
+	t.Parallel()
 	name := pgtest.NewDatabase(t, "public").Name + "_ascii"
 	pgtest.Exec(t, pgtest.Shared.Connect(t, "postgres"), "CREATE DATABASE "+name+" ENCODING SQL_ASCII TEMPLATE template0 LC_COLLATE 'C' LC_CTYPE 'C'")
 	d := pgtest.Shared.OpenDatabase(t, name, "public")
@@ -87,6 +73,7 @@ func TestBytesThatAreNoText(t *testing.T) {
 }
 
 func TestBackupThatCannotBeWritten(t *testing.T) {
+	t.Parallel()
 	d := pgtest.NewEvolution(t, "evolution_api")
 	before := d.Dump()
 	for _, dir := range []string{"/no/such/folder", "/dev/null", "/proc"} {
@@ -107,6 +94,7 @@ func oneBackup(t *testing.T, dir string) string {
 
 // A change that is made once more, because its COMMIT was lost, does not write a second backup.
 func TestOneBackupForAChangeThatIsRepeated(t *testing.T) {
+	t.Parallel()
 	d, dir := pgtest.NewEvolution(t, "public"), t.TempDir()
 	address, done := pgtest.CommitCut{}.Listen(t)
 	pgtest.Run(t, "DATABASE_CONNECTION_URI="+d.URIThrough(address), "PATCH_BACKUP_DIR="+dir).Expect(t, 0, "patched: ", "changed=true")

@@ -11,6 +11,7 @@ import (
 // The HTTP statuses that Evolution returns when three instances register one key depend on its release and on the fixes. The
 // reference has the same table.
 func TestWhatEvolutionSends(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		fixes            string
 		old, now         int // for the second and third instance in Evolution 2.2 and 2.3, with different names
@@ -65,6 +66,7 @@ func registerThree(t *testing.T, release string, names, environ []string, firstB
 
 // auto applies the fixes that several instances with one key need, and reverts all that are applied.
 func TestAuto(t *testing.T) {
+	t.Parallel()
 	for last, fixes := range map[string]string{"20250116001415": "apikey-index=patched evolution", "20250613143000": "apikey-index=patched apikey-check=patched evolution"} {
 		d := pgtest.NewMigrated(t, "public", last)
 		d.Exec(`INSERT INTO "Instance"(id, name) VALUES ('i1', 'one'), ('i2', 'two')`)
@@ -98,6 +100,7 @@ func TestAuto(t *testing.T) {
 
 // A later run repairs what has been undone since: a trigger dropped or disabled, an index created, a key without the space.
 func TestRepairs(t *testing.T) {
+	t.Parallel()
 	for name, sql := range map[string]string{
 		"trigger dropped":  `DROP TRIGGER evolution_openai_patch ON "OpenaiCreds"`,
 		"trigger disabled": `ALTER TABLE "OpenaiCreds" DISABLE TRIGGER evolution_openai_patch`,

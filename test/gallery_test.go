@@ -116,6 +116,7 @@ func expectWatch(t *testing.T, environ []string) {
 }
 
 func TestCoolify(t *testing.T) {
+	t.Parallel()
 	var file galleryFile
 	decodeStrictly(t, "deploy/coolify.yml", &file)
 	text := pgtest.Read(t, "deploy/coolify.yml")
@@ -133,6 +134,7 @@ func TestCoolify(t *testing.T) {
 }
 
 func TestDokploy(t *testing.T) {
+	t.Parallel()
 	var file galleryFile
 	decodeStrictly(t, "deploy/dokploy/docker-compose.yml", &file)
 	var template struct {
@@ -174,6 +176,7 @@ func TestDokploy(t *testing.T) {
 }
 
 func TestEasyPanel(t *testing.T) {
+	t.Parallel()
 	var schema struct {
 		Services []struct {
 			Type string
@@ -196,6 +199,7 @@ func TestEasyPanel(t *testing.T) {
 }
 
 func TestCapRover(t *testing.T) {
+	t.Parallel()
 	var app struct {
 		CaptainVersion int `yaml:"captainVersion"`
 		Services       map[string]struct {

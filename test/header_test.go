@@ -17,6 +17,7 @@ import (
 // The space after a stored key is sent in `Authorization: Bearer <key>`. By RFC 9110, section 5.5, every recipient removes
 // it; this holds for these servers.
 func TestServersStripTheTrailingSpace(t *testing.T) {
+	t.Parallel()
 	goServer := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		fmt.Fprintf(w, "[%s]", r.Header.Get("Authorization"))
 	}))

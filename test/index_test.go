@@ -7,6 +7,7 @@ import (
 )
 
 func TestDropsTheIndexAndNothingElse(t *testing.T) {
+	t.Parallel()
 	for _, schema := range []string{"public", "evolution_api", `we"ird'; DROP TABLE "Instance"; --`} {
 		t.Run(schema, func(t *testing.T) {
 			d := pgtest.NewEvolution(t, schema)
@@ -30,6 +31,7 @@ func TestDropsTheIndexAndNothingElse(t *testing.T) {
 
 // Unique indexes and constraints on the key are found by table and column, not by name.
 func TestFindsWhatForbidsTheKey(t *testing.T) {
+	t.Parallel()
 	for name, sql := range map[string]string{
 		"another name":     `ALTER INDEX "OpenaiCreds_apiKey_key" RENAME TO "anything at all"`,
 		"constraint":       `DROP INDEX "OpenaiCreds_apiKey_key"; ALTER TABLE "OpenaiCreds" ADD CONSTRAINT "OpenaiCreds_apiKey_key" UNIQUE ("apiKey")`,
@@ -50,6 +52,7 @@ func TestFindsWhatForbidsTheKey(t *testing.T) {
 }
 
 func TestLeavesAlone(t *testing.T) {
+	t.Parallel()
 	for name, sql := range map[string]string{
 		"plain index":           `CREATE INDEX plain ON "OpenaiCreds"("apiKey")`,
 		"plain, Evolution's":    `CREATE INDEX "OpenaiCreds_apiKey_key" ON "OpenaiCreds"("apiKey")`,
@@ -69,6 +72,7 @@ func TestLeavesAlone(t *testing.T) {
 }
 
 func TestRefusesWhatItDoesNotKnow(t *testing.T) {
+	t.Parallel()
 	drop := `DROP INDEX "OpenaiCreds_apiKey_key";`
 	for name, c := range map[string]struct{ sql, says string }{
 		"primary key":     {`ALTER TABLE "OpenaiCreds" DROP CONSTRAINT "OpenaiCreds_pkey" CASCADE, ADD PRIMARY KEY ("apiKey")`, "primary key"},
@@ -99,6 +103,7 @@ func TestRefusesWhatItDoesNotKnow(t *testing.T) {
 
 // Tables and indexes that Evolution never creates, or that others need as they are.
 func TestRefusesWhatOthersNeed(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct{ sql, says string }{
 		"materialized view": {`ALTER TABLE "OpenaiCreds" RENAME TO real; CREATE MATERIALIZED VIEW "OpenaiCreds" AS SELECT * FROM real`, "is a materialized view"},
 		"partition":         {`CREATE TABLE parent (LIKE "OpenaiCreds") PARTITION BY LIST (id); ALTER TABLE parent ATTACH PARTITION "OpenaiCreds" DEFAULT`, "is a partition of another table"},

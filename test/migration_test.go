@@ -10,6 +10,7 @@ import (
 
 // Migrations that a later Evolution may have succeed on a patched database, and Evolution's statements still work.
 func TestFutureMigrations(t *testing.T) {
+	t.Parallel()
 	insert := `INSERT INTO "OpenaiCreds"(id, %s name, "updatedAt", "instanceId") VALUES ('new', %s 'new', now(), 'i2')`
 	for name, sql := range map[string]string{
 		"unique goes":   `DROP INDEX "OpenaiCreds_apiKey_key"; DROP INDEX "OpenaiCreds_name_key"`,
@@ -56,6 +57,7 @@ func TestFutureMigrations(t *testing.T) {
 }
 
 func TestStaysAwayFromARunningMigration(t *testing.T) {
+	t.Parallel()
 	d := pgtest.NewEvolution(t, "evolution_api")
 	prisma := d.NewConn()
 	pgtest.Exec(t, prisma, "SELECT pg_advisory_lock(72707369)")
@@ -65,7 +67,7 @@ func TestStaysAwayFromARunningMigration(t *testing.T) {
 	d.ExpectDump(before)
 	p := d.Start()
 	p.WaitFor("a migration of Evolution's is running")
-	if got := d.Text(`SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = 72707369`); got != "1" {
+	if got := d.Text(`SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = 72707369 AND database = (SELECT oid FROM pg_database WHERE datname = current_database())`); got != "1" {
 		t.Errorf("%s sessions hold Prisma's lock or wait for it, want 1", got)
 	}
 	pgtest.Exec(t, prisma, "SELECT pg_advisory_unlock(72707369)")
@@ -84,6 +86,7 @@ func TestStaysAwayFromARunningMigration(t *testing.T) {
 
 // Between two of its first migrations, Evolution's table is incomplete. The program waits and does not refuse it.
 func TestNothingIsRefusedWhileAMigrationRuns(t *testing.T) {
+	t.Parallel()
 	for _, mode := range []string{"continue", "wait"} {
 		t.Run(mode, func(t *testing.T) {
 			d := pgtest.NewDatabase(t, "public")
@@ -101,6 +104,7 @@ func TestNothingIsRefusedWhileAMigrationRuns(t *testing.T) {
 
 // When the timeout interrupts an inspection, the report gives the cause that the one before it found.
 func TestTheLastRealCauseOutlastsTheWait(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		d     *pgtest.Database
 		trips int32 // three to log in and two to inspect the schema
@@ -123,6 +127,7 @@ func TestTheLastRealCauseOutlastsTheWait(t *testing.T) {
 
 // Only Prisma's lock in this very database means that a migration is running.
 func TestLocksOfOthers(t *testing.T) {
+	t.Parallel()
 	d, other := pgtest.NewEvolution(t, "public"), pgtest.NewDatabase(t, "public")
 	pgtest.Exec(t, other.NewConn(), "SELECT pg_advisory_lock(72707369)")
 	holder := d.NewConn()

@@ -9,6 +9,7 @@ import (
 
 // An interrupted first start leaves a table without the column of a later migration. The fix for that column is pending.
 func TestInterruptedFirstBoot(t *testing.T) {
+	t.Parallel()
 	for _, mode := range []string{"PATCH_ON_MISSING_TABLE=continue", pgtest.Guard} {
 		d := pgtest.NewDatabase(t, "public")
 		d.Migrate("20240718121437") // its table has no column "name"
@@ -30,6 +31,7 @@ func TestInterruptedFirstBoot(t *testing.T) {
 }
 
 func TestMissingTable(t *testing.T) {
+	t.Parallel()
 	d := pgtest.NewDatabase(t, "public")
 	d.Patch().Expect(t, 0, "pending: ", "level=WARN", `table \"public\".\"OpenaiCreds\" does not exist; Evolution creates it on its first start`)
 	d.Patch("PATCH_ON_MISSING_TABLE=fail").Expect(t, 4, "failed: ", "does not exist")
@@ -46,6 +48,7 @@ func TestMissingTable(t *testing.T) {
 }
 
 func TestWaitForTheTable(t *testing.T) {
+	t.Parallel()
 	const wait = "PATCH_ON_MISSING_TABLE=wait"
 	d := pgtest.NewDatabase(t, "public")
 	d.Patch(wait, "PATCH_WAIT_TIMEOUT=1s").Expect(t, 4, "failed: ", "Evolution creates it on its first start", "set PATCH_ON_MISSING_TABLE=guard")
@@ -68,6 +71,7 @@ func TestWaitForTheTable(t *testing.T) {
 // While a table is inspected, PostgreSQL waits for its lock, and then does not find what was there before. Another look is
 // taken.
 func TestTableChangesWhileItIsInspected(t *testing.T) {
+	t.Parallel()
 	for sql, want := range map[string]string{
 		`DROP SCHEMA public CASCADE; CREATE SCHEMA public`:              "pending: ",
 		`DROP TABLE "OpenaiCreds" CASCADE`:                              "pending: ",

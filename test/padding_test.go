@@ -10,6 +10,7 @@ import (
 
 // All keys that are inserted or updated once the trigger exists end in exactly one space.
 func TestEveryStoredKeyEndsInOneSpace(t *testing.T) {
+	t.Parallel()
 	d := pgtest.NewEvolution(t, "evolution_api")
 	d.Patch("PATCH_FIXES=apikey-check").Expect(t, 0, "patched: ")
 	for key, want := range map[string]string{"a": "a ", "b ": "b ", "c   ": "c ", "": " ", strings.Repeat("d", 254): strings.Repeat("d", 254) + " ", strings.Repeat("e", 255): strings.Repeat("e", 255)} {
@@ -29,6 +30,7 @@ func TestEveryStoredKeyEndsInOneSpace(t *testing.T) {
 
 // A function or trigger that differs from the program's is named, and neither replaced nor dropped.
 func TestForeignPaddingIsRefused(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct{ sql, says string }{
 		"other body":       {`CREATE OR REPLACE FUNCTION evolution_openai_patch() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'`, "function"},
 		"definer":          {`ALTER FUNCTION evolution_openai_patch() SECURITY DEFINER`, "function"},
@@ -105,6 +107,7 @@ var paddingCases = map[string]paddingCase{
 // A table is refused if the space cannot be added to its keys, makes no difference or is removed again. The program never
 // reports patched if a second instance is refused the key, and never makes an insert of Evolution's fail.
 func TestPaddingThatWouldNotHold(t *testing.T) {
+	t.Parallel()
 	for name, c := range paddingCases {
 		t.Run(name, func(t *testing.T) {
 			d := pgtest.NewEvolution(t, "evolution_api")
@@ -145,6 +148,7 @@ func TestPaddingThatWouldNotHold(t *testing.T) {
 
 // A CHECK constraint that is not validated may forbid the space although a stored key ends in one.
 func TestCheckThatIsNotValidated(t *testing.T) {
+	t.Parallel()
 	d := pgtest.NewEvolution(t, "public")
 	d.Exec(`INSERT INTO "OpenaiCreds"(id, "apiKey", "updatedAt", "instanceId") VALUES ('old', 'sk-old ', now(), 'i1')`)
 	d.Exec(`ALTER TABLE "OpenaiCreds" ADD CONSTRAINT bare CHECK ("apiKey" = rtrim("apiKey")) NOT VALID`)
@@ -161,6 +165,7 @@ func TestCheckThatIsNotValidated(t *testing.T) {
 
 // The refusal of a trigger that runs after the padding says what helps, which does.
 func TestTriggerThatSortsAfterIsRenamed(t *testing.T) {
+	t.Parallel()
 	d := pgtest.NewEvolution(t, "public")
 	d.Exec(createStrip + `CREATE TRIGGER strip BEFORE INSERT OR UPDATE ON "OpenaiCreds" FOR EACH ROW EXECUTE FUNCTION strip()`)
 	d.Patch(pgtest.AllFixes).Expect(t, 3, "failed: ", `trigger \"strip\" of`, "runs after the padding", "rename it to one that sorts before evolution_openai_patch")

@@ -16,6 +16,7 @@ import (
 
 // The instructions for undoing the fixes by hand work as written.
 func TestUndoByHand(t *testing.T) {
+	t.Parallel()
 	d := pgtest.NewEvolution(t, "evolution_api")
 	d.InsertCredentials(20)
 	before := d.SortedDump()
@@ -26,6 +27,7 @@ func TestUndoByHand(t *testing.T) {
 
 // The instructions for removing a guard by hand work as written.
 func TestUndoGuard(t *testing.T) {
+	t.Parallel()
 	d := pgtest.NewDatabase(t, "public")
 	before := d.Dump()
 	d.Patch(pgtest.Guard, pgtest.AllFixes).Expect(t, 0, "guarded: ")
@@ -35,6 +37,7 @@ func TestUndoGuard(t *testing.T) {
 
 // The instructions for a migration that names a dropped index work as written.
 func TestBlockedUpgrade(t *testing.T) {
+	t.Parallel()
 	d := pgtest.NewEvolution(t, "evolution_api")
 	d.Patch().Expect(t, 0, "patched: ")
 	dir := t.TempDir()
@@ -90,6 +93,7 @@ func readPasted(t *testing.T) (file pasted, environ []string) {
 // The eight lines that the README gives to paste do what it says, with a database that Evolution has created and with an
 // empty one.
 func TestReadmePaste(t *testing.T) {
+	t.Parallel()
 	lines, _, _ := strings.Cut(pgtest.Block(t, "README.md", "paste"), "\n\n")
 	if n := strings.Count(lines, "\n") + 1; n != 8 {
 		t.Errorf("there are %d lines to paste, and the README says eight", n)
@@ -158,6 +162,7 @@ func expectReadmeStatus(t *testing.T, d *pgtest.Database, environ []string) {
 
 // The README's command for a single run patches a database of Evolution's. Its option -e is all that the program gets.
 func TestReadmeOnce(t *testing.T) {
+	t.Parallel()
 	d := pgtest.NewEvolution(t, "evolution_api")
 	command := strings.Fields(strings.TrimSpace(pgtest.Block(t, "README.md", "once")))
 	if want := "docker run --rm --network YOUR_NETWORK -e DATABASE_CONNECTION_URI='postgresql://…' evolution-openai-patch"; strings.Join(command, " ") != want {
@@ -174,6 +179,7 @@ func TestReadmeOnce(t *testing.T) {
 
 // The README's two requests show that a key works in the instance that got it second.
 func TestReadmeModels(t *testing.T) {
+	t.Parallel()
 	if _, err := exec.LookPath("curl"); err != nil {
 		t.Fatal("please install: curl")
 	}

@@ -16,6 +16,7 @@ import (
 // The program of the weekly job passes with a server that answers as a patched Evolution does, and says which step fails with
 // each that does not.
 func TestReal(t *testing.T) {
+	t.Parallel()
 	program := filepath.Join(t.TempDir(), "real")
 	if out, err := pgtest.RootCommand("go", "build", "-o", program, "./test/real").CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
@@ -77,6 +78,7 @@ func TestReal(t *testing.T) {
 
 // scripts/real.sh fails if the program does, or if the release of Evolution is not known, and removes what it started.
 func TestRealScript(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct {
 		patched bool
 		release string

@@ -8,6 +8,7 @@ import (
 )
 
 func TestReleaseIsReadFromTheMigrations(t *testing.T) {
+	t.Parallel()
 	for last, release := range map[string]string{
 		"20240722173518": `evolution="before 2.2.0"`, "20241017144950": "evolution=2.2.0", "20250116001415": "evolution=2.2.1-2.2.3",
 		"20250613143000": "evolution=2.3.0-2.3.3", "20250918182355": "evolution=2.3.4-2.3.6", "20260506184850": "evolution=2.4.0-rc\n",

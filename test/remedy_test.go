@@ -34,6 +34,7 @@ func insertCredential(d *pgtest.Database, id, name, key string) {
 }
 
 func TestRevertRefusesDuplicates(t *testing.T) {
+	t.Parallel()
 	d := pgtest.NewEvolution(t, "evolution_api")
 	d.Patch(pgtest.AllFixes, "PATCH_KEEP_INDEX_NAMES=true").Expect(t, 0, "patched: ")
 	for _, instance := range []string{"i1", "i2", "i3"} {
@@ -59,6 +60,7 @@ func TestRevertRefusesDuplicates(t *testing.T) {
 // The remedy changes what two credentials share in all but the first of them, and nothing else. It executes as it is
 // printed, whatever the schema is called and however long the values are.
 func TestRemedy(t *testing.T) {
+	t.Parallel()
 	for _, format := range []string{"text", "json"} {
 		t.Run(format, func(t *testing.T) {
 			d := pgtest.NewEvolution(t, `Evolution "API" 'x'`)

@@ -11,6 +11,7 @@ import (
 // Where session_replication_role is replica, the padding trigger does not run. The program says where that is set, and
 // changes nothing, however it is spelled.
 func TestReplicaRole(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct{ sql, options, says string }{
 		"database":     {`ALTER DATABASE %s SET session_replication_role = 'REPLICA'`, "", "for the database, this session,"},
 		"another name": {`ALTER DATABASE %s SET "Session_Replication_Role" TO Replica`, "", "for the database, this session,"},
@@ -31,6 +32,7 @@ func TestReplicaRole(t *testing.T) {
 
 // The setting may also be that of the whole server.
 func TestReplicaRoleOfTheServer(t *testing.T) {
+	t.Parallel()
 	d := pgtest.NewServer(t).NewDatabase(t, "public")
 	d.Migrate(pgtest.Last)
 	d.Exec(`ALTER SYSTEM SET session_replication_role = 'REPLICA'`)

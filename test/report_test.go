@@ -9,6 +9,7 @@ import (
 )
 
 func TestStatusTellsWhatWasFound(t *testing.T) {
+	t.Parallel()
 	d := pgtest.NewEvolution(t, "evolution_api")
 	status := func() map[string]any {
 		var line map[string]any
@@ -42,6 +43,7 @@ func TestStatusTellsWhatWasFound(t *testing.T) {
 
 // The output of a dry run can be copied as it is, and contains no escape sequences.
 func TestDryRunPrintsNames(t *testing.T) {
+	t.Parallel()
 	for name, printed := range map[string]string{"two  spaces": `would run: BEGIN; DROP INDEX IF EXISTS public."two  spaces"; COMMIT;`, "red \x1b[31m": `would run: "BEGIN; DROP INDEX IF EXISTS public.\"red \x1b[31m\"`} {
 		d := pgtest.NewEvolution(t, "public")
 		d.Exec(`ALTER INDEX "OpenaiCreds_apiKey_key" RENAME TO "` + name + `"`)
@@ -54,6 +56,7 @@ func TestDryRunPrintsNames(t *testing.T) {
 }
 
 func TestOneJSONLineForPrograms(t *testing.T) {
+	t.Parallel()
 	d := pgtest.NewEvolution(t, "evolution_api")
 	for _, changed := range []bool{true, false} {
 		o := d.Patch("PATCH_LOG_FORMAT=json")

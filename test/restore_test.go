@@ -21,6 +21,7 @@ func keys(d *pgtest.Database) string {
 
 // The spaces that keys ended in before they were padded survive a backup of the padded table.
 func TestBackupKeepsSpaces(t *testing.T) {
+	t.Parallel()
 	d := pgtest.NewEvolution(t, "evolution_api")
 	insertKeysWithSpaces(d)
 	before := d.SortedDump()
@@ -41,6 +42,7 @@ func TestBackupKeepsSpaces(t *testing.T) {
 
 // So does the padding itself where what is changed has nothing to do with it.
 func TestBackupKeepsPaddingThatIsNotRequested(t *testing.T) {
+	t.Parallel()
 	d, dir := pgtest.NewEvolution(t, "evolution_api"), t.TempDir()
 	insertKeysWithSpaces(d)
 	before := keys(d)
@@ -57,6 +59,7 @@ func TestBackupKeepsPaddingThatIsNotRequested(t *testing.T) {
 
 // The spaces also survive a dump of the whole database that is restored into another one.
 func TestDumpKeepsSpaces(t *testing.T) {
+	t.Parallel()
 	d := pgtest.NewEvolution(t, "public")
 	insertKeysWithSpaces(d)
 	before := keys(d)
@@ -71,6 +74,7 @@ func TestDumpKeepsSpaces(t *testing.T) {
 
 // A backup that cannot be restored to its end is not restored at all, and psql says so.
 func TestRestoreBesideACredentialWithTheSameKey(t *testing.T) {
+	t.Parallel()
 	d, dir := pgtest.NewEvolution(t, "public"), t.TempDir()
 	d.Register("2.2", "i1", "one", pgtest.APIKey)
 	d.Patch(pgtest.AllFixes, "PATCH_BACKUP_DIR="+dir).Expect(t, 0, "patched: ", "changed=true")
@@ -86,6 +90,7 @@ func TestRestoreBesideACredentialWithTheSameKey(t *testing.T) {
 
 // What the client or the database sets has no part in what is restored; neither have columns that were dropped.
 func TestRestoreWithOtherSettings(t *testing.T) {
+	t.Parallel()
 	d, dir := pgtest.NewEvolution(t, "evolution_api"), t.TempDir()
 	d.Exec(`ALTER TABLE "OpenaiCreds" ADD gone text DEFAULT 'x'`)
 	d.Exec(`INSERT INTO "OpenaiCreds"(id, name, "apiKey", "updatedAt", "instanceId") VALUES ('a', 'имя', 'ключ', now(), 'i1'), ('b', E'back\\slash', E'\\N''', now(), 'i1')`)

@@ -8,6 +8,7 @@ import (
 )
 
 func TestRevertLeavesTheDatabaseAsItWas(t *testing.T) {
+	t.Parallel()
 	for _, fixes := range []string{
 		"apikey-index", "apikey-check", "name-index", "apikey-index,apikey-check", "apikey-index,name-index", "apikey-check,name-index",
 		"apikey-index,apikey-check,name-index",
@@ -46,6 +47,7 @@ func revertedIsAsBefore(t *testing.T, fixes, keep string, rows int) {
 
 // Keys that end in spaces before the program runs are padded to one space, and revert restores the original spaces.
 func TestKeysThatEndInSpacesComeBack(t *testing.T) {
+	t.Parallel()
 	d := pgtest.NewEvolution(t, "evolution_api")
 	insertKeysWithSpaces(d)
 	before := d.SortedDump()

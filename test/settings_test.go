@@ -10,6 +10,7 @@ import (
 
 // Settings of the role or the database do not change what the program does.
 func TestSettingsDoNotDecide(t *testing.T) {
+	t.Parallel()
 	for setting, since := range map[string]int{
 		"statement_timeout = '50ms'": 0, "transaction_timeout = '60ms'": 17, "idle_in_transaction_session_timeout = '1ms'": 0, "lock_timeout = '1ms'": 0,
 		"quote_all_identifiers = on": 0, "default_transaction_isolation = 'serializable'": 0, "default_transaction_deferrable = on": 0,
@@ -58,6 +59,7 @@ func TestSettingsDoNotDecide(t *testing.T) {
 }
 
 func TestRights(t *testing.T) {
+	t.Parallel()
 	d := pgtest.NewEvolution(t, "evolution_api")
 	d.Exec(`DROP ROLE IF EXISTS guest, evo, helper`)
 	for _, role := range []string{"guest", "evo", "helper"} {
@@ -81,6 +83,7 @@ func TestRights(t *testing.T) {
 
 // A server may be built without libxml, so that all functions for XML fail.
 func TestNeedsNoXML(t *testing.T) {
+	t.Parallel()
 	d := pgtest.NewDatabase(t, "evolution_api")
 	d.Exec(`DO $$ DECLARE f record; BEGIN
 		FOR f IN SELECT oid FROM pg_proc WHERE prorettype = 'xml'::regtype OR 'xml'::regtype = ANY (proargtypes) LOOP
@@ -100,6 +103,7 @@ func TestNeedsNoXML(t *testing.T) {
 
 // A database may be set to end a session at its first error, such as a lock that is not free.
 func TestExitOnError(t *testing.T) {
+	t.Parallel()
 	d := pgtest.NewEvolution(t, "evolution_api")
 	d.Exec("ALTER DATABASE " + d.Name + " SET exit_on_error = on")
 	d.Exec(`BEGIN; LOCK TABLE "OpenaiCreds" IN ACCESS SHARE MODE`)
@@ -110,6 +114,7 @@ func TestExitOnError(t *testing.T) {
 
 // A member of the owner's role that does not inherit its rights would have to SET ROLE, which the program never does.
 func TestMemberThatDoesNotInherit(t *testing.T) {
+	t.Parallel()
 	d := pgtest.NewEvolution(t, "public")
 	owner, member := d.Name+"_owner", d.Name+"_member"
 	d.Exec(`CREATE ROLE ` + owner + `; CREATE ROLE ` + member + ` LOGIN NOINHERIT PASSWORD '` + pgtest.Password + `'; GRANT ` + owner + ` TO ` + member + `;

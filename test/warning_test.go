@@ -9,6 +9,7 @@ import (
 // The log says that dropping an index is not enough if the application refuses a shared key and nothing pads it: not if
 // the padding trigger is there and enabled, and not to somebody who reverts.
 func TestWarningThatTheIndexIsNotEnough(t *testing.T) {
+	t.Parallel()
 	const notEnough = "dropping the index is not enough"
 	d := pgtest.NewEvolution(t, "public")
 	status := func() pgtest.Outcome { t.Helper(); return d.Patch(pgtest.IndexOnly, "PATCH_ACTION=status") }

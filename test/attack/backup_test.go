@@ -36,6 +36,7 @@ func (a *attack) markerFile() string {
 
 // evo writes SQL and shell commands into a function that a backup contains. The superuser restores the backup.
 func TestAttackThroughTheBackup(t *testing.T) {
+	t.Parallel()
 	for name, body := range map[string]string{
 		"dollar quotes": "BEGIN RETURN NEW; END --$$; ALTER ROLE %[1]s SUPERUSER; SELECT evil.strike(); \\! touch %[2]s\n--; SELECT $$x",
 		"psql's line":   "BEGIN RETURN NEW; END --\n\\! touch %[2]s\n\\.\nALTER ROLE %[1]s SUPERUSER;",
@@ -63,6 +64,7 @@ func TestAttackThroughTheBackup(t *testing.T) {
 
 // The first lines of a backup are comments with the schema's name, and psql ends a comment at a carriage return.
 func TestAttackSchemaNameInTheBackup(t *testing.T) {
+	t.Parallel()
 	for _, end := range []string{"\r", "\n", "\r\n", "\v", "\f", "\u2028", "\u0085"} {
 		t.Run(fmt.Sprintf("%q", end), func(t *testing.T) {
 			a := &attack{Database: pgtest.NewDatabase(t, "public"), t: t}
@@ -88,6 +90,7 @@ func TestAttackSchemaNameInTheBackup(t *testing.T) {
 
 // A schema, an index, a column and the role that owns them have names that are SQL unless they are quoted.
 func TestAttackNames(t *testing.T) {
+	t.Parallel()
 	for name, hostile := range map[string]string{
 		"newline": "x\n;%s", "carriage return": "x\r;%s", "quote": "x';%s", "double quote": `x";%s`, "backslash": `x\';%s`, "end of comment": "x*/;%s", "comment": "x--\n;%s",
 		"dollar quotes": "x$$;%s", "our dollar quotes": "x$guard$;%s", "placeholders": `:'names'%%I%%[1]s$1;%s`, "another placeholder": `:'guard';%s`,
@@ -120,6 +123,7 @@ func TestAttackNames(t *testing.T) {
 
 // A backup restores rows, indexes and the program's trigger. The trigger's function belongs to evo as before.
 func TestAttackLeavesTheBackupUseful(t *testing.T) {
+	t.Parallel()
 	a := newAttackOnEvolution(t)
 	dir := t.TempDir()
 	a.patchAs("postgres", pgtest.AllFixes, "PATCH_KEEP_INDEX_NAMES=true").Expect(t, 0, "patched: ", "changed=true")

@@ -9,6 +9,7 @@ import (
 // The attacker creates a harmless function under the name of the program's, for the program's trigger to call, and
 // replaces its body afterwards.
 func TestAttackPreparedFunction(t *testing.T) {
+	t.Parallel()
 	const harmless = `CREATE FUNCTION evolution_api.evolution_openai_patch() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN RETURN NEW; END$$`
 	model := pgtest.NewEvolution(t, "evolution_api")
 	model.Patch(pgtest.AllFixes).Expect(t, 0, "patched: ")
@@ -58,6 +59,7 @@ func TestAttackPreparedFunction(t *testing.T) {
 // The program was never applied, but there is a function under the name of its own: revert neither strips spaces nor drops
 // the function.
 func TestAttackRevertOfAnothersFunction(t *testing.T) {
+	t.Parallel()
 	for _, attacker := range []string{"mallory", "evo"} {
 		t.Run(attacker, func(t *testing.T) {
 			a := newAttack(t, attacker)
@@ -77,6 +79,7 @@ func TestAttackRevertOfAnothersFunction(t *testing.T) {
 
 // There is a procedure under the name of the program's function, so the function cannot be created.
 func TestAttackProcedureUnderOurName(t *testing.T) {
+	t.Parallel()
 	a := newAttack(t, "mallory")
 	a.startEvolution(a.asEvo)
 	pgtest.Exec(t, a.asMallory, `CREATE PROCEDURE evolution_openai_patch() LANGUAGE plpgsql AS 'BEGIN PERFORM evil.strike(); END'`)
@@ -92,6 +95,7 @@ func TestAttackProcedureUnderOurName(t *testing.T) {
 
 // A trigger of evo's on another table calls the program's function, which therefore cannot be dropped.
 func TestAttackOurFunctionIsNeededElsewhere(t *testing.T) {
+	t.Parallel()
 	a := newAttackOnEvolution(t)
 	a.patchAs("postgres", pgtest.AllFixes).Expect(t, 0, "patched: ", "changed=true")
 	pgtest.Exec(t, a.asEvo, `CREATE TRIGGER zz_theirs BEFORE INSERT ON "Instance" FOR EACH ROW EXECUTE FUNCTION evolution_openai_patch()`)
@@ -106,6 +110,7 @@ func TestAttackOurFunctionIsNeededElsewhere(t *testing.T) {
 
 // The program's function is made part of an extension, so that it cannot be dropped.
 func TestAttackOurFunctionInAnExtension(t *testing.T) {
+	t.Parallel()
 	a := newAttackOnEvolution(t)
 	a.patchAs("postgres", pgtest.AllFixes).Expect(t, 0, "patched: ", "changed=true")
 	a.Exec(`ALTER EXTENSION plpgsql ADD FUNCTION evolution_api.evolution_openai_patch()`)

@@ -12,6 +12,7 @@ import (
 // mallory creates a SECURITY DEFINER function under the name of the program's. If the guard made the role that runs
 // Evolution's migrations its owner, mallory could call it with the rights of that role.
 func TestAttackFunctionInTheGuardsPlace(t *testing.T) {
+	t.Parallel()
 	for _, fixes := range []string{"PATCH_FIXES=apikey-index", pgtest.AllFixes} {
 		for _, victim := range []string{"postgres", "evo"} {
 			for _, early := range []bool{true, false} { // whether mallory creates it before the guard is installed
@@ -60,6 +61,7 @@ const granted = `SELECT coalesce(string_agg(format('%s to %s: %s', what, CASE gr
 // The default privileges grant all rights on what the superuser creates, the guard included, to evo and mallory. evo then
 // replaces the guard's functions.
 func TestAttackThroughDefaultPrivileges(t *testing.T) {
+	t.Parallel()
 	for _, fixes := range []string{"PATCH_FIXES=apikey-index", pgtest.AllFixes} {
 		t.Run("guard/"+strings.TrimPrefix(fixes, "PATCH_FIXES="), func(t *testing.T) {
 			a := newAttack(t, "evo")
@@ -111,6 +113,7 @@ func (a *attack) replaceGuard() {
 
 // The table has triggers, indexes with functions of evo's and rows before its unique indexes are created, when the guard runs.
 func TestAttackWhenTheGuardFires(t *testing.T) {
+	t.Parallel()
 	for name, function := range map[string]string{
 		"function of evo's": `CREATE FUNCTION evolution_openai_patch() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS 'BEGIN PERFORM evil.strike(); RETURN NEW; END'`,
 		"no function":       `SELECT 1`,

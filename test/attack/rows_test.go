@@ -66,6 +66,7 @@ var traps = []trap{
 // evo sets a trap before a superuser runs the program. Dropping the index needs no rows, so it succeeds; fixes that change
 // rows are refused, unless the owner, whose code it is, runs the program.
 func TestAttackTraps(t *testing.T) {
+	t.Parallel()
 	for _, trap := range traps {
 		t.Run(trap.name, func(t *testing.T) {
 			a := newAttack(t, "evo")
@@ -94,6 +95,7 @@ func TestAttackTraps(t *testing.T) {
 
 // evo sets a trap after the program was applied, and inserts a key without the space, so that there is something to do.
 func TestAttackTrapsAfterThePatch(t *testing.T) {
+	t.Parallel()
 	for _, trap := range traps {
 		t.Run(trap.name, func(t *testing.T) {
 			a := newAttackOnEvolution(t)
@@ -149,6 +151,7 @@ func (a *attack) insertUnpadded() {
 
 // A trap also affects a role that is a member of evo and no superuser.
 func TestAttackOnARoleThatActsForTheOwner(t *testing.T) {
+	t.Parallel()
 	a := newAttackOnEvolution(t)
 	a.createRole(a.Name+"_dba", "IN ROLE "+a.evo)
 	pgtest.Exec(t, a.asEvo, `CREATE TRIGGER zz_trap BEFORE UPDATE ON "OpenaiCreds" FOR EACH ROW EXECUTE FUNCTION evil.spring()`)
@@ -161,6 +164,7 @@ func TestAttackOnARoleThatActsForTheOwner(t *testing.T) {
 
 // Policies of the tables' owner run for a role that may only read.
 func TestAttackOnAReader(t *testing.T) {
+	t.Parallel()
 	a := newAttackOnEvolution(t)
 	mon := a.Name + "_mon"
 	a.createRole(mon, "")
@@ -176,6 +180,7 @@ func TestAttackOnAReader(t *testing.T) {
 
 // The policies are created while the reader waits for the table.
 func TestAttackOnAReaderWhoWaits(t *testing.T) {
+	t.Parallel()
 	for _, table := range []string{"OpenaiCreds", "_prisma_migrations"} {
 		t.Run(table, func(t *testing.T) {
 			a := newAttackOnEvolution(t)

@@ -12,6 +12,7 @@ import (
 // evo owns the database, and sets for it who its sessions act as. The superuser's session then acts as evo, so that evo's
 // trigger looks harmless, but the trigger takes back the rights of the role that logged in.
 func TestAttackRoleOfTheDatabase(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct{ setting, reset string }{
 		"role":                  {"role", "SET ROLE NONE"},
 		"session authorization": {"session_authorization", "SET SESSION AUTHORIZATION DEFAULT"},
@@ -36,6 +37,7 @@ func TestAttackRoleOfTheDatabase(t *testing.T) {
 
 // evo owns the database, and sets a tablespace for it in which evo itself may create nothing.
 func TestAttackTablespace(t *testing.T) {
+	t.Parallel()
 	for _, how := range []string{"apply", "guard"} {
 		t.Run(how, func(t *testing.T) {
 			a := newAttack(t, "evo")

@@ -26,6 +26,7 @@ func (a *attack) trySwap(c *pgx.Conn, sql string) {
 // schemas and takes the function back, so that the guard goes on: its next statement finds a SECURITY DEFINER function of
 // evo's, whose owner would be the superuser who runs the migration.
 func TestAttackSchemasChangePlacesUnderTheGuard(t *testing.T) {
+	t.Parallel()
 	a := newAttack(t, "evo")
 	a.Exec(fmt.Sprintf(`GRANT CREATE ON DATABASE %s TO %s`, a.Name, a.evo))
 	a.patchAs("postgres", pgtest.Guard, pgtest.AllFixes).Expect(t, 0, "guarded: ")
@@ -69,6 +70,7 @@ const statementTrap = `CREATE TRIGGER zz_trap BEFORE UPDATE ON trap_api."OpenaiC
 
 // The table belongs to the superuser, but its schema to evo, who swaps the schemas while revert waits to drop the function.
 func TestAttackOnATableInAnothersSchema(t *testing.T) {
+	t.Parallel()
 	a := newAttack(t, "evo")
 	a.startEvolution(a.Conn)
 	a.patchAs("postgres", pgtest.AllFixes).Expect(t, 0, "patched: ")
@@ -100,6 +102,7 @@ func TestAttackOnATableInAnothersSchema(t *testing.T) {
 // The program waits for the row of the schema's name, which has another name by then: so it holds no row, and must end the
 // attempt. Its lock is on the table in trap_api, but the catalog is again what it inspected. The traps are in a third schema.
 func TestAttackOnTheRowOfTheSchemasName(t *testing.T) {
+	t.Parallel()
 	a := newAttackOnEvolution(t)
 	a.patchAs("postgres", pgtest.AllFixes).Expect(t, 0, "patched: ")
 	a.createSwapSchema(`CREATE SCHEMA other_api; CREATE TABLE other_api."OpenaiCreds" (LIKE "OpenaiCreds");` + strings.ReplaceAll(statementTrap, "trap_api", "other_api"))

@@ -10,6 +10,7 @@ import (
 
 // Prisma's table is only read, to find out the release. The program avoids its traps and need not refuse anything.
 func TestAttackTrapsInTheMigrations(t *testing.T) {
+	t.Parallel()
 	for name, sql := range map[string]string{
 		"type": ownType + `ALTER TABLE "_prisma_migrations" ALTER COLUMN migration_name TYPE evil.zz_trap USING ROW(migration_name)::evil.zz_trap`,
 		"type of a stamp": ownType + `ALTER TABLE "_prisma_migrations" ALTER COLUMN started_at DROP DEFAULT, ALTER COLUMN finished_at TYPE evil.zz_trap USING ROW(finished_at)::evil.zz_trap,
@@ -36,6 +37,7 @@ func TestAttackTrapsInTheMigrations(t *testing.T) {
 
 // mallory creates tables under Evolution's names in the empty schema, before Evolution's first start.
 func TestAttackPlantedTables(t *testing.T) {
+	t.Parallel()
 	for name, sql := range map[string]string{
 		"migrations": ownType + `CREATE TABLE "_prisma_migrations" (migration_name evil.zz_trap, finished_at timestamptz, rolled_back_at timestamptz);
 			INSERT INTO "_prisma_migrations" VALUES (ROW('20251122003044_x'), now(), NULL)`,
@@ -66,6 +68,7 @@ func TestAttackPlantedTables(t *testing.T) {
 // The program's function and trigger belong to evo, the table's owner, who can change them after the fix was applied. A key
 // without the space makes the next run change the table again.
 func TestAttackOurOwnTriggerTurned(t *testing.T) {
+	t.Parallel()
 	for name, sql := range map[string]string{
 		"body":      `CREATE OR REPLACE FUNCTION evolution_openai_patch() RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS 'BEGIN PERFORM evil.strike(); RETURN NEW; END'`,
 		"definer":   `ALTER FUNCTION evolution_openai_patch() SECURITY DEFINER`,
@@ -89,6 +92,7 @@ func TestAttackOurOwnTriggerTurned(t *testing.T) {
 
 // revert reads and changes rows whose columns have types of evo's since the fix was applied.
 func TestAttackTypesOnRevert(t *testing.T) {
+	t.Parallel()
 	const (
 		sameKey  = `; INSERT INTO "OpenaiCreds"(id, "apiKey", "updatedAt", "instanceId") SELECT 'again', "apiKey", now(), 'i2' FROM "OpenaiCreds" WHERE id = 'c1'`
 		sameName = `; INSERT INTO "OpenaiCreds"(id, name, "updatedAt", "instanceId") SELECT 'again', name, now(), 'i2' FROM "OpenaiCreds" WHERE id = 'c1'`
@@ -121,6 +125,7 @@ func TestAttackTypesOnRevert(t *testing.T) {
 // The database's search_path names a schema of evo's before pg_catalog, or schema public, in which mallory may create
 // operators.
 func TestAttackSearchPath(t *testing.T) {
+	t.Parallel()
 	const body = ` LANGUAGE plpgsql AS 'BEGIN PERFORM evil.strike(); RETURN $1; END'; `
 	const hides = ` LANGUAGE plpgsql AS 'BEGIN PERFORM evil.strike(); RETURN true; END'; `
 	const members = `CREATE FUNCTION SCHEMA.member(jsonb, jsonb) RETURNS text` + body + `CREATE OPERATOR SCHEMA.->> (LEFTARG = jsonb, RIGHTARG = jsonb, FUNCTION = SCHEMA.member)`

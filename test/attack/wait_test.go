@@ -74,6 +74,7 @@ func (r *blockedRun) wait(when string) pgtest.Outcome {
 // evo holds a lock under which the superuser can read but not change the table. While the program waits to change it, evo
 // changes the table, so that what was inspected is stale.
 func TestAttackWhileItWaits(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct{ sql, named string }{ // named: what a refusal must name; "" if the run need not be refused
 		"trigger":  {`CREATE TRIGGER zz_trap BEFORE UPDATE ON "OpenaiCreds" FOR EACH ROW EXECUTE FUNCTION evil.spring()`, "zz_trap"},
 		"rule":     {`CREATE RULE zz_trap AS ON UPDATE TO "OpenaiCreds" DO ALSO SELECT evil.strike()`, "zz_trap"},
@@ -111,6 +112,7 @@ func TestAttackWhileItWaits(t *testing.T) {
 // The program has the table's lock and waits for a second one: for Prisma's table, or for an uncommitted function under the
 // name of the program's. Meanwhile evo swaps the schemas.
 func TestAttackWhileItHoldsTheLock(t *testing.T) {
+	t.Parallel()
 	for _, name := range []string{"migrations", "function"} {
 		for _, keep := range []string{"false", "true"} {
 			for _, action := range []string{"apply", "revert"} {
@@ -148,6 +150,7 @@ func TestAttackWhileItHoldsTheLock(t *testing.T) {
 // evo locks a table exclusively, so that the program waits to read it, and sets a trap meanwhile: on that table, or on the
 // other one, which the program may have found safe already.
 func TestAttackWhileItWaitsToLook(t *testing.T) {
+	t.Parallel()
 	for _, held := range []string{"OpenaiCreds", "_prisma_migrations"} {
 		for _, trapped := range []string{"OpenaiCreds", "_prisma_migrations"} {
 			for _, action := range []string{"status", "apply", "revert", "dry run"} {
@@ -177,6 +180,7 @@ func TestAttackWhileItWaitsToLook(t *testing.T) {
 
 // evo keeps swapping two schemas while the superuser runs the program, so that any statement may find the one with the traps.
 func TestAttackSchemasChangePlaces(t *testing.T) {
+	t.Parallel()
 	a := newAttackOnEvolution(t)
 	a.createSwapSchema(`CREATE TRIGGER zz_trap BEFORE UPDATE ON trap_api."OpenaiCreds" FOR EACH STATEMENT EXECUTE FUNCTION evil.spring();
 		CREATE INDEX zz_trap ON trap_api."OpenaiCreds" ((evil.bait('x')));

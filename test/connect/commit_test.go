@@ -11,6 +11,7 @@ import (
 
 // The report says changed=unknown if and only if the program cannot know whether its change was committed.
 func TestLostCommit(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct {
 		cut   pgtest.CommitCut
 		code  int
@@ -45,6 +46,7 @@ func TestLostCommit(t *testing.T) {
 // A server that ends a session while its COMMIT waits for a synchronous standby has made the change nevertheless. PgBouncer
 // reports such a server as crashed. Neither is taken for a failure.
 func TestServerEndsWhileCommitWaits(t *testing.T) {
+	t.Parallel()
 	s := pgtest.NewServer(t)
 	for name, address := range map[string]string{"directly": s.Address(), "through PgBouncer": s.StartPgBouncer(t)} {
 		t.Run(name, func(t *testing.T) {
@@ -68,6 +70,7 @@ func TestServerEndsWhileCommitWaits(t *testing.T) {
 
 // What any round of a watch did is reported when the watch is stopped, also if a later round had nothing to do.
 func TestWatchRemembersAnUnansweredCommit(t *testing.T) {
+	t.Parallel()
 	d := pgtest.NewEvolution(t, "public")
 	address, done := pgtest.CommitCut{AnswerLost: true}.Listen(t)
 	p := pgtest.Start(t, "DATABASE_CONNECTION_URI="+d.URIThrough(address), "PATCH_WATCH=100ms")
@@ -88,6 +91,7 @@ func TestWatchRemembersAnUnansweredCommit(t *testing.T) {
 
 // The same holds for the round in which the watch is stopped.
 func TestWatchStoppedWhileCommitWaits(t *testing.T) {
+	t.Parallel()
 	d := pgtest.NewServer(t).NewDatabase(t, "public")
 	d.Migrate(pgtest.Last)
 	d.Patch().Expect(t, 0, "patched: ", "changed=true")
@@ -103,6 +107,7 @@ func TestWatchStoppedWhileCommitWaits(t *testing.T) {
 // A change that is committed when the watch is stopped counts, although the round is not at its end: what a guard left
 // behind is still to be removed.
 func TestWatchStoppedAfterCommit(t *testing.T) {
+	t.Parallel()
 	d := pgtest.NewDatabase(t, "public")
 	d.Patch(pgtest.Guard).Expect(t, 0, "guarded: ")
 	address, done := pgtest.CommitCut{Mute: true}.Listen(t)

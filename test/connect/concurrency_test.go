@@ -8,17 +8,20 @@ import (
 )
 
 func TestFiftyAtOnceWithAllFixes(t *testing.T) {
+	t.Parallel()
 	d := pgtest.NewEvolution(t, "evolution_api")
 	d.InsertCredentials(500)
 	d.PatchFiftyAtOnce("patched: ", pgtest.AllFixes, "PATCH_KEEP_INDEX_NAMES=true")
 }
 
 func TestFiftyAtOnce(t *testing.T) {
+	t.Parallel()
 	pgtest.NewEvolution(t, "evolution_api").PatchFiftyAtOnce("patched: ")
 }
 
 // Another session may change the padding's function just then: PostgreSQL takes no lock on the function for that.
 func TestFunctionChangesWhileItIsDropped(t *testing.T) {
+	t.Parallel()
 	for _, sql := range []string{`GRANT EXECUTE ON FUNCTION evolution_openai_patch() TO pg_monitor`, `ALTER FUNCTION evolution_openai_patch() COST 5`} {
 		t.Run(sql, func(t *testing.T) {
 			d := pgtest.NewEvolution(t, "public")
@@ -31,6 +34,7 @@ func TestFunctionChangesWhileItIsDropped(t *testing.T) {
 // A credential may be stored after the keys were counted and before the table is locked. Every key is changed all the same,
 // and gets its own spaces back.
 func TestCredentialIsStoredBeforeTheLock(t *testing.T) {
+	t.Parallel()
 	const (
 		insert = `INSERT INTO "OpenaiCreds"(id, name, "apiKey", "updatedAt", "instanceId") VALUES ('%[1]s', '%[1]s', '%[2]s', now(), 'i1')`
 		stored = `SELECT "apiKey" FROM "OpenaiCreds" WHERE id = 'late'`

@@ -10,6 +10,7 @@ import (
 )
 
 func TestRoundTrips(t *testing.T) {
+	t.Parallel()
 	d := pgtest.NewEvolution(t, "evolution_api")
 	for _, c := range []struct {
 		says  string
@@ -26,6 +27,7 @@ func TestRoundTrips(t *testing.T) {
 
 // sslmode=prefer asks the server for TLS, which takes one more round trip on the same connection.
 func TestPreferredTLSCostsOneRoundTrip(t *testing.T) {
+	t.Parallel()
 	d := pgtest.NewEvolution(t, "evolution_api")
 	d.Patch().Expect(t, 0)
 	p := pgtest.NewProxy(t, pgtest.Shared.Address())
@@ -37,6 +39,7 @@ func TestPreferredTLSCostsOneRoundTrip(t *testing.T) {
 }
 
 func TestConnectionsInTheWild(t *testing.T) {
+	t.Parallel()
 	d := pgtest.NewEvolution(t, "evolution_api")
 	hostPort, raw := pgtest.Shared.Address(), strings.ReplaceAll(pgtest.Password, "%", "%25")
 	for name, uri := range map[string]string{
@@ -77,6 +80,7 @@ func loopback(t *testing.T) string {
 }
 
 func TestPassingTroubles(t *testing.T) {
+	t.Parallel()
 	nobody, err := net.Listen("tcp", "localhost:0")
 	if err != nil {
 		t.Fatal(err)
@@ -105,6 +109,7 @@ func TestPassingTroubles(t *testing.T) {
 
 // The program does not wait if a later attempt cannot succeed: the timeout is longer than the tests may take.
 func TestLastingTroubles(t *testing.T) {
+	t.Parallel()
 	web := pgtest.Listen(t, func(c net.Conn) {
 		defer c.Close()
 		_, _ = c.Read(make([]byte, 1024))
@@ -134,6 +139,7 @@ func TestLastingTroubles(t *testing.T) {
 
 // A broken connection is treated as a restart of the server; the third one is an error.
 func TestLostConnection(t *testing.T) {
+	t.Parallel()
 	d := pgtest.NewEvolution(t, "evolution_api")
 	for trip := int32(4); trip <= 6; trip++ {
 		p := pgtest.NewProxy(t, pgtest.Shared.Address())
@@ -147,6 +153,7 @@ func TestLostConnection(t *testing.T) {
 }
 
 func TestPgBouncer(t *testing.T) {
+	t.Parallel()
 	d := pgtest.NewEvolution(t, "evolution_api")
 	address := pgtest.Shared.StartPgBouncer(t)
 	through := func(database string, environ ...string) pgtest.Outcome {
@@ -161,6 +168,7 @@ func TestPgBouncer(t *testing.T) {
 
 // The driver's own reading of libpq's variables does not add to a connection string.
 func TestAmbientVariablesDoNotCount(t *testing.T) {
+	t.Parallel()
 	d := pgtest.NewEvolution(t, "evolution_api")
 	p := d.Start("PGHOST=elsewhere.invalid", "PGSERVICE=none", "PGSSLMODE=verify-full", "PGOPTIONS=-c nonsense=1")
 	p.Wait().Expect(t, 0, "patched: ", "changed=true")

@@ -13,6 +13,7 @@ import (
 // stalls. Over TCP that ends in time. Over a Unix socket nothing ends it, so the keys are sent only while the
 // program inspects them, with an ACCESS SHARE lock, and not under the stronger lock of a change.
 func TestStallsWithManyKeys(t *testing.T) {
+	t.Parallel()
 	d := pgtest.NewEvolution(t, "evolution_api")
 	d.Exec(`ALTER TABLE "OpenaiCreds" ALTER "apiKey" TYPE text; INSERT INTO "OpenaiCreds"(id, name, "apiKey", "updatedAt", "instanceId")
 		SELECT n, 'n' || n, n || repeat('k', 2000), now(), 'i1' FROM generate_series(1, 15000) n`)
@@ -67,6 +68,7 @@ func (c stallCase) stallWithManyKeys(t *testing.T, to string, n int64) {
 
 // A statement of a change that takes too long is ended by the server, even if no word from the program can reach it.
 func TestStatementTakesTooLong(t *testing.T) {
+	t.Parallel()
 	d := pgtest.NewEvolution(t, "evolution_api")
 	d.InsertCredentials(3)
 	d.Exec(`CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(20); RETURN NEW; END';

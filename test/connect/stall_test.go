@@ -34,6 +34,7 @@ type stallCase struct {
 // A connection that stalls after any byte leaves no lock for longer than PATCH_CONNECT_TIMEOUT. The program ends in time,
 // and its change is either complete or not made.
 func TestStalls(t *testing.T) {
+	t.Parallel()
 	stride := int64(1000) // bytes from one stall to the next
 	if n, err := strconv.ParseInt(os.Getenv("STALL_STRIDE"), 10, 64); err == nil {
 		stride = n

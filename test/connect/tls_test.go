@@ -22,6 +22,7 @@ import (
 )
 
 func TestTLS(t *testing.T) {
+	t.Parallel()
 	s := pgtest.NewStoppedServer(t)
 	ca, identity := certificates(t, s.DataDir())
 	if err := os.WriteFile(filepath.Join(s.DataDir(), "pg_hba.conf"),

@@ -17,6 +17,7 @@ import (
 )
 
 func TestWaitsForAServerThatAppears(t *testing.T) {
+	t.Parallel()
 	s := pgtest.NewStoppedServer(t)
 	p := pgtest.Start(t, "DATABASE_CONNECTION_URI="+s.URI("postgres", ""))
 	p.WaitFor(`msg="waiting for PostgreSQL"`)
@@ -31,6 +32,7 @@ func TestWaitsForAServerThatAppears(t *testing.T) {
 }
 
 func TestStandby(t *testing.T) {
+	t.Parallel()
 	primary := pgtest.NewServer(t)
 	d := primary.NewDatabase(t, "public")
 	d.Migrate(pgtest.Last)
@@ -53,6 +55,7 @@ func TestStandby(t *testing.T) {
 
 // A standby cancels an inspection that holds up what it replays from the primary. Then another look is taken.
 func TestConflictWithRecovery(t *testing.T) {
+	t.Parallel()
 	primary := pgtest.NewServer(t)
 	d := primary.NewDatabase(t, "public")
 	d.Migrate(pgtest.Last)
@@ -106,6 +109,7 @@ func startStandby(t *testing.T, primary *pgtest.Server, settings ...string) *pgt
 
 // A signal ends the program at once, whatever it waits for.
 func TestSignals(t *testing.T) {
+	t.Parallel()
 	d := pgtest.NewEvolution(t, "evolution_api")
 	holder := d.NewConn()
 	pgtest.Exec(t, holder, `BEGIN; SELECT * FROM "OpenaiCreds"`)
@@ -141,6 +145,7 @@ func TestSignals(t *testing.T) {
 
 // Evolution's queries do not wait for as long as the program waits for the table's lock.
 func TestLockEtiquette(t *testing.T) {
+	t.Parallel()
 	d := pgtest.NewEvolution(t, "evolution_api")
 	holder := d.NewConn()
 	pgtest.Exec(t, holder, `BEGIN; SELECT * FROM "OpenaiCreds"`)
@@ -164,6 +169,7 @@ func TestLockEtiquette(t *testing.T) {
 
 // PostgreSQL tells an ordinary role who holds the lock, but not since when.
 func TestLockHolderThatTheRoleMaySeeInPart(t *testing.T) {
+	t.Parallel()
 	d := pgtest.NewEvolution(t, "public")
 	owner := d.Name + "_owner"
 	d.Exec(fmt.Sprintf(`CREATE ROLE %[1]s LOGIN PASSWORD '%[2]s'; ALTER TABLE "OpenaiCreds" OWNER TO %[1]s`, owner, pgtest.Password))

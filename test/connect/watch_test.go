@@ -3,16 +3,15 @@ package connect
 import (
 	"context"
 	"fmt"
-	"os"
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"evolution-openai-patch/test/pgtest"
 )
 
 func TestWatch(t *testing.T) {
+	t.Parallel()
 	d := pgtest.NewDatabase(t, "public")
 	p := d.Start("PATCH_WATCH=100ms", pgtest.AllFixes, "PATCH_KEEP_INDEX_NAMES=true")
 	p.WaitFor("state=pending every=")
@@ -73,6 +72,7 @@ func waitUntilDropped(t *testing.T, d *pgtest.Database, p *pgtest.Process) {
 
 // An inspection takes one round trip on the existing connection.
 func TestWatchIsCheap(t *testing.T) {
+	t.Parallel()
 	d := pgtest.NewEvolution(t, "public")
 	proxy := pgtest.NewProxy(t, pgtest.Shared.Address())
 	p := pgtest.Start(t, "DATABASE_CONNECTION_URI="+d.URIThrough(proxy.Address()), "PATCH_WATCH=100ms")
@@ -94,6 +94,7 @@ func TestWatchIsCheap(t *testing.T) {
 }
 
 func TestWatchSurvivesARestart(t *testing.T) {
+	t.Parallel()
 	s := pgtest.NewServer(t)
 	d := s.NewDatabase(t, "public")
 	d.Migrate(pgtest.Last)
@@ -112,6 +113,7 @@ func TestWatchSurvivesARestart(t *testing.T) {
 }
 
 func TestWatchStoppedWhileItsServerIsAway(t *testing.T) {
+	t.Parallel()
 	p := pgtest.Start(t, "DATABASE_CONNECTION_URI="+pgtest.URI("u", "localhost:"+pgtest.FreePort(), "x", ""), "PATCH_WATCH=1s")
 	p.WaitFor("waiting for PostgreSQL")
 	if o := p.Stop(syscall.SIGTERM); strings.Contains(o.Stdout, "error=") {
@@ -123,6 +125,7 @@ func TestWatchStoppedWhileItsServerIsAway(t *testing.T) {
 
 // A program that is stopped during its first run reports what it has found so far.
 func TestWatchStoppedWhileItWaitsForALock(t *testing.T) {
+	t.Parallel()
 	d := pgtest.NewEvolution(t, "public")
 	pgtest.Exec(t, d.NewConn(), `BEGIN; SELECT * FROM "OpenaiCreds"`)
 	p := d.Start("PATCH_WATCH=1s", "PATCH_LOG_LEVEL=debug")
@@ -132,6 +135,7 @@ func TestWatchStoppedWhileItWaitsForALock(t *testing.T) {
 
 // A watching program inspects the schema again by itself, so the log does not advise to run it again.
 func TestWatchGivesNoAdviceToRunItAgain(t *testing.T) {
+	t.Parallel()
 	d := pgtest.NewDatabase(t, "public")
 	d.Exec(fmt.Sprintf(`DROP ROLE IF EXISTS %[1]s; CREATE ROLE %[1]s LOGIN PASSWORD '%[2]s'`, d.Name+"_app", pgtest.Password))
 	for _, environ := range [][]string{
@@ -152,6 +156,7 @@ func TestWatchGivesNoAdviceToRunItAgain(t *testing.T) {
 
 // A server may end sessions that are idle for less than PATCH_WATCH: the program connects again, without an error.
 func TestWatchOfAServerThatEndsIdleSessions(t *testing.T) {
+	t.Parallel()
 	d := pgtest.NewEvolution(t, "public")
 	end := "ALTER DATABASE " + d.Name + " SET idle_session_timeout = '100ms'"
 	if d.Text("SELECT current_setting('server_version_num')::int < 140000") == "true" {
@@ -182,6 +187,7 @@ func TestWatchOfAServerThatEndsIdleSessions(t *testing.T) {
 }
 
 func TestWatchStoppedWhileItFails(t *testing.T) {
+	t.Parallel()
 	d := pgtest.NewEvolution(t, "public")
 	p := d.Start("PATCH_WATCH=100ms")
 	p.WaitFor("msg=watching")
@@ -191,6 +197,7 @@ func TestWatchStoppedWhileItFails(t *testing.T) {
 }
 
 func TestWatchEndsForLastingTroubles(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct {
 		environ []string
 		code    int
@@ -206,46 +213,9 @@ func TestWatchEndsForLastingTroubles(t *testing.T) {
 	}
 }
 
-// The index is created again every second, for as long as WATCH_SOAK says. Each time it is dropped within the interval and the
-// time that the change takes, and memory does not grow.
-func TestWatchSoak(t *testing.T) {
-	t.Parallel() // with other tests that are mostly waiting
-	length := 10 * time.Second
-	if s := os.Getenv("WATCH_SOAK"); s != "" {
-		var err error
-		if length, err = time.ParseDuration(s); err != nil {
-			t.Fatal(err)
-		}
-	}
-	const interval = 300 * time.Millisecond
-	d := pgtest.NewEvolution(t, "public")
-	p := d.Start("PATCH_WATCH=" + interval.String())
-	p.WaitFor("state=patched every=")
-	var worst time.Duration
-	var began, ended int
-	looks := 0
-	for end := time.Now().Add(length); time.Now().Before(end); looks++ {
-		created := time.Now()
-		createIndex(d)
-		waitUntilDropped(t, d, p)
-		worst = max(worst, time.Since(created))
-		if ended = p.Resident(); looks == 3 {
-			began = ended
-		}
-		<-time.After(time.Until(created.Add(time.Second)))
-	}
-	t.Logf("in %s the index was created %d times and existed for %s at most (interval %s); resident memory %d kB, then %d kB", length, looks, worst, interval, began, ended)
-	if worst > interval+2*time.Second {
-		t.Errorf("the index existed for %s", worst)
-	}
-	if ended > began+4096 {
-		t.Errorf("memory grew from %d to %d kB", began, ended)
-	}
-	p.Stop(syscall.SIGTERM).Expect(t, 0, "patched: ", "changed=true")
-}
-
 // A watch pads the keys of a dump that is restored while a guard is installed, which the guard leaves as they are.
 func TestWatchMeetsARestoredDump(t *testing.T) {
+	t.Parallel()
 	d := pgtest.NewDatabase(t, "public")
 	d.Patch(pgtest.Guard).Expect(t, 0, "guarded: ")
 	d.Exec(pgtest.SmallDump)
@@ -279,6 +249,7 @@ func expectPaddedByWatch(t *testing.T, d *pgtest.Database) {
 
 // A round does not take longer because one database waits for a lock.
 func TestWatchWaitsForALock(t *testing.T) {
+	t.Parallel()
 	d := pgtest.NewEvolution(t, "public")
 	p := d.Start("PATCH_WATCH=1s", "PATCH_LOG_LEVEL=debug")
 	p.WaitFor("msg=watching")

@@ -13,6 +13,7 @@ import (
 // There are never more connections than PATCH_CONNECTIONS, whatever is done in however many databases and targets: the server
 // counts them, and refuses one more to the role.
 func TestFleetConnections(t *testing.T) {
+	t.Parallel()
 	f := newFleet(t)
 	names := numbered("cn_", 30)
 	f.add(names...)
@@ -75,6 +76,7 @@ func (f *fleet) connections(role string) (n int, pids string) {
 
 // A watch keeps its connections between rounds where all of them fit into PATCH_CONNECTIONS, and none where they do not.
 func TestFleetWatchConnections(t *testing.T) {
+	t.Parallel()
 	f := fleetOn(t, pgtest.Shared)
 	names := numbered("wc_", 3)
 	f.add(names...)

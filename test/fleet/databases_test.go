@@ -59,6 +59,7 @@ func (f *fleet) expectOddTargets(t *testing.T, o pgtest.Outcome) {
 
 // A run finds every database with the table, whatever its name, and touches no other.
 func TestFleetOfEveryDatabase(t *testing.T) {
+	t.Parallel()
 	f, names := fleetWithOthers(t)
 	untouched := []string{"other", "evolution_not_yet", "template_of_mine", "template_evolution", "postgres"}
 	before := f.dumps(untouched...)
@@ -121,6 +122,7 @@ func TestFleetOfEveryDatabase(t *testing.T) {
 // A database that is named is handled even if it has no table yet, or does not exist. One that only a pattern matches is
 // not, and a name that a pattern matches too is handled once.
 func TestFleetNamesAndPatterns(t *testing.T) {
+	t.Parallel()
 	f := fleetOn(t, pgtest.Shared)
 	f.add("np_a", "np_b", "npx_c")
 	f.addEmpty("np_early", "np_late", "np_never")
@@ -150,6 +152,7 @@ func TestFleetNamesAndPatterns(t *testing.T) {
 
 // A named database that has no table yet is waited for, while the others are handled.
 func TestFleetWaitsForATable(t *testing.T) {
+	t.Parallel()
 	f := fleetOn(t, pgtest.Shared)
 	f.add("wt_b", "wt_c")
 	f.addEmpty("wt_a", "wt_other")
@@ -167,6 +170,7 @@ func TestFleetWaitsForATable(t *testing.T) {
 
 // A database that is dropped after it was found is not missed by anybody.
 func TestFleetDatabaseIsDroppedMeanwhile(t *testing.T) {
+	t.Parallel()
 	f := fleetOn(t, pgtest.Shared)
 	f.add("dm_a", "dm_b", "dm_c")
 	for _, missing := range []string{"wait", "fail"} {
@@ -188,6 +192,7 @@ func TestFleetDatabaseIsDroppedMeanwhile(t *testing.T) {
 
 // A database that PostgreSQL failed to drop, and that accepts no connections since, is not found.
 func TestFleetHalfDroppedDatabase(t *testing.T) {
+	t.Parallel()
 	f := fleetOn(t, pgtest.Shared)
 	f.add("hd_a", "hd_b")
 	pgtest.Exec(t, f.admin, "UPDATE pg_database SET datconnlimit = -2 WHERE datname = 'hd_a'")

@@ -9,6 +9,7 @@ import (
 
 // Prisma's lock is held in one database: the others are done meanwhile over the only connection, then that one.
 func TestFleetOneIsMigrated(t *testing.T) {
+	t.Parallel()
 	f := fleetOn(t, pgtest.Shared)
 	f.add("mi_a", "mi_b", "mi_c", "mi_d")
 	for _, databases := range []string{"mi_*", "mi_a,mi_b,mi_c,mi_d"} {
@@ -41,6 +42,7 @@ func TestFleetOneIsMigratedForEver(t *testing.T) {
 
 // The table of one database is in use: the lines of the others are out before it is free, and it is the last.
 func TestFleetOneIsInUse(t *testing.T) {
+	t.Parallel()
 	f := fleetOn(t, pgtest.Shared)
 	f.add("iu_a", "iu_b", "iu_c", "iu_d", "iu_e", "iu_f")
 	holder := f.open("iu_a")

@@ -36,6 +36,7 @@ func wholeOnly(t *testing.T, conns map[string]*pgx.Conn) (patched int) {
 // A run over a hundred databases is killed at twenty random instants. No database is ever half-done, what is done stays done,
 // and the last run finishes the rest.
 func TestFleetIsKilled(t *testing.T) {
+	t.Parallel()
 	f := newFleet(t)
 	names := numbered("ki_", 100)
 	f.add(names...)

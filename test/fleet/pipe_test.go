@@ -10,6 +10,7 @@ import (
 
 // Nobody reads the report to its end, as in `… | head -1`: every database is handled all the same, and the exit status tells.
 func TestFleetStandardOutputIsClosed(t *testing.T) {
+	t.Parallel()
 	f := fleetOn(t, pgtest.Shared)
 	names := numbered("pi_", 8)
 	f.add(names...)

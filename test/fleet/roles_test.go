@@ -28,6 +28,7 @@ func (f *fleet) give(role string, databases ...string) {
 // A role is the owner in one database, a member of the owner in another, may only read in a third and nothing in a fourth.
 // One database it may not connect to.
 func TestFleetRoles(t *testing.T) {
+	t.Parallel()
 	f := fleetOn(t, pgtest.Shared)
 	f.add("ro_own", "ro_member", "ro_read", "ro_none", "ro_closed")
 	f.addEmpty("ro_other")

@@ -10,6 +10,7 @@ import (
 
 // Schemas that are named are handled, with or without a table; * adds those that hold one.
 func TestFleetOfSchemas(t *testing.T) {
+	t.Parallel()
 	f := fleetOn(t, pgtest.Shared)
 	f.addSchemas("sc", "a", "b", "it's", `two "words"`, "100%", "grüße")
 	pgtest.Exec(t, f.open("sc"), `CREATE SCHEMA empty; CREATE SCHEMA view; CREATE VIEW view."OpenaiCreds" AS SELECT 1; CREATE TEMPORARY TABLE "OpenaiCreds" (id text)`)
@@ -41,6 +42,7 @@ func TestFleetOfSchemas(t *testing.T) {
 
 // A database that is named and has no schema with the table is pending; a guard would need a name.
 func TestFleetOfSchemasWithoutAny(t *testing.T) {
+	t.Parallel()
 	f := fleetOn(t, pgtest.Shared)
 	f.addEmpty("sn")
 	o := f.run("sn", "PATCH_SCHEMAS=*", pgtest.Guard)
@@ -51,6 +53,7 @@ func TestFleetOfSchemasWithoutAny(t *testing.T) {
 
 // One schema is refused, another is in use: the others of the database are done over the same connection.
 func TestFleetOneSchemaIsRefused(t *testing.T) {
+	t.Parallel()
 	f := fleetOn(t, pgtest.Shared)
 	var names []string
 	for i := range 40 { // more than are inspected at once
@@ -85,6 +88,7 @@ func TestFleetOneSchemaIsRefused(t *testing.T) {
 
 // PATCH_SCHEMAS applies to every database, those that a pattern finds included.
 func TestFleetSchemasOfDatabases(t *testing.T) {
+	t.Parallel()
 	f := fleetOn(t, pgtest.Shared)
 	f.addSchemas("sd_a", "x", "y")
 	f.addSchemas("sd_b", "y", "public")

@@ -13,6 +13,7 @@ func (f *fleet) target(database string) string { return f.URI(database, "public"
 
 // One of two servers is down, refuses the role or does not answer: the other is done, and its line comes first.
 func TestFleetOfTwoServers(t *testing.T) {
+	t.Parallel()
 	f := fleetOn(t, pgtest.Shared)
 	down := pgtest.URI("postgres", "localhost:"+pgtest.FreePort(), "evolution", "")
 	for name, c := range map[string]struct {
@@ -43,6 +44,7 @@ func TestFleetOfTwoServers(t *testing.T) {
 
 // Two servers are handled at once: while a database of the first is in use, the second is done, each over its own connections.
 func TestFleetOfTwoServersAtOnce(t *testing.T) {
+	t.Parallel()
 	f, other := fleetOn(t, pgtest.Shared), newFleet(t)
 	f.add("ao_a")
 	other.add("ao_b", "ao_c")
@@ -61,6 +63,7 @@ func TestFleetOfTwoServersAtOnce(t *testing.T) {
 
 // The exit status is that of the first failure in the order of targets, databases and schemas.
 func TestFleetExitStatus(t *testing.T) {
+	t.Parallel()
 	f := fleetOn(t, pgtest.Shared)
 	f.add("es_done", "es_refused", "es_both")
 	f.addEmpty("es_missing")
@@ -98,6 +101,7 @@ func TestFleetExitStatus(t *testing.T) {
 
 // Several connection strings are given in a file as well, and each of them may be in quotes.
 func TestFleetOfAFile(t *testing.T) {
+	t.Parallel()
 	f := fleetOn(t, pgtest.Shared)
 	f.add("tf_a", "tf_b")
 	file := pgtest.TempFile(t, "\n"+f.target("tf_a")+"\r\n\n\""+f.target("tf_b")+"\"\n'"+f.target("tf_b")+"'\n")
@@ -115,6 +119,7 @@ func TestFleetOfAFile(t *testing.T) {
 
 // What is wrong with a connection string is reported by its position, never by its text, and nothing is contacted.
 func TestFleetWrongConnectionString(t *testing.T) {
+	t.Parallel()
 	f := fleetOn(t, pgtest.Shared)
 	f.add("wc_a")
 	for _, wrong := range []string{
@@ -142,6 +147,7 @@ func TestFleetWrongConnectionString(t *testing.T) {
 
 // One target has patterns and another has none; both share the limit of their server.
 func TestFleetTargetsOfOneServer(t *testing.T) {
+	t.Parallel()
 	f := fleetOn(t, pgtest.Shared)
 	f.add(numbered("os_", 6)...)
 	uri := f.addRole("os_role", "SUPERUSER CONNECTION LIMIT 2") // superusers are not limited, the next one is

@@ -10,6 +10,7 @@ import (
 
 // While the databases cannot be listed, what is known of them stays, and they are handled. After that new ones are found again.
 func TestFleetWatchCannotListForAWhile(t *testing.T) {
+	t.Parallel()
 	f := fleetOn(t, pgtest.Shared)
 	f.add("wl_a", "wl_b")
 	f.addEmpty("wl_list")
@@ -46,6 +47,7 @@ func TestFleetWatchCannotListForAWhile(t *testing.T) {
 
 // Databases that are named are handled even if the others cannot be listed, which is one more line.
 func TestFleetCannotList(t *testing.T) {
+	t.Parallel()
 	f := fleetOn(t, pgtest.Shared)
 	f.add("cl_a", "cl_b")
 	f.addEmpty("cl_list")
@@ -75,6 +77,7 @@ func TestFleetCannotList(t *testing.T) {
 
 // A database refuses connections for a while, for each of the reasons that it can have. The other one is handled meanwhile.
 func TestFleetWatchOfADatabaseThatRefusesConnections(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct{ refuse, allow, named, found string }{
 		"allow":   {"ALTER DATABASE wf_a ALLOW_CONNECTIONS false", "ALTER DATABASE wf_a ALLOW_CONNECTIONS true", "is not currently accepting connections", "is not found any more"},
 		"connect": {"REVOKE CONNECT ON DATABASE wf_a FROM PUBLIC", "GRANT CONNECT ON DATABASE wf_a TO PUBLIC", "grant the role CONNECT on the database", "is not found any more"},
@@ -111,6 +114,7 @@ func TestFleetWatchOfADatabaseThatRefusesConnections(t *testing.T) {
 
 // One of two servers is stopped and started again: the other goes on, and the first recovers.
 func TestFleetWatchOfTwoServers(t *testing.T) {
+	t.Parallel()
 	f, other := fleetOn(t, pgtest.Shared), newFleet(t)
 	f.add("w2_a")
 	other.add("w2_b", "w2_c")

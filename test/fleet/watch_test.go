@@ -36,6 +36,7 @@ func (f *fleet) waitUntilPatched(p *pgtest.Process, names ...string) {
 
 // A watch finds databases and schemas that are created after its start, and forgets those that are dropped.
 func TestFleetWatch(t *testing.T) {
+	t.Parallel()
 	f := fleetOn(t, pgtest.Shared)
 	f.add(numbered("fw_", 4)...)
 	f.addEmpty("fw_empty", "fw_other")
@@ -70,6 +71,7 @@ func TestFleetWatch(t *testing.T) {
 // One database is migrated for ever, the table of another is in use for ever. Others are patched as if these were not there:
 // one that is new, and one in which the index comes back again and again.
 func TestFleetWatchGoesOn(t *testing.T) {
+	t.Parallel()
 	for _, databases := range []string{"go_*", "go_migrated,go_used,go_new,go_back"} {
 		t.Run(databases, func(t *testing.T) {
 			f := fleetOn(t, pgtest.Shared)
@@ -109,6 +111,7 @@ func TestFleetWatchGoesOn(t *testing.T) {
 
 // A round over more databases than can be looked at within the interval says so once, and the watch goes on.
 func TestFleetWatchRoundTakesLonger(t *testing.T) {
+	t.Parallel()
 	f := fleetOn(t, pgtest.Shared)
 	names := numbered("tl_", 25)
 	f.add(names...)
@@ -128,6 +131,7 @@ func TestFleetWatchRoundTakesLonger(t *testing.T) {
 
 // A watch that is stopped while it handles or lists databases reports what it has seen last.
 func TestFleetWatchStoppedInARound(t *testing.T) {
+	t.Parallel()
 	f := newFleet(t)
 	f.add("wr_a", "wr_b", "wr_c")
 	f.addEmpty("wr_empty")

@@ -31,6 +31,7 @@ func createRole(t *testing.T, d *pgtest.Database, name string) *pgx.Conn {
 
 // Evolution's first migrations do not wait for an open transaction of another session's that has created an index.
 func TestGuardWaitsForNobody(t *testing.T) {
+	t.Parallel()
 	d := pgtest.NewDatabase(t, "public")
 	d.Patch(pgtest.Guard, pgtest.AllFixes).Expect(t, 0, "guarded: ")
 	d.Exec(`GRANT CREATE ON SCHEMA public TO PUBLIC`)
@@ -55,6 +56,7 @@ func TestGuardWaitsForNobody(t *testing.T) {
 // Two Evolutions in one database, each with its pgtest.Guard, run their first migrations at the same time, while another
 // application creates indexes and runs of the program remove what the guards leave. No statement fails.
 func TestGuardsSideBySide(t *testing.T) {
+	t.Parallel()
 	rounds := 200
 	if n, err := strconv.Atoi(os.Getenv("GUARD_ROUNDS")); err == nil {
 		rounds = n
@@ -132,5 +134,6 @@ func migrateWithoutLock(c *pgx.Conn) error {
 }
 
 func TestGuardArmedByFiftyAtOnce(t *testing.T) {
+	t.Parallel()
 	pgtest.NewDatabase(t, "public").PatchFiftyAtOnce("guarded: ", pgtest.Guard, pgtest.AllFixes)
 }

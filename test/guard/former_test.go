@@ -10,6 +10,7 @@ import (
 // A guard that a former version of this program installed is recognized. It is replaced when a guard is requested, removed
 // with revert or once the table is there, and cleared away after it has run.
 func TestFormerGuard(t *testing.T) {
+	t.Parallel()
 	for _, version := range []string{"b9b82aa", "04b47bd"} {
 		sql, err := os.ReadFile(pgtest.Root("test", "testdata", "guards", version+".sql"))
 		if err != nil {

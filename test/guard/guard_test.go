@@ -9,6 +9,7 @@ import (
 )
 
 func TestGuardMakesTheFirstBootRight(t *testing.T) {
+	t.Parallel()
 	for _, fixes := range []string{
 		"apikey-index", "apikey-check", "name-index", "apikey-index,apikey-check", "apikey-index,name-index", "apikey-check,name-index",
 		"apikey-index,apikey-check,name-index",
@@ -56,6 +57,7 @@ func TestGuardMakesTheFirstBootRight(t *testing.T) {
 }
 
 func TestGuardSurvivesARollback(t *testing.T) {
+	t.Parallel()
 	d := pgtest.NewDatabase(t, "public")
 	d.Patch(pgtest.Guard, pgtest.AllFixes).Expect(t, 0, "guarded: ", "changed=true")
 	d.Migrate("20240609181238")
@@ -73,6 +75,7 @@ func TestGuardSurvivesARollback(t *testing.T) {
 // A dump that is restored while a guard is installed contains keys without the space, which the guard does not change: status
 // reports that, and the next run pads them.
 func TestGuardMeetsARestoredDump(t *testing.T) {
+	t.Parallel()
 	d := pgtest.NewDatabase(t, "public")
 	d.Patch(pgtest.Guard).Expect(t, 0, "guarded: ")
 	d.Exec(pgtest.SmallDump)
@@ -87,6 +90,7 @@ func TestGuardMeetsARestoredDump(t *testing.T) {
 }
 
 func TestGuardLeavesOthersAlone(t *testing.T) {
+	t.Parallel()
 	d := pgtest.NewDatabase(t, "evolution_api")
 	d.Patch(pgtest.Guard).Expect(t, 0, "guarded: ")
 	d.Exec(`CREATE SCHEMA another; CREATE TABLE another."OpenaiCreds" ("apiKey" text); CREATE UNIQUE INDEX "OpenaiCreds_apiKey_key" ON another."OpenaiCreds"("apiKey");
@@ -101,6 +105,7 @@ func TestGuardLeavesOthersAlone(t *testing.T) {
 
 // A guard that has not run is removed when the table is there, and by revert. Other fixes replace it.
 func TestGuardIsRemoved(t *testing.T) {
+	t.Parallel()
 	d := pgtest.NewEvolution(t, "public")
 	before := d.SortedDump()
 	d.Exec(`ALTER TABLE "OpenaiCreds" RENAME TO hidden`)
@@ -118,6 +123,7 @@ func TestGuardIsRemoved(t *testing.T) {
 }
 
 func TestGuardNeedsRights(t *testing.T) {
+	t.Parallel()
 	d := pgtest.NewDatabase(t, "public")
 	d.Exec(fmt.Sprintf(`DO $$ BEGIN CREATE ROLE no_superuser LOGIN PASSWORD '%s'; EXCEPTION WHEN duplicate_object THEN NULL; END $$`, pgtest.Password))
 	d.Exec(`GRANT CREATE ON DATABASE ` + d.Name + ` TO no_superuser`)
@@ -129,6 +135,7 @@ func TestGuardNeedsRights(t *testing.T) {
 
 // Installing a guard needs no backup: there is no table yet.
 func TestGuardNeedsNoBackup(t *testing.T) {
+	t.Parallel()
 	d := pgtest.NewDatabase(t, "public")
 	backup := "PATCH_BACKUP_DIR=" + t.TempDir()
 	d.Patch(pgtest.Guard, backup).Expect(t, 0, "guarded: ", "changed=true")
@@ -138,6 +145,7 @@ func TestGuardNeedsNoBackup(t *testing.T) {
 
 // An index of the same name on another table of the schema does not spend the guard.
 func TestGuardIsNotSpentOnAnotherTable(t *testing.T) {
+	t.Parallel()
 	d := pgtest.NewDatabase(t, "public")
 	d.Patch(pgtest.Guard, pgtest.IndexOnly).Expect(t, 0, "guarded: ")
 	d.Exec(`CREATE TABLE another ("apiKey" text); CREATE UNIQUE INDEX "OpenaiCreds_apiKey_key" ON another("apiKey")`)

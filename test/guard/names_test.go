@@ -9,6 +9,7 @@ import (
 // The names of guards end in a hash of the schema's name, which is the same for these two schemas. Only one of the two can
 // have a guard; the other one is told so, and leaves the first alone.
 func TestGuardsWithTheSameName(t *testing.T) {
+	t.Parallel()
 	const second = "tenant_c5wvpnb"
 	first := pgtest.NewDatabase(t, "evolution_api")
 	first.Exec("CREATE SCHEMA " + second)

@@ -9,6 +9,7 @@ import (
 
 // If the guard cannot apply the fixes, the migrations succeed without a notice, and a later run reports the reason.
 func TestGuardThatCannotWork(t *testing.T) {
+	t.Parallel()
 	d := pgtest.NewDatabase(t, "public")
 	d.Exec(`GRANT CREATE ON SCHEMA public TO PUBLIC`)
 	d.Patch(pgtest.Guard, pgtest.AllFixes).Expect(t, 0, "guarded: ")
@@ -28,6 +29,7 @@ func TestGuardThatCannotWork(t *testing.T) {
 
 // Objects of others under the guard's name are named in a warning and kept. The program succeeds, so that Evolution starts.
 func TestGuardNameTaken(t *testing.T) {
+	t.Parallel()
 	for name, sql := range map[string]string{
 		"another's schema": `CREATE ROLE %[2]s_mallory; CREATE SCHEMA %[1]s AUTHORIZATION %[2]s_mallory`,
 		"other contents":   `CREATE SCHEMA %[1]s; CREATE TABLE %[1]s.mine (a int)`,
@@ -54,6 +56,7 @@ const guardSchema = "evolution_openai_patch_cc909380"
 
 // The remains of a guard are completed, or removed.
 func TestGuardThatWasBroken(t *testing.T) {
+	t.Parallel()
 	for name, sql := range map[string]string{
 		"event trigger dropped": `DROP EVENT TRIGGER %s`,
 		"disabled":              `ALTER EVENT TRIGGER %s DISABLE`,
@@ -81,6 +84,7 @@ func TestGuardThatWasBroken(t *testing.T) {
 
 // status reports what a guard is going to do. Installing it for other fixes is logged.
 func TestGuardSaysWhatItDoes(t *testing.T) {
+	t.Parallel()
 	d := pgtest.NewDatabase(t, "public")
 	d.Patch(pgtest.Guard, pgtest.IndexOnly).Expect(t, 0, "guarded: ", "changed=true")
 	d.Patch(pgtest.AllFixes, "PATCH_ACTION=status").Expect(t, 0, "pending: ", "apikey-index=guarded", "apikey-check=pending", "name-index=pending")
@@ -99,6 +103,7 @@ func TestGuardSaysWhatItDoes(t *testing.T) {
 
 // Other roles have no rights on the guard's objects, whatever the default privileges are.
 func TestGuardIsPrivate(t *testing.T) {
+	t.Parallel()
 	d := pgtest.NewDatabase(t, "public")
 	role := d.Name + "_evo"
 	d.Exec(fmt.Sprintf(`CREATE ROLE %[1]s; ALTER DEFAULT PRIVILEGES GRANT ALL ON SCHEMAS TO %[1]s; ALTER DEFAULT PRIVILEGES GRANT ALL ON FUNCTIONS TO %[1]s, PUBLIC;
@@ -124,6 +129,7 @@ func TestGuardIsPrivate(t *testing.T) {
 
 // A guard works in a schema of any name and in sessions with any settings.
 func TestGuardUnderOddNamesAndSettings(t *testing.T) {
+	t.Parallel()
 	for _, schema := range []string{"evolution-api", `a"b`, "line\nbreak", `back\slash`, "$$;--", "ключи", "'; DROP TABLE x; --", "pct%s%I"} {
 		for name, setting := range map[string]string{"": "", "strings": "standard_conforming_strings = off", "quotes": "quote_all_identifiers = on", "path": `search_path = nowhere, pg_catalog`} {
 			if name != "" && schema != `back\slash` && schema != `a"b` {
@@ -148,6 +154,7 @@ func TestGuardUnderOddNamesAndSettings(t *testing.T) {
 
 // An index of the same name on another table is kept, and the guard stays installed.
 func TestGuardIsNotUsedUp(t *testing.T) {
+	t.Parallel()
 	d := pgtest.NewDatabase(t, "public")
 	d.Patch(pgtest.Guard, pgtest.AllFixes).Expect(t, 0, "guarded: ")
 	d.Exec(`CREATE TABLE other ("apiKey" text); CREATE UNIQUE INDEX "OpenaiCreds_name_key" ON other("apiKey")`)

@@ -14,6 +14,7 @@ import (
 // The guard's function stays while another session is in a transaction, also if the role that connects may not see what
 // that session does. It is a member of the guard's owner and no superuser.
 func TestGuardIsNotRemovedBlindly(t *testing.T) {
+	t.Parallel()
 	d := pgtest.NewDatabase(t, "public")
 	d.Exec(`GRANT CREATE ON SCHEMA public TO PUBLIC`)
 	d.Patch(pgtest.Guard, pgtest.AllFixes).Expect(t, 0, "guarded: ")
@@ -36,6 +37,7 @@ func TestGuardIsNotRemovedBlindly(t *testing.T) {
 // A session that has read the guard's event trigger calls the function later, even if its CREATE INDEX changes nothing and
 // therefore has no transaction ID.
 func TestGuardIsNotRemovedBeforeItIsCalled(t *testing.T) {
+	t.Parallel()
 	for _, action := range []string{"apply", "revert"} {
 		t.Run(action, func(t *testing.T) {
 			d := pgtest.NewDatabase(t, "public")

@@ -9,6 +9,7 @@ import (
 // mallory creates a function under the name of the program's and does not commit. The guard gives up waiting for her soon,
 // long before Evolution's own timeout.
 func TestGuardWaitsForNoFunction(t *testing.T) {
+	t.Parallel()
 	d := pgtest.NewDatabase(t, "public")
 	d.Exec(`GRANT CREATE ON SCHEMA public TO PUBLIC`)
 	d.Patch(pgtest.Guard, pgtest.AllFixes).Expect(t, 0, "guarded: ")
@@ -25,6 +26,7 @@ func TestGuardWaitsForNoFunction(t *testing.T) {
 // that the guard drops, nor the guard's own message to the server's log. createRole checks that. Nor does an error of the
 // guard's end a session that every error ends.
 func TestGuardIsSilent(t *testing.T) {
+	t.Parallel()
 	for name, prepare := range map[string]string{
 		"notice": `CREATE SCHEMA audit; CREATE FUNCTION audit.dropped() RETURNS event_trigger LANGUAGE plpgsql AS $$BEGIN
 				IF EXISTS (SELECT FROM pg_event_trigger_dropped_objects() WHERE object_name = 'OpenaiCreds_apiKey_key') THEN RAISE NOTICE 'dropped'; END IF; END$$;

@@ -64,6 +64,7 @@ func (j jumping) start(t *testing.T, uri string, environ ...string) *pgtest.Proc
 
 // The clock jumps by years: nothing is given up early, nothing lasts, and a watch looks as often as it should.
 func TestClockJumps(t *testing.T) {
+	t.Parallel()
 	j := jumping{jumpingBinary(t)}
 	t.Run("server that is not there", j.serverIsAbsent)
 	t.Run("server that does not answer", j.serverIsSilent)

@@ -16,6 +16,7 @@ const atOnce = 6
 // good. The program ends in time with the right exit status and says in one line what is true, the databases are as before
 // or as after, no session of its keeps a lock, and a second run does the rest.
 func TestCutsAtMessages(t *testing.T) {
+	t.Parallel()
 	r := draw(t)
 	for _, c := range conversations(t) {
 		t.Run(c.name, func(t *testing.T) {
@@ -48,6 +49,7 @@ func messageCuts(client bool, messages int) (cuts []*pgtest.Cut) {
 // The same after any byte, by FIN or RST. Most of these runs end there, which leaves time for more. TestStalls has the
 // silence.
 func TestCutsAtBytes(t *testing.T) {
+	t.Parallel()
 	r := draw(t)
 	for _, c := range conversations(t)[:4] {
 		t.Run(c.name, func(t *testing.T) {

@@ -20,6 +20,7 @@ import (
 
 // Random actions of the program, of Evolution and of somebody else's do to a real database what they do to a model of it.
 func TestHistories(t *testing.T) {
+	t.Parallel()
 	shards, binary := runtime.GOMAXPROCS(0), formerBinary(t, formerVersions[0])
 	_ = flag.Set("rapid.checks", strconv.Itoa(amount(60, 20_000)/shards+1))
 	_ = flag.Set("rapid.steps", "15")

@@ -96,6 +96,7 @@ func (b *bench) converge(kind string, at time.Duration) {
 
 // The program is killed at any instant. The database is as before or as after, and a second run does the rest.
 func TestProgramIsKilled(t *testing.T) {
+	t.Parallel()
 	const kind = "kills of the program"
 	kills(t, amount(48, 500), []string{"apply", "revert", "guard", "backup"}, func(b *bench, at time.Duration, watch ...string) {
 		p := b.start(append(slices.Clip(b.environ), watch...)...)
@@ -125,6 +126,7 @@ func TestProgramIsKilled(t *testing.T) {
 
 // Its session is ended by an administrator at any instant. The program connects again and does its work.
 func TestBackendIsKilled(t *testing.T) {
+	t.Parallel()
 	const kind = "kills of its backend"
 	kills(t, amount(21, 100), []string{"apply", "revert", "guard"}, func(b *bench, at time.Duration, watch ...string) {
 		p := b.start(append(slices.Clip(b.environ), watch...)...)
@@ -146,6 +148,7 @@ func TestBackendIsKilled(t *testing.T) {
 
 // The server crashes at any instant while the program applies or reverts and another watches. Both go on once it is back.
 func TestServerIsKilled(t *testing.T) {
+	t.Parallel()
 	const kind = "kills of the server"
 	r := draw(t)
 	s := pgtest.NewServer(t)

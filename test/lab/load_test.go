@@ -53,6 +53,7 @@ func (f *traffic) run(ctx context.Context, t *testing.T, c *pgx.Conn, worker int
 // for what a unique index refuses, nobody becomes the victim of a deadlock, the migration succeeds, and each run ends with
 // one of the answers that are right at some moment.
 func TestFiftyMixed(t *testing.T) {
+	t.Parallel()
 	const kind = "statements beside fifty runs"
 	r := draw(t)
 	for range amount(1, 20) {

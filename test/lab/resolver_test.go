@@ -64,6 +64,7 @@ func answer4(query []byte, address net.IP) []byte {
 
 // The name of the server leads to another server while a watch runs, as after a move in Swarm: the watch follows.
 func TestNameLeadsElsewhere(t *testing.T) {
+	t.Parallel()
 	first, second := pgtest.NewServer(t), pgtest.NewServer(t)
 	d := first.NewDatabase(t, "public")
 	d.Migrate(pgtest.Last)

@@ -35,6 +35,7 @@ func startShell(t *testing.T, script string, environ ...string) pgtest.Outcome {
 
 // The disk is full before the backup is complete: nothing is changed, and no part of the backup stays.
 func TestBackupOnAFullDisk(t *testing.T) {
+	t.Parallel()
 	d := pgtest.NewEvolution(t, "evolution_api")
 	d.InsertCredentials(5000)
 	before, dir := d.Dump(), t.TempDir()
@@ -53,6 +54,7 @@ func TestBackupOnAFullDisk(t *testing.T) {
 
 // All connections of the server are taken: the program waits until one is free, or says so.
 func TestNoConnectionIsFree(t *testing.T) {
+	t.Parallel()
 	s := pgtest.NewStoppedServer(t)
 	if err := s.Start("max_connections=10", "superuser_reserved_connections=1"); err != nil {
 		t.Fatal(err)
@@ -83,6 +85,7 @@ func TestNoConnectionIsFree(t *testing.T) {
 // Nobody can read the report: that is an error, and the log has the report. Where there is no standard output at all, Go opens
 // /dev/null in its place.
 func TestStandardOutputIsGone(t *testing.T) {
+	t.Parallel()
 	for script, code := range map[string]int{`exec "$0" >/dev/full`: 1, `exec "$0" >&-`: 0} {
 		d := pgtest.NewEvolution(t, "evolution_api")
 		o := startShell(t, script, "DATABASE_CONNECTION_URI="+d.URI(), pgtest.AllFixes)
@@ -95,6 +98,7 @@ func TestStandardOutputIsGone(t *testing.T) {
 
 // A process that may open but eight files.
 func TestEightFiles(t *testing.T) {
+	t.Parallel()
 	d := pgtest.NewEvolution(t, "evolution_api")
 	environ := []string{"DATABASE_CONNECTION_URI=" + d.URI(), pgtest.AllFixes, "PATCH_WAIT_TIMEOUT=10s"}
 	const script = `ulimit -n 8; exec "$0"`
@@ -115,6 +119,7 @@ func TestEightFiles(t *testing.T) {
 
 // An environment of a megabyte makes no difference, and what is wrong in it is told in few words.
 func TestLargeEnvironment(t *testing.T) {
+	t.Parallel()
 	d := pgtest.NewEvolution(t, "evolution_api")
 	var environ []string
 	for n := range 10 {
@@ -132,12 +137,13 @@ func TestLargeEnvironment(t *testing.T) {
 
 // The memory that the image has in deploy/ suffices, however many credentials there are.
 func TestMemoryLimit(t *testing.T) {
+	t.Parallel()
 	const limit = 20 << 10 // kB
 	rows := amount(100_000, 1_000_000)
 	d := pgtest.NewEvolution(t, "evolution_api")
 	d.InsertCredentials(rows)
 	for _, environ := range [][]string{{"PATCH_BACKUP_DIR=" + t.TempDir()}, {"PATCH_ACTION=status"}, {"PATCH_ACTION=revert"}} {
-		p := d.Start(append(environ, pgtest.AllFixes, "PATCH_CONNECT_TIMEOUT=30s")...)
+		p := d.Start(append(environ, pgtest.AllFixes)...)
 		peak := peakMemory(p)
 		p.Wait().ExpectCode(t, 0)
 		if t.Logf("%v with %d credentials: %d kB", environ, rows, peak); peak == 0 || peak > limit {

@@ -61,6 +61,7 @@ func (f former) run(d *pgtest.Database, environ ...string) {
 
 // What a former version did, this one recognizes, goes on with, and takes back.
 func TestUpgrade(t *testing.T) {
+	t.Parallel()
 	for _, commit := range formerVersions[:amount(1, len(formerVersions))] {
 		t.Run(commit, func(t *testing.T) {
 			f := former{t, formerBinary(t, commit)}

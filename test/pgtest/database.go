@@ -69,7 +69,7 @@ func (s *Server) create(t testing.TB, from string) (name string) {
 	}
 	t.Logf("database %s on port %s", name, s.Port)
 	t.Cleanup(func() {
-		if !t.Failed() { // the test may have ended its server, and dropped the database
+		if !t.Failed() && s == Shared { // any other server ends with the test; the test may have dropped the database itself
 			_ = s.execAsAdmin("DROP DATABASE IF EXISTS " + name + " WITH (FORCE)")
 		}
 	})

@@ -61,6 +61,7 @@ func rendered(document any, replaced *int) any {
 
 // scripts/render.sh writes every file to deploy with the released image, and changes nothing else.
 func TestRender(t *testing.T) {
+	t.Parallel()
 	folder := t.TempDir()
 	if out, err := pgtest.RootCommand("scripts/render.sh", releasedImage, folder).CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
@@ -86,6 +87,7 @@ func TestRender(t *testing.T) {
 }
 
 func TestImageName(t *testing.T) {
+	t.Parallel()
 	for registry, want := range map[string]string{
 		"ghcr.io": "ghcr.io/owner/some.repo\n", "Registry.example.com:5000/Team": "registry.example.com:5000/team/owner/some.repo\n",
 		"https://ghcr.io": "", "ghcr.io/": "", "": "",
@@ -135,6 +137,7 @@ func releaseFrom(t *testing.T, repository bool) string {
 
 // A release has what CONTRIBUTING.md says, and the same sources give the same bytes in two folders, one of them a repository.
 func TestReleaseFiles(t *testing.T) {
+	t.Parallel()
 	dist := releaseFrom(t, true)
 	sums := func(dist string) string {
 		content, err := os.ReadFile(filepath.Join(dist, "SHA256SUMS"))
@@ -190,6 +193,7 @@ type job struct {
 
 // Actions are pinned by commit with the version beside it, and no job may do more than it needs.
 func TestWorkflows(t *testing.T) {
+	t.Parallel()
 	pinned := regexp.MustCompile(`^[\w-]+/[\w-]+@[0-9a-f]{40}$`)
 	commented := regexp.MustCompile(`uses: (?:\./\S+|\S+@[0-9a-f]{40}  # v\d+\.\d+\.\d+\b.*)$`)
 	writes := map[string]string{}

@@ -25,6 +25,7 @@ func built() string {
 
 // The README's first command works whatever listens on the machine, and keeps the binary in bin/.
 func TestDemo(t *testing.T) {
+	t.Parallel()
 	if l, err := net.Listen("tcp", "localhost:54329"); err == nil { // a port that the demo must not need
 		defer l.Close()
 	}
@@ -59,6 +60,7 @@ func TestDemo(t *testing.T) {
 
 // If the demo's server does not start, the demo prints its log.
 func TestDemoTellsWhyItFails(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	for _, d := range []string{dir, filepath.Dir(dir)} { // readable for the user of the demo's server
 		if err := os.Chmod(d, 0o755); err != nil {
@@ -104,6 +106,7 @@ func pathWithout(t *testing.T, unwanted ...string) string {
 
 // Without Go, each command asks for it before it does anything.
 func TestMakeWithoutGo(t *testing.T) {
+	t.Parallel()
 	path := pathWithout(t, "go")
 	for _, target := range []string{"test", "demo", "build", "lint", "e2e"} {
 		cmd := pgtest.RootCommand("make", "--no-print-directory", target)
@@ -116,6 +119,7 @@ func TestMakeWithoutGo(t *testing.T) {
 
 // scripts/test.sh runs the tests each time and prints their number, with or without a C compiler.
 func TestTestsAlwaysRun(t *testing.T) {
+	t.Parallel()
 	for name, path := range map[string]string{"with": os.Getenv("PATH"), "without": pathWithout(t)} {
 		for range 2 {
 			cmd := pgtest.RootCommand("scripts/test.sh", "-run", "^TestURIErrors$", "./patch/...")
@@ -133,6 +137,7 @@ func TestTestsAlwaysRun(t *testing.T) {
 
 // The scripts in .ci ask for what they lack within a second. They use a Docker engine that answers.
 func TestCISaysWhatItNeeds(t *testing.T) {
+	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "clone")
 	if err := os.CopyFS(filepath.Join(dir, ".ci"), os.DirFS(pgtest.Root(".ci"))); err != nil {
 		t.Fatal(err)
@@ -161,6 +166,7 @@ func TestCISaysWhatItNeeds(t *testing.T) {
 
 // No script opens /dev/stdout or /dev/stderr, which would truncate a log to which its output is redirected.
 func TestNothingReopensTheLog(t *testing.T) {
+	t.Parallel()
 	for _, file := range slices.Concat(pgtest.Glob(t, pgtest.Root("scripts", "*")), pgtest.Glob(t, pgtest.Root(".ci", "*")), []string{pgtest.Root("Makefile")}) {
 		text, err := os.ReadFile(file)
 		if err != nil {

@@ -33,6 +33,7 @@ func documents(t *testing.T, file string) (all []map[string]any) {
 
 // The stack for Portainer is compose.example.yml without a build.
 func TestPortainerStackIsTheExample(t *testing.T) {
+	t.Parallel()
 	example, stack := documents(t, "compose.example.yml")[0], documents(t, "deploy/portainer-stack.yml")[0]
 	service, _ := pgtest.At(example, "services", pgtest.Module).(map[string]any)
 	if service["build"] != "." {
@@ -46,6 +47,7 @@ func TestPortainerStackIsTheExample(t *testing.T) {
 
 // No file starts with a password that everybody knows: it is asked for, under a name that the top of the file explains.
 func TestStacksAskForPasswords(t *testing.T) {
+	t.Parallel()
 	asked := regexp.MustCompile(`\$\{([A-Z_]+):\?[^}]+\}`)
 	for _, file := range pgtest.Deployed(t) {
 		text := pgtest.Read(t, file)
@@ -75,6 +77,7 @@ func TestStacksAskForPasswords(t *testing.T) {
 
 // Every Evolution takes requests for OpenAI, keeps its sessions in a volume and uses the release that was tested.
 func TestStacksOfEvolution(t *testing.T) {
+	t.Parallel()
 	found := 0
 	for _, file := range pgtest.Deployed(t) {
 		text := pgtest.Read(t, file)
@@ -95,6 +98,7 @@ func TestStacksOfEvolution(t *testing.T) {
 
 // The manifests with an Evolution hold a Service, a claim and a Deployment that fit together, and no Secret.
 func TestKubernetesManifests(t *testing.T) {
+	t.Parallel()
 	const name = "evolution-shared-key"
 	for _, file := range []string{"deploy/kubernetes.yaml", "deploy/kubernetes.sidecar.yaml"} {
 		var kinds []string

@@ -89,6 +89,7 @@ func target(page, link string) string {
 
 // The translations have the sections, tables, blocks, links and code of the English document.
 func TestTranslations(t *testing.T) {
+	t.Parallel()
 	for _, documents := range translated {
 		english := parts(t, documents[0])
 		for _, page := range documents[1:] {
@@ -115,6 +116,7 @@ func TestTranslations(t *testing.T) {
 
 // Each document that exists in three languages links to the others in its third line.
 func TestLanguageLinks(t *testing.T) {
+	t.Parallel()
 	for _, documents := range translated {
 		for i, page := range documents {
 			line := strings.Split(pgtest.Read(t, page), "\n")[2]
@@ -169,6 +171,7 @@ func pages(t *testing.T) (all []string) {
 
 // Every link between the documents leads to a file and a section that exist.
 func TestLinks(t *testing.T) {
+	t.Parallel()
 	for _, page := range pages(t) {
 		for _, link := range linkTo.FindAllStringSubmatch(fence.ReplaceAllString(pgtest.Read(t, page), ""), -1) {
 			if strings.Contains(link[1], "://") {
@@ -190,6 +193,7 @@ func TestLinks(t *testing.T) {
 
 // A README can be read in a few minutes.
 func TestReadmeLength(t *testing.T) {
+	t.Parallel()
 	for _, page := range translated[0] {
 		if n := strings.Count(pgtest.Read(t, page), "\n"); n > 140 {
 			t.Errorf("%s has %d lines, more than 140", page, n)

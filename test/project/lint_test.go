@@ -14,6 +14,7 @@ import (
 
 // `make lint` fails if go.mod is not as `go mod tidy` writes it.
 func TestLintFindsAnUntidyModule(t *testing.T) {
+	t.Parallel()
 	plan, err := pgtest.RootCommand("make", "-n", "lint").Output()
 	if err != nil {
 		t.Fatal(err)

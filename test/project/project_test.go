@@ -16,6 +16,7 @@ import (
 
 // THIRD_PARTY_NOTICES is what scripts/notices.sh prints: the licence of every module that is compiled in.
 func TestNotices(t *testing.T) {
+	t.Parallel()
 	want, err := pgtest.RootCommand("scripts/notices.sh").Output()
 	if err != nil {
 		t.Fatal(err)
@@ -53,6 +54,7 @@ func copyScript(t *testing.T, script string, files map[string]string) string {
 
 // scripts/changelog.sh prints the section of one version, and fails where there is none that is finished.
 func TestChangelogSection(t *testing.T) {
+	t.Parallel()
 	script := copyScript(t, "scripts/changelog.sh", map[string]string{
 		"CHANGELOG.md": "# Changelog\n\n## [1.10.0] - unreleased\n\nnot yet\n\n## [1.1.0] - 2026-11-28\n\n### Added\n\n- one\n\n## [1.0.0] - 2026-11-01\n\n- zero\n",
 	})
@@ -66,6 +68,7 @@ func TestChangelogSection(t *testing.T) {
 
 // Each section of CHANGELOG.md is named as Keep a Changelog says.
 func TestChangelog(t *testing.T) {
+	t.Parallel()
 	text := pgtest.Read(t, "CHANGELOG.md")
 	versions := regexp.MustCompile(`(?m)^## (.*)$`).FindAllStringSubmatch(text, -1)
 	if len(versions) == 0 {
@@ -85,6 +88,7 @@ func TestChangelog(t *testing.T) {
 
 // The form for issues requires the line that status prints, and the template for pull requests asks for it.
 func TestTemplatesAskForTheStatus(t *testing.T) {
+	t.Parallel()
 	var form struct {
 		Name, Description string
 		Body              []struct {
@@ -114,6 +118,7 @@ func TestTemplatesAskForTheStatus(t *testing.T) {
 // Every test of the laboratory is run by an entry of the nightly workflow, and every name there is that of a test: one that is
 // misspelt would run nothing and succeed.
 func TestNightlyRunsTheLaboratory(t *testing.T) {
+	t.Parallel()
 	find := func(text, pattern string) (names []string) {
 		for _, m := range regexp.MustCompile(pattern).FindAllStringSubmatch(text, -1) {
 			names = append(names, m[1])

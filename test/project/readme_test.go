@@ -12,6 +12,7 @@ import (
 
 // Every block of the README is executed by a test: it has a mark, is what a command prints, or runs make.
 func TestReadmeBlocks(t *testing.T) {
+	t.Parallel()
 	tested := []string{"paste", "status", "once", "models", "revert"} // TestReadme…, and TestE2EReadme
 	var marked []string
 	for _, found := range regexp.MustCompile("(?ms)^(?:<!-- test: ([^\n]*) -->\n)?```(\\w*)\n(.*?)^```$").FindAllStringSubmatch(pgtest.Read(t, "README.md"), -1) {
@@ -31,6 +32,7 @@ func TestReadmeBlocks(t *testing.T) {
 
 // All commands and files that the README names exist.
 func TestReadmeCommands(t *testing.T) {
+	t.Parallel()
 	readme, err := os.ReadFile(pgtest.Root("README.md"))
 	if err != nil {
 		t.Fatal(err)

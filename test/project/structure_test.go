@@ -40,6 +40,7 @@ func goFiles(t *testing.T) (files []string) {
 
 // Files and functions stay short enough to be read at a glance.
 func TestStructureLengths(t *testing.T) {
+	t.Parallel()
 	for _, name := range goFiles(t) {
 		source, err := os.ReadFile(pgtest.Root(name))
 		if err != nil {
@@ -77,6 +78,7 @@ func checkFunctions(t *testing.T, name string, source []byte) {
 
 // The root folder contains no tests, and no folder has a name that says nothing.
 func TestStructureFolders(t *testing.T) {
+	t.Parallel()
 	for _, name := range goFiles(t) {
 		dir := filepath.Dir(name)
 		if dir == "." && name != "main.go" {
@@ -92,6 +94,7 @@ func TestStructureFolders(t *testing.T) {
 
 // Imports run downwards: main → patch → patch/prisma → patch/postgres. Nothing outside test imports it.
 func TestStructureImports(t *testing.T) {
+	t.Parallel()
 	allowed := map[string][]string{
 		".":              {"patch"},
 		"patch":          {"patch/prisma", "patch/postgres"},

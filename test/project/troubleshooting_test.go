@@ -110,6 +110,7 @@ func inOrder(text string, parts []string) bool {
 
 // Every warning and error that the program can print is explained in docs/troubleshooting.md.
 func TestTroubleshootingIsComplete(t *testing.T) {
+	t.Parallel()
 	found := messages(t)
 	if len(found) < 130 {
 		t.Errorf("only %d messages found in the source", len(found))
@@ -127,6 +128,7 @@ func TestTroubleshootingIsComplete(t *testing.T) {
 
 // Every message that docs/troubleshooting.md explains is printed by the program.
 func TestTroubleshootingIsTrue(t *testing.T) {
+	t.Parallel()
 	var source []string
 	for _, name := range goFiles(t) {
 		if strings.HasPrefix(name, "patch/") && !strings.HasSuffix(name, "_test.go") {
