@@ -62,7 +62,7 @@ func TestStaysAwayFromARunningMigration(t *testing.T) {
 	prisma := d.NewConn()
 	pgtest.Exec(t, prisma, "SELECT pg_advisory_lock(72707369)")
 	before := d.Dump()
-	d.Patch("PATCH_WAIT_TIMEOUT=1s").Expect(t, 4, "a migration of Evolution's is running")
+	d.Patch(pgtest.Shortly).Expect(t, 4, "a migration of Evolution's is running")
 	d.Patch("PATCH_ACTION=status").Expect(t, 5, "unpatched: ")
 	d.ExpectDump(before)
 	p := d.Start()
@@ -76,7 +76,7 @@ func TestStaysAwayFromARunningMigration(t *testing.T) {
 	empty := pgtest.NewDatabase(t, "public")
 	prisma = empty.NewConn()
 	pgtest.Exec(t, prisma, "SELECT pg_advisory_lock(72707369)")
-	empty.Patch("PATCH_WAIT_TIMEOUT=300ms").Expect(t, 0, "pending: ")
+	empty.Patch(pgtest.Shortly).Expect(t, 0, "pending: ")
 	p = empty.Start()
 	p.WaitFor("a migration is running that may create the table")
 	pgtest.MustMigrate(t, prisma, pgtest.Last)
@@ -112,12 +112,12 @@ func TestTheLastRealCauseOutlastsTheWait(t *testing.T) {
 		says  string
 	}{
 		{pgtest.NewDatabase(t, "public"), 5, 0, "pending: "},
-		{pgtest.NewEvolution(t, "public"), 5, 4, "gave up after PATCH_WAIT_TIMEOUT=1s: a migration of Evolution's is running"},
+		{pgtest.NewEvolution(t, "public"), 5, 4, "gave up after " + pgtest.Shortly + ": a migration of Evolution's is running"},
 	} {
 		pgtest.Exec(t, c.d.NewConn(), "SELECT pg_advisory_lock(72707369)")
 		p := pgtest.NewProxy(t, pgtest.Shared.Address())
 		p.MuteAfter.Store(c.trips)
-		pgtest.Run(t, "DATABASE_CONNECTION_URI="+c.d.URIThrough(p.Address()), "PATCH_WAIT_TIMEOUT=1s").
+		pgtest.Run(t, "DATABASE_CONNECTION_URI="+c.d.URIThrough(p.Address()), pgtest.Shortly).
 			Expect(t, c.code, c.says)
 		if n := p.RoundTrips.Load(); n <= c.trips {
 			t.Errorf("%d round trips: no inspection was interrupted", n)
@@ -132,5 +132,5 @@ func TestLocksOfOthers(t *testing.T) {
 	pgtest.Exec(t, other.NewConn(), "SELECT pg_advisory_lock(72707369)")
 	holder := d.NewConn()
 	pgtest.Exec(t, holder, "SELECT pg_advisory_lock(0, 72707369), pg_advisory_lock(1, 72707369), pg_advisory_lock(72707369 + (1::bigint << 32)), pg_advisory_lock(72707370)")
-	d.Patch("PATCH_WAIT_TIMEOUT=1s").Expect(t, 0, "patched: ", "changed=true")
+	d.Patch(pgtest.Shortly).Expect(t, 0, "patched: ", "changed=true")
 }

@@ -51,10 +51,10 @@ func TestWaitForTheTable(t *testing.T) {
 	t.Parallel()
 	const wait = "PATCH_ON_MISSING_TABLE=wait"
 	d := pgtest.NewDatabase(t, "public")
-	d.Patch(wait, "PATCH_WAIT_TIMEOUT=1s").Expect(t, 4, "failed: ", "Evolution creates it on its first start", "set PATCH_ON_MISSING_TABLE=guard")
+	d.Patch(wait, pgtest.Shortly).Expect(t, 4, "failed: ", "Evolution creates it on its first start", "set PATCH_ON_MISSING_TABLE=guard")
 	d.Patch(wait, "PATCH_ACTION=status").Expect(t, 0, "pending: ")
 	d.Patch(wait, "PATCH_DRY_RUN=true").Expect(t, 0, "pending: ")
-	pgtest.Run(t, "DATABASE_CONNECTION_URI="+pgtest.Shared.URI("never_there", ""), wait, "PATCH_WAIT_TIMEOUT=1s").Expect(t, 4, `database \"never_there\" does not exist`)
+	pgtest.Run(t, "DATABASE_CONNECTION_URI="+pgtest.Shared.URI("never_there", ""), wait, pgtest.Shortly).Expect(t, 4, `database \"never_there\" does not exist`)
 
 	p := d.Start(wait)
 	p.WaitFor("does not exist")
@@ -63,7 +63,7 @@ func TestWaitForTheTable(t *testing.T) {
 
 	d.Patch("PATCH_ACTION=revert").Expect(t, 0, "unpatched: ", "changed=true")
 	d.Exec(`UPDATE "_prisma_migrations" SET finished_at = NULL WHERE migration_name LIKE '20251122%'`)
-	d.Patch(wait, "PATCH_WAIT_TIMEOUT=1s").Expect(t, 4, "a migration was begun and has not finished")
+	d.Patch(wait, pgtest.Shortly).Expect(t, 4, "a migration was begun and has not finished")
 	d.Exec(`UPDATE "_prisma_migrations" SET finished_at = now()`)
 	d.Patch(wait).Expect(t, 0, "patched: ", "changed=true")
 }

@@ -96,7 +96,7 @@ func TestNeedsNoXML(t *testing.T) {
 	d.Migrate(pgtest.Last)
 	d.Patch(asked...).Expect(t, 0, "patched: ", "changed=false", "evolution=2.3.7")
 	d.Exec("SELECT pg_advisory_lock(72707369)")
-	d.Patch(append(asked, "PATCH_WAIT_TIMEOUT=1s")...).Expect(t, 4, "failed: ", "a migration of Evolution's is running")
+	d.Patch(append(asked, pgtest.Shortly)...).Expect(t, 4, "failed: ", "a migration of Evolution's is running")
 	d.Exec("SELECT pg_advisory_unlock(72707369)")
 	d.Patch(append(asked, "PATCH_ACTION=revert")...).Expect(t, 0, "unpatched: ", "changed=true")
 }

@@ -90,7 +90,7 @@ func (a *attack) login(role string) *pgx.Conn {
 	a.t.Helper()
 	c := pgtest.Connect(a.t, pgtest.URI(role, a.Server.Address(), a.Name, ""))
 	pgtest.Exec(a.t, c, "SET search_path TO evolution_api")
-	pgtest.Exec(a.t, c, "SET lock_timeout TO '3s'") // ends a test that waits for itself
+	pgtest.Exec(a.t, c, "SET lock_timeout TO '1min'") // ends a test that waits for itself
 	return c
 }
 
@@ -113,7 +113,7 @@ func (a *attack) patchAs(role string, environ ...string) pgtest.Outcome {
 // runAs runs the program as a role.
 func (a *attack) runAs(ctx context.Context, role string, environ ...string) pgtest.Outcome {
 	a.t.Helper()
-	return pgtest.RunContext(ctx, a.t, append([]string{"DATABASE_CONNECTION_URI=" + a.URIAs(role), "PATCH_WAIT_TIMEOUT=2s", "PATCH_LOCK_RETRY=2s"}, environ...)...)
+	return pgtest.RunContext(ctx, a.t, append([]string{"DATABASE_CONNECTION_URI=" + a.URIAs(role)}, environ...)...)
 }
 
 // requireNoStrike fails the test if the attacker's code has run as another role since the last call.

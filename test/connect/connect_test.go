@@ -101,8 +101,9 @@ func TestPassingTroubles(t *testing.T) {
 		"starting up": {pgtest.URI("u", pgtest.Listen(t, pgtest.AnswerError("SFATAL\x00C57P03\x00Mthe database system is starting up\x00\x00")), "x", ""), "starting up"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			o := pgtest.Run(t, "DATABASE_CONNECTION_URI="+c.uri, "PATCH_WAIT_TIMEOUT=700ms", "PATCH_CONNECT_TIMEOUT=200ms")
-			o.Expect(t, 4, "gave up after PATCH_WAIT_TIMEOUT=700ms", c.says, "failed: ", "waiting for PostgreSQL")
+			t.Parallel()
+			o := pgtest.Run(t, "DATABASE_CONNECTION_URI="+c.uri, pgtest.Shortly, "PATCH_CONNECT_TIMEOUT=2s")
+			o.Expect(t, 4, "gave up after "+pgtest.Shortly, c.says, "failed: ", "waiting for PostgreSQL")
 		})
 	}
 }
@@ -162,7 +163,7 @@ func TestPgBouncer(t *testing.T) {
 	}
 	through(d.Name).Expect(t, 0, "patched: ", "changed=true")
 	through(d.Name).Expect(t, 0, "patched: ", "changed=false")
-	through("down", "PATCH_WAIT_TIMEOUT=3s", "PATCH_CONNECT_TIMEOUT=500ms").Expect(t, 4, "gave up after PATCH_WAIT_TIMEOUT=3s")
+	through("down", pgtest.Shortly, "PATCH_CONNECT_TIMEOUT=2s").Expect(t, 4, "gave up after "+pgtest.Shortly)
 	through("no_such_database").Expect(t, 0, "pending: ")
 }
 

@@ -39,7 +39,7 @@ func TestStandby(t *testing.T) {
 	standby := startStandby(t, primary)
 	uri := "DATABASE_CONNECTION_URI=" + standby.URI(d.Name, "")
 	pgtest.Run(t, uri, "PATCH_ACTION=status").Expect(t, 5, "unpatched: ")
-	pgtest.Run(t, uri, "PATCH_WAIT_TIMEOUT=1s").Expect(t, 4, "is a standby")
+	pgtest.Run(t, uri, pgtest.Shortly).Expect(t, 4, "is a standby")
 	p, watch := pgtest.Start(t, uri), pgtest.Start(t, uri, "PATCH_WATCH=100ms")
 	p.WaitFor("is a standby")
 	watch.WaitFor("is a standby")

@@ -70,8 +70,8 @@ func TestFleetCannotList(t *testing.T) {
 	o.Expect(t, 1)
 	reportOf(t, o).expect(t, all("failed", "cl_list *"))
 	pgtest.Exec(t, f.admin, "GRANT CONNECT ON DATABASE cl_list TO PUBLIC; ALTER DATABASE cl_list CONNECTION LIMIT 0")
-	o = f.as(uri, "cl_a,cl_*", "PATCH_CONNECTIONS=1", "PATCH_WAIT_TIMEOUT=1s")
-	o.Expect(t, 4, "gave up after PATCH_WAIT_TIMEOUT=1s")
+	o = f.as(uri, "cl_a,cl_*", "PATCH_CONNECTIONS=1", pgtest.Shortly)
+	o.Expect(t, 4, "gave up after "+pgtest.Shortly)
 	reportOf(t, o).expect(t, want)
 }
 

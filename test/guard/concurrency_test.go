@@ -53,11 +53,11 @@ func TestGuardWaitsForNobody(t *testing.T) {
 	d.ExpectNoGuard()
 }
 
-// Two Evolutions in one database, each with its pgtest.Guard, run their first migrations at the same time, while another
+// Two Evolutions in one database, each with its guard, run their first migrations at the same time, while another
 // application creates indexes and runs of the program remove what the guards leave. No statement fails.
 func TestGuardsSideBySide(t *testing.T) {
 	t.Parallel()
-	rounds := 200
+	rounds := 50
 	if n, err := strconv.Atoi(os.Getenv("GUARD_ROUNDS")); err == nil {
 		rounds = n
 	}

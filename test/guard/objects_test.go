@@ -95,7 +95,7 @@ func TestGuardSaysWhatItDoes(t *testing.T) {
 	d.Patch(pgtest.IndexOnly, "PATCH_ACTION=status").Expect(t, 0, "guarded: ", "apikey-index=guarded")
 
 	// A guard does not end the wait for the table.
-	d.Patch(pgtest.AllFixes, "PATCH_ON_MISSING_TABLE=wait", "PATCH_WAIT_TIMEOUT=1s").Expect(t, 4, "failed: ", "does not exist")
+	d.Patch(pgtest.AllFixes, "PATCH_ON_MISSING_TABLE=wait", pgtest.Shortly).Expect(t, 4, "failed: ", "does not exist")
 	for _, schema := range []string{"pg_temp", "pg_catalog", "information_schema"} {
 		d.In(schema).Patch(pgtest.Guard).Expect(t, 0, "pending: ", "changed=false", "level=WARN", "no application has tables in schema")
 	}

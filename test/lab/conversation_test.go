@@ -139,7 +139,7 @@ func (b *bench) reset() {
 		_ = os.Remove(file)
 	}
 	for i, d := range b.databases {
-		if d.Snapshot() != b.before { // such as the function of a pgtest.Guard, which a session that ends may keep
+		if d.Snapshot() != b.before { // such as the function of a guard, which a session that ends may keep
 			d.Drop()
 			b.databases[i] = b.copy()
 		}

@@ -72,7 +72,7 @@ func TestNoConnectionIsFree(t *testing.T) {
 		}
 		return nil
 	})
-	d.Patch("PATCH_WAIT_TIMEOUT=500ms").Expect(t, 4, "failed: ", "changed=false", "too many clients")
+	d.Patch(pgtest.Shortly).Expect(t, 4, "failed: ", "changed=false", "too many clients")
 	p := d.Start()
 	p.WaitFor("waiting for PostgreSQL")
 	_ = taken[0].Close(context.Background())
