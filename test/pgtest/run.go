@@ -82,7 +82,7 @@ func (d *Database) PatchFiftyAtOnce(state string, environ ...string) {
 // logOutcome writes a run to the test's log, with those variables that hold no secrets.
 func logOutcome(t testing.TB, o Outcome, environ []string) {
 	t.Helper()
-	shown := slices.DeleteFunc(slices.Clone(environ), func(v string) bool { return !strings.HasPrefix(v, "PATCH_") })
+	shown := slices.DeleteFunc(slices.Clone(environ), func(v string) bool { return !strings.HasPrefix(v, "PATCH_") || slices.Contains(patient, v) })
 	t.Logf("%s → exit %d\n%s%s", strings.Join(shown, " "), o.Code, o.Stderr, o.Stdout)
 }
 
