@@ -36,7 +36,7 @@ stalls: go ## stall a connection at every 20th byte of every conversation
 
 LAB ?= full
 LAB_TESTS ?= .
-lab: go ## try to break the program: cuts, histories, kills, load, lack of resources, upgrades; prints the counts
+lab: go ## try to break the program: cuts, histories, kills, load, lack of resources; prints the counts
 	@PG_BINDIR=$$(scripts/postgres.sh) && export PG_BINDIR && export LAB=$(LAB) LAB_COUNTS=$$(mktemp) && \
 		{ go test -count 1 -timeout 6h -run '$(LAB_TESTS)' ./test/lab; status=$$?; cat $$LAB_COUNTS; rm $$LAB_COUNTS; exit $$status; }
 
