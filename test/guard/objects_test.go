@@ -41,7 +41,7 @@ func TestGuardNameTaken(t *testing.T) {
 			d.Exec(fmt.Sprintf(sql, guardSchema, d.Name))
 			before := d.Dump()
 			for range 2 {
-				d.Patch(pgtest.Guard, pgtest.AllFixes).Expect(t, 0, "pending: ", "changed=false", "level=WARN", "the guard cannot be installed", guardSchema)
+				d.Patch(pgtest.Guard, pgtest.AllFixes).Expect(t, 0, "pending: ", "changed=false", "level=WARN", pgtest.NoGuard, guardSchema)
 				d.Patch("PATCH_ACTION=revert").Expect(t, 0, "pending: ", "changed=false")
 			}
 			d.ExpectDump(before)
@@ -95,9 +95,9 @@ func TestGuardSaysWhatItDoes(t *testing.T) {
 	d.Patch(pgtest.IndexOnly, "PATCH_ACTION=status").Expect(t, 0, "guarded: ", "apikey-index=guarded")
 
 	// A guard does not end the wait for the table.
-	d.Patch(pgtest.AllFixes, "PATCH_ON_MISSING_TABLE=wait", "PATCH_WAIT_TIMEOUT=1s").Expect(t, 4, "failed: ", "does not exist")
+	d.Patch(pgtest.AllFixes, "PATCH_ON_MISSING_TABLE=wait", "PATCH_WAIT_TIMEOUT=1s").Expect(t, 4, "failed: ", pgtest.NotThere)
 	for _, schema := range []string{"pg_temp", "pg_catalog", "information_schema"} {
-		d.In(schema).Patch(pgtest.Guard).Expect(t, 0, "pending: ", "changed=false", "level=WARN", "no application has tables in schema")
+		d.In(schema).Patch(pgtest.Guard).Expect(t, 0, "pending: ", "changed=false", "level=WARN", pgtest.NoApplication+schema)
 	}
 }
 
