@@ -97,7 +97,7 @@ func TestGuardSaysWhatItDoes(t *testing.T) {
 	// A guard does not end the wait for the table.
 	d.Patch(pgtest.AllFixes, "PATCH_ON_MISSING_TABLE=wait", "PATCH_WAIT_TIMEOUT=1s").Expect(t, 4, "failed: ", pgtest.NotThere)
 	for _, schema := range []string{"pg_temp", "pg_catalog", "information_schema"} {
-		d.In(schema).Patch(pgtest.Guard).Expect(t, 0, "pending: ", "changed=false", "level=WARN", pgtest.NoApplication+schema)
+		d.In(schema).Patch(pgtest.Guard).Expect(t, 0, "pending: ", "changed=false", "level=WARN", pgtest.NoApplication+`\"`+schema)
 	}
 }
 
