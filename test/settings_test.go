@@ -70,7 +70,7 @@ func TestRights(t *testing.T) {
 		return pgtest.Run(t, "DATABASE_CONNECTION_URI="+d.URIAs(role))
 	}
 	before := d.Dump()
-	as("rights_guest").Expect(t, 1, "failed: ", `role \"rights_guest\" may not change table`, `belongs to \"rights_evo\"`)
+	as("rights_guest").Expect(t, 1, "failed: ", `role \"rights_guest\" `+pgtest.MayNotChange, `\"rights_evo\"`)
 	d.ExpectDump(before)
 	as("rights_helper").Expect(t, 0, "patched: ", "changed=true")
 	as("rights_guest").Expect(t, 0, "patched: ", "changed=false")
@@ -96,7 +96,7 @@ func TestNeedsNoXML(t *testing.T) {
 	d.Migrate(pgtest.Last)
 	d.Patch(asked...).Expect(t, 0, "patched: ", "changed=false", "evolution=2.3.7")
 	d.Exec("SELECT pg_advisory_lock(72707369)")
-	d.Patch(append(asked, pgtest.Shortly)...).Expect(t, 4, "failed: ", "a migration of Evolution's is running")
+	d.Patch(append(asked, pgtest.Shortly)...).Expect(t, 4, "failed: ", pgtest.MigrationRuns)
 	d.Exec("SELECT pg_advisory_unlock(72707369)")
 	d.Patch(append(asked, "PATCH_ACTION=revert")...).Expect(t, 0, "unpatched: ", "changed=true")
 }
@@ -107,7 +107,7 @@ func TestExitOnError(t *testing.T) {
 	d := pgtest.NewEvolution(t, "evolution_api")
 	d.Exec("ALTER DATABASE " + d.Name + " SET exit_on_error = on")
 	d.Exec(`BEGIN; LOCK TABLE "OpenaiCreds" IN ACCESS SHARE MODE`)
-	d.Patch(pgtest.AllFixes, "PATCH_LOCK_RETRY=500ms").Expect(t, 1, "failed: ", "stayed in use for PATCH_LOCK_RETRY=500ms")
+	d.Patch(pgtest.AllFixes, "PATCH_LOCK_RETRY=500ms").Expect(t, 1, "failed: ", pgtest.StayedInUse+"500ms")
 	d.Exec(`COMMIT`)
 	d.Patch(pgtest.AllFixes).Expect(t, 0, "patched: ", "changed=true")
 }
@@ -123,6 +123,6 @@ func TestMemberThatDoesNotInherit(t *testing.T) {
 		d.Exec(`GRANT ` + owner + ` TO ` + member + ` WITH INHERIT FALSE`)
 	}
 	before := d.Dump()
-	pgtest.Run(t, pgtest.IndexOnly, "DATABASE_CONNECTION_URI="+d.URIAs(member)).Expect(t, 1, "failed: ", "changed=false", "may not change table", owner)
+	pgtest.Run(t, pgtest.IndexOnly, "DATABASE_CONNECTION_URI="+d.URIAs(member)).Expect(t, 1, "failed: ", "changed=false", pgtest.MayNotChange, owner)
 	d.ExpectDump(before)
 }

@@ -105,7 +105,7 @@ func TestFleetWatchConnections(t *testing.T) {
 		p := pgtest.Start(t, "DATABASE_CONNECTION_URI="+pgtest.URI("wc_role", proxy.Address(), "postgres", ""), "PATCH_DATABASES="+c.databases,
 			"PATCH_WATCH="+c.interval, "PATCH_CONNECTIONS="+c.limit)
 		f.waitUntilPatched(p, names...)
-		p.WaitFor("msg=watching")
+		p.WaitFor("msg=" + pgtest.Watching)
 		_, before := f.connections("wc_role")
 		rounds := 0
 		pgtest.MustUntil(t, func() error {

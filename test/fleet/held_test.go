@@ -18,7 +18,7 @@ func TestFleetOneIsMigrated(t *testing.T) {
 		pgtest.Exec(t, prisma, recreateIndex)
 		p := pgtest.Start(t, f.environ(databases, "PATCH_CONNECTIONS=1")...)
 		p.WaitForOutput("/mi_b ", "/mi_c ", "/mi_d ")
-		p.WaitFor("a migration of Evolution's is running")
+		p.WaitFor(pgtest.MigrationRuns)
 		if strings.Contains(p.Stdout.String(), "mi_a") || !hasIndex(t, prisma) {
 			t.Error("the database whose lock is held was handled")
 		}
@@ -36,7 +36,7 @@ func TestFleetOneIsMigratedForEver(t *testing.T) {
 	f.add("me_a", "me_b")
 	pgtest.Exec(t, f.open("me_a"), "SELECT pg_advisory_lock(72707369)")
 	o := f.run("me_*", inJSON, "PATCH_CONNECTIONS=1", pgtest.Shortly)
-	o.Expect(t, 4, "gave up after "+pgtest.Shortly+": a migration of Evolution's is running")
+	o.Expect(t, 4, pgtest.GaveUp+pgtest.ShortWait+": "+pgtest.MigrationRuns)
 	reportOf(t, o).expect(t, all("failed", "me_a").and(all("patched", "me_b")))
 }
 

@@ -21,9 +21,9 @@ func TestFleetOfTwoServers(t *testing.T) {
 		code           int
 	}{
 		"down":       {down, "connection refused", 4},
-		"not ready":  {pgtest.URI("u", pgtest.Listen(t, pgtest.AnswerError("SFATAL\x00C57P03\x00Mthe database system is starting up\x00\x00")), "x", ""), "starting up", 4},
-		"password":   {strings.Replace(f.target("postgres"), "Sup3r", "Wrong", 1), "user or password is wrong", 1},
-		"no network": {pgtest.URI("postgres", "nowhere.invalid", "evolution", ""), "is not known", 4},
+		"not ready":  {pgtest.URI("u", pgtest.Listen(t, pgtest.AnswerError("SFATAL\x00C57P03\x00Mthe database system is starting up\x00\x00")), "x", ""), "(SQLSTATE 57P03)", 4},
+		"password":   {strings.Replace(f.target("postgres"), "Sup3r", "Wrong", 1), pgtest.WrongPassword, 1},
+		"no network": {pgtest.URI("postgres", "nowhere.invalid", "evolution", ""), `\"nowhere.invalid\" ` + pgtest.UnknownHost, 4},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

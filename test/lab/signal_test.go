@@ -18,10 +18,10 @@ func BenchmarkSignals(b *testing.B) {
 	holder := d.NewConn()
 	silent := pgtest.Listen(b, func(c net.Conn) { _, _ = io.Copy(io.Discard, c) })
 	for _, c := range []struct{ name, uri, says, lock string }{
-		{"a server that is not there", pgtest.URI("u", "localhost:"+pgtest.FreePort(), "x", ""), "waiting for PostgreSQL", `SELECT 1`},
-		{"a server that does not answer", pgtest.URI("u", silent, "x", ""), "waiting for PostgreSQL", `SELECT 1`},
-		{"a lock", d.URI(), "the table is in use", `BEGIN; SELECT * FROM "OpenaiCreds"`},
-		{"a migration", d.URI(), "a migration of Evolution's is running", `COMMIT; SELECT pg_advisory_lock(72707369)`},
+		{"a server that is not there", pgtest.URI("u", "localhost:"+pgtest.FreePort(), "x", ""), pgtest.WaitsForServer, `SELECT 1`},
+		{"a server that does not answer", pgtest.URI("u", silent, "x", ""), pgtest.WaitsForServer, `SELECT 1`},
+		{"a lock", d.URI(), pgtest.TableInUse, `BEGIN; SELECT * FROM "OpenaiCreds"`},
+		{"a migration", d.URI(), pgtest.MigrationRuns, `COMMIT; SELECT pg_advisory_lock(72707369)`},
 	} {
 		pgtest.Exec(b, holder, c.lock)
 		var took []time.Duration

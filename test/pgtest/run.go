@@ -17,7 +17,8 @@ const (
 	IndexOnly = "PATCH_FIXES=apikey-index" // the default of auto before Evolution 2.3.0
 	AllFixes  = "PATCH_FIXES=apikey-index,apikey-check,name-index"
 	Guard     = "PATCH_ON_MISSING_TABLE=guard"
-	Shortly   = "PATCH_WAIT_TIMEOUT=8s" // for what never comes: an attempt is made in that time on a busy machine, too
+	Shortly   = "PATCH_WAIT_TIMEOUT=" + ShortWait
+	ShortWait = "8s" // for what never comes: an attempt is made in that time on a busy machine, too
 )
 
 // patient are limits that no run exceeds on any machine, unless it waits for something that does not come. A test of a limit sets
