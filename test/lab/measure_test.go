@@ -50,6 +50,15 @@ func median[T ~int64](values []T) T {
 	return values[len(values)/2]
 }
 
+// atMost fails the benchmark if a figure exceeds its bound. The bounds are of ratios and of sizes, and leave room for a machine that
+// is busy with other things.
+func atMost(b *testing.B, what string, got, most float64) {
+	b.Helper()
+	if got > most {
+		b.Errorf("%s: %.2f, which is to be %.2f at most", what, got, most)
+	}
+}
+
 // column returns one figure of all samples.
 func column[T ~int64](samples []sample, figure func(sample) T) []T {
 	var values []T

@@ -1,13 +1,13 @@
 package project
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
-	"time"
 
 	"evolution-openai-patch/test/pgtest"
 )
@@ -74,13 +74,14 @@ func TestCISteps(t *testing.T) {
 			t.Errorf("%s: %q are left: %v", name, left, err)
 		}
 		command := filepath.Join("/proc", strings.TrimSpace(string(pid)), "cmdline") // empty of a process that only its parent still knows
-		for end := time.Now().Add(time.Minute); ; <-time.After(10 * time.Millisecond) {
-			if left, _ := os.ReadFile(command); len(left) == 0 {
-				break
-			} else if time.Now().After(end) {
-				t.Errorf("%s: %q still runs", name, left)
-				break
+		err = pgtest.Until(func() error {
+			if left, _ := os.ReadFile(command); len(left) > 0 {
+				return fmt.Errorf("%q still runs", left)
 			}
+			return nil
+		})
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
 		}
 	}
 }
