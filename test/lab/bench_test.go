@@ -17,6 +17,7 @@ import (
 // BenchmarkAgainstPsql runs the binary and psql in turn, on the same database.
 func BenchmarkAgainstPsql(b *testing.B) {
 	const pairs = 60
+	fullLogins(b)
 	d := pgtest.NewEvolution(b, "evolution_api")
 	logBinarySize(b)
 	for _, work := range []struct{ name, before string }{
@@ -79,6 +80,7 @@ func dropWithPsql(b *testing.B, d *pgtest.Database) *exec.Cmd {
 // BenchmarkNotice measures the time from the moment that a server accepts connections until the program has ended, with the
 // patch applied.
 func BenchmarkNotice(b *testing.B) {
+	fullLogins(b)
 	d := pgtest.NewEvolution(b, "evolution_api")
 	var took []time.Duration
 	for range 40 {

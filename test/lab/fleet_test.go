@@ -64,6 +64,7 @@ func compareFleet(b *testing.B, name string, most float64, prepare func(), progr
 
 // BenchmarkFleetOfDatabases compares one run over many databases with a psql for each.
 func BenchmarkFleetOfDatabases(b *testing.B) {
+	fullLogins(b)
 	server := pgtest.Shared
 	template := pgtest.NewEvolution(b, "public")
 	_ = template.Conn.Close(context.Background())
@@ -126,6 +127,7 @@ func countConnections(c *pgx.Conn) (n int) {
 
 // BenchmarkFleetOfSchemas compares one run over many schemas of a database with a psql for each.
 func BenchmarkFleetOfSchemas(b *testing.B) {
+	fullLogins(b)
 	server := pgtest.Shared
 	d := pgtest.NewDatabase(b, "public")
 	var names []string

@@ -19,6 +19,16 @@ type sample struct {
 	wall, cpu time.Duration
 }
 
+// fullLogins makes a login take the 4096 iterations of SCRAM that it takes elsewhere, as most of a short session is its login. Tests
+// do with one.
+func fullLogins(b *testing.B) {
+	b.Helper()
+	c := pgtest.Shared.Connect(b, "postgres")
+	defer c.Close(context.Background())
+	pgtest.Exec(b, c, "SET password_encryption = 'scram-sha-256'") // not the default of PostgreSQL 13
+	pgtest.Exec(b, c, "ALTER ROLE postgres PASSWORD '"+pgtest.Password+"'")
+}
+
 // measure runs a command.
 func measure(b *testing.B, cmd *exec.Cmd) sample {
 	b.Helper()
