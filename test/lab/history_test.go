@@ -49,6 +49,9 @@ type history struct {
 
 // newHistory empties the database, and lets Evolution create its tables there or not.
 func newHistory(t *testing.T, r *rapid.T, d *pgtest.Database) *history {
+	if d.Conn.IsClosed() { // for a copy to be made of it
+		d.Conn = d.NewConn()
+	}
 	d.Exec(`DO $$ DECLARE name text; BEGIN
 		FOR name IN SELECT evtname FROM pg_event_trigger LOOP EXECUTE format('DROP EVENT TRIGGER %I', name); END LOOP;
 		FOR name IN SELECT nspname FROM pg_namespace WHERE nspname LIKE 'evolution_openai_patch%' OR nspname LIKE 'history%' LOOP EXECUTE format('DROP SCHEMA %I CASCADE', name); END LOOP; END $$`)
