@@ -165,6 +165,16 @@ func TestGuardWork(t *testing.T) {
 	}
 }
 
+// The names of what is in databases already stay as they are: by them a guard is recognized.
+func TestGuardNames(t *testing.T) {
+	if got := guardName("public"); got != "evolution_openai_patch_cc909380" {
+		t.Errorf("the guard of schema public is named %s", got)
+	}
+	if got := fingerprint("BEGIN END"); got != "63ae322a81b00766" {
+		t.Errorf("the fingerprint is %s", got)
+	}
+}
+
 // Settings are written so that CREATE FUNCTION takes them: the value of search_path is a list, the others are strings.
 func TestGuardSetClauses(t *testing.T) {
 	const want = " SET search_path = pg_catalog, pg_temp SET lock_timeout = '10ms' SET client_min_messages = 'error'" +
