@@ -20,9 +20,12 @@ func BenchmarkAgainstPsql(b *testing.B) {
 	fullLogins(b)
 	d := pgtest.NewEvolution(b, "evolution_api")
 	logBinarySize(b)
-	for _, work := range []struct{ name, before string }{
-		{"index to drop", `CREATE UNIQUE INDEX IF NOT EXISTS "OpenaiCreds_apiKey_key" ON "OpenaiCreds"("apiKey")`},
-		{"nothing to do", `DROP INDEX IF EXISTS "OpenaiCreds_apiKey_key"`},
+	for _, work := range []struct {
+		name, before string
+		most         float64 // times psql's wall time
+	}{
+		{"index to drop", `CREATE UNIQUE INDEX IF NOT EXISTS "OpenaiCreds_apiKey_key" ON "OpenaiCreds"("apiKey")`, 2}, // it looks at the keys too, under the lock
+		{"nothing to do", `DROP INDEX IF EXISTS "OpenaiCreds_apiKey_key"`, 1.5},
 	} {
 		program := func() *exec.Cmd {
 			d.Exec(work.before)
@@ -45,7 +48,7 @@ func BenchmarkAgainstPsql(b *testing.B) {
 			work.name, pairs, median(column(ours, wall)), median(column(psqls, wall)), ratio,
 			median(column(ours, cpu)), median(column(psqls, cpu)),
 			peak(b, program()), peak(b, psql()))
-		atMost(b, work.name+": wall time against psql", ratio, 1.5)
+		atMost(b, work.name+": wall time against psql", ratio, work.most)
 	}
 }
 
