@@ -5,7 +5,7 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 IMAGE ?= evolution-openai-patch
 TEST_PACKAGES = pgbouncer:/usr/sbin/pgbouncer nginx-light:/usr/sbin/nginx haproxy:/usr/sbin/haproxy curl:/usr/bin/curl
 
-.PHONY: help go build cross notices demo test soak stalls lab mutants test-matrix lint image e2e bench fuzz
+.PHONY: help go build cross notices demo test soak lab mutants test-matrix lint image e2e bench fuzz
 
 help: ## print this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -30,9 +30,6 @@ test: go ## run every test against a real PostgreSQL, which apt installs if it i
 
 soak: go ## run the watch for five minutes and print its memory use at the beginning and at the end
 	@PG_BINDIR=$$(scripts/postgres.sh) && export PG_BINDIR && WATCH_SOAK=5m go test -count 1 -timeout 10m -v -run '^TestWatchSoak$$' ./test | grep -vE 'level=INFO'
-
-stalls: go ## stall a connection at every 20th byte of every conversation
-	@PG_BINDIR=$$(scripts/postgres.sh) && export PG_BINDIR && STALL_STRIDE=20 go test -count 1 -timeout 3h -v -run '^TestStalls$$' ./test | grep -E '^ *(---|FAIL|ok)|stall_test.go'
 
 LAB ?= full
 LAB_TESTS ?= .

@@ -74,17 +74,17 @@ func waitUntilDropped(t *testing.T, d *pgtest.Database, p *pgtest.Process) {
 func TestWatchIsCheap(t *testing.T) {
 	t.Parallel()
 	d := pgtest.NewEvolution(t, "public")
-	proxy := pgtest.NewProxy(t, pgtest.Shared.Address())
-	p := pgtest.Start(t, "DATABASE_CONNECTION_URI="+d.URIThrough(proxy.Address()), "PATCH_WATCH=100ms")
+	network := new(pgtest.Network)
+	p := pgtest.Start(t, "DATABASE_CONNECTION_URI="+d.URIThrough(network.Listen(t, pgtest.Shared.Address())), "PATCH_WATCH=100ms")
 	p.WaitFor("msg=watching")
-	before, lines := proxy.RoundTrips.Load(), strings.Count(p.Stderr.String(), "\n")
+	before, lines := network.RoundTrips.Load(), strings.Count(p.Stderr.String(), "\n")
 	pgtest.MustUntil(t, func() error {
-		if n := proxy.RoundTrips.Load() - before; n < 50 {
+		if n := network.RoundTrips.Load() - before; n < 50 {
 			return fmt.Errorf("%d inspections, want 50", n)
 		}
 		return nil
 	})
-	if n := proxy.Connections.Load(); n != 1 {
+	if n := network.Connections.Load(); n != 1 {
 		t.Errorf("%d connections, want 1", n)
 	}
 	if n := strings.Count(p.Stderr.String(), "\n"); n > lines {
