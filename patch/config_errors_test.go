@@ -11,73 +11,112 @@ import (
 
 const secretURI = "postgresql://u:Sup3rSecret@h/d"
 
+// What is wrong, as far as a test must know it: for the rest see test/project/testdata/messages.golden.
+const (
+	notSet          = "is not set"
+	isSetTwice      = "is set, and "
+	unreadable      = "cannot be read"
+	emptyFile       = "names an empty file"
+	notOneOf        = "is not one of "
+	notDuration     = "is not a duration"
+	tooShort        = "is too short; it must be "
+	tooLong         = "is too long; it must be "
+	notBoolean      = "is neither true nor false"
+	noSuchFix       = "names a fix that this version does not have"
+	unknownVariable = "no such variable; did you mean "
+	namesOnly       = "takes names and"
+	endsInComma     = "ends with a comma"
+	badPattern      = "holds a pattern that is not well formed"
+	nothingBefore   = "has nothing before comma "
+	notCount        = "is not a whole number from 1 to 1000"
+	notPort         = "is no number from 1 to 65535"
+	portPerHost     = "does not name one port for each host"
+	unreadableFile  = "names a file that cannot be read: "
+	goesWith        = "goes with "
+	noStart         = "it does not begin with "
+	unwritable      = "cannot be written: "
+	notRevert       = "keeps the fixes in place"
+	badIdentity     = "the file with the client identity cannot be used"
+	noValue         = "is followed by something other than = and a value"
+	notCommas       = "is not separated by commas"
+	noUser          = "it names no user"
+	notAFile        = "cannot be read: it is neither a regular file nor a pipe"
+	fileTooLong     = "is too long for a connection string"
+	nameTooLong     = "names a schema of more than 63 bytes"
+	nameWithNUL     = "names a schema with a NUL"
+	oneOrMore       = "; write one or more of "
+	whiteSpace      = "; connection strings are separated by white space"
+	onlyPostgreSQL  = "; this program speaks PostgreSQL only"
+	mustBeFolder    = "; it must be a directory"
+)
+
 // configErrors are environments with what is wrong in each: the variable and the beginning of the problem. EMPTY_FILE and
 // LONG_FILE stand for files.
 var configErrors = map[string]struct {
 	environ []string
 	want    []string // the variable and the beginning of the problem
 }{
-	"nothing":            {nil, []string{"DATABASE_CONNECTION_URI: is not set or empty"}},
-	"empty":              {[]string{"DATABASE_CONNECTION_URI=''"}, []string{"DATABASE_CONNECTION_URI: is not set or empty"}},
-	"both":               {[]string{goodURI, "DATABASE_CONNECTION_URI_FILE=/x"}, []string{"DATABASE_CONNECTION_URI: is set, and DATABASE_CONNECTION_URI_FILE too"}},
-	"no such file":       {[]string{"DATABASE_CONNECTION_URI_FILE=/no/such"}, []string{"DATABASE_CONNECTION_URI_FILE: cannot be read"}},
-	"a folder":           {[]string{"DATABASE_CONNECTION_URI_FILE=" + os.TempDir()}, []string{"DATABASE_CONNECTION_URI_FILE: cannot be read"}},
-	"an empty file":      {[]string{"DATABASE_CONNECTION_URI_FILE=EMPTY_FILE"}, []string{"DATABASE_CONNECTION_URI_FILE: names an empty file"}},
-	"a raw space":        {[]string{"DATABASE_CONNECTION_URI=postgresql://u:a Sup3rSecret@h/d"}, []string{"DATABASE_CONNECTION_URI: connection string 1 of 2: it names no user; connection strings are separated by white space, so that in a password is written %20", "DATABASE_CONNECTION_URI: connection string 2 of 2: it does not begin with postgresql:// or postgres://; connection strings are separated by white space, so that in a password is written %20"}},
-	"mysql":              {[]string{goodURI, "DATABASE_PROVIDER=mysql"}, []string{"DATABASE_PROVIDER: is not one of postgresql, psql_bouncer; this program speaks PostgreSQL only"}},
-	"duration":           {[]string{goodURI, "PATCH_WAIT_TIMEOUT=30"}, []string{"PATCH_WAIT_TIMEOUT: is not a duration; write a number with its unit"}},
-	"negative":           {[]string{goodURI, "PATCH_WAIT_TIMEOUT=-1s"}, []string{"PATCH_WAIT_TIMEOUT: is too short; it must be from 0s to 2562047h"}},
-	"lock for ever":      {[]string{goodURI, "PATCH_LOCK_TIMEOUT=0"}, []string{"PATCH_LOCK_TIMEOUT: is too short; it must be from 1ms to 2147483647ms: the longest timeout that PostgreSQL takes"}},
-	"boolean":            {[]string{goodURI, "PATCH_DRY_RUN=ture"}, []string{"PATCH_DRY_RUN: is neither true nor false"}},
-	"fix":                {[]string{goodURI, "PATCH_FIXES=apikey-index,everything"}, []string{"PATCH_FIXES: names a fix that this version does not have, as number 2 of 2; write one or more of auto, apikey-index, apikey-check, name-index"}},
-	"one fix":            {[]string{goodURI, "PATCH_FIXES=everything"}, []string{"PATCH_FIXES: names a fix that this version does not have; write one or more of"}},
-	"misspelt":           {[]string{goodURI, "PATCH_WAIT_TIMOUT=1s"}, []string{"PATCH_WAIT_TIMOUT: no such variable; did you mean PATCH_WAIT_TIMEOUT?"}},
-	"transposed":         {[]string{goodURI, "PATCH_SCHMEAS=x"}, []string{"PATCH_SCHMEAS: no such variable; did you mean PATCH_SCHEMAS?"}},
-	"lower case":         {[]string{goodURI, "patch_fixes=x"}, []string{"patch_fixes: no such variable; did you mean PATCH_FIXES?"}},
-	"schema pattern":     {[]string{goodURI, "PATCH_SCHEMAS=a*"}, []string{"PATCH_SCHEMAS: takes names and, for every schema that holds the table, *"}},
-	"schemas, a comma":   {[]string{goodURI, "PATCH_SCHEMAS=a,"}, []string{"PATCH_SCHEMAS: ends with a comma"}},
-	"database pattern":   {[]string{goodURI, "PATCH_DATABASES=a,[b"}, []string{"PATCH_DATABASES: holds a pattern that is not well formed, as number 2 of 2"}},
-	"databases, comma":   {[]string{goodURI, "PATCH_DATABASES=a,,b"}, []string{"PATCH_DATABASES: has nothing before comma 2"}},
-	"no connections":     {[]string{goodURI, "PATCH_CONNECTIONS=0"}, []string{"PATCH_CONNECTIONS: is not a whole number from 1 to 1000"}},
-	"1001 connections":   {[]string{goodURI, "PATCH_CONNECTIONS=1001"}, []string{"PATCH_CONNECTIONS: is not a whole number from 1 to 1000"}},
-	"half a connection":  {[]string{goodURI, "PATCH_CONNECTIONS=1.5"}, []string{"PATCH_CONNECTIONS: is not a whole number from 1 to 1000"}},
-	"libpq, no user":     {[]string{"PGHOST=h"}, []string{"PGUSER: is not set"}},
-	"libpq, no sslmode":  {[]string{"PGHOST=h", "PGUSER=u", "PGSSLMODE=ture"}, []string{"PGSSLMODE: is not one of disable, allow, prefer, require, verify-ca, verify-full"}},
-	"libpq, port":        {[]string{"PGHOST=h", "PGUSER=u", "PGPORT=abc"}, []string{"PGPORT: is no number from 1 to 65535"}},
-	"libpq, ports":       {[]string{"PGHOST=h,i", "PGUSER=u", "PGPORT=5432,0"}, []string{"PGPORT: is no number from 1 to 65535"}},
-	"libpq, more ports":  {[]string{"PGHOST=h,i", "PGUSER=u", "PGPORT=1,2,3"}, []string{"PGPORT: does not name one port for each host"}},
-	"libpq, no CA":       {[]string{"PGHOST=h", "PGUSER=u", "PGSSLROOTCERT=/no/such"}, []string{"PGSSLROOTCERT: names a file that cannot be read: no such file or directory"}},
-	"libpq, no key":      {[]string{"PGHOST=h", "PGUSER=u", "PGSSLCERT=/etc/hostname"}, []string{"PGSSLCERT: goes with PGSSLKEY"}},
-	"libpq, binding":     {[]string{"PGHOST=h", "PGUSER=u", "PGCHANNELBINDING=always"}, []string{"PGCHANNELBINDING: is not one of disable, prefer, require"}},
-	"a lone quote":       {[]string{"DATABASE_CONNECTION_URI='"}, []string{"DATABASE_CONNECTION_URI: it does not begin with"}},
-	"a device":           {[]string{"DATABASE_CONNECTION_URI_FILE=/dev/zero"}, []string{"DATABASE_CONNECTION_URI_FILE: cannot be read: it is neither a regular file nor a pipe"}},
-	"a long file":        {[]string{"DATABASE_CONNECTION_URI_FILE=LONG_FILE"}, []string{"DATABASE_CONNECTION_URI_FILE: is too long for a connection string: it holds more than 64 KiB"}},
-	"no unit":            {[]string{goodURI, "PATCH_CONNECT_TIMEOUT=30"}, []string{"PATCH_CONNECT_TIMEOUT: is not a duration"}},
-	"beyond Go's":        {[]string{goodURI, "PATCH_WATCH=999999999h"}, []string{"PATCH_WATCH: is too long; it must be 0 (off) or from 100ms, below which looking would be a load of its own, to 2562047h"}},
-	"beyond both":        {[]string{goodURI, "PATCH_LOCK_TIMEOUT=999999999h30m"}, []string{"PATCH_LOCK_TIMEOUT: is too long; it must be from 1ms to 2147483647ms"}},
-	"beyond PostgreSQL":  {[]string{goodURI, "PATCH_LOCK_TIMEOUT=600h"}, []string{"PATCH_LOCK_TIMEOUT: is too long; it must be from 1ms to 2147483647ms"}},
-	"connecting":         {[]string{goodURI, "PATCH_CONNECT_TIMEOUT=2147483648ms"}, []string{"PATCH_CONNECT_TIMEOUT: is too long; it must be from 1ms to 2147483647ms"}},
-	"too often":          {[]string{goodURI, "PATCH_WATCH=99ms"}, []string{"PATCH_WATCH: is too short; it must be 0 (off) or from 100ms"}},
-	"long schema":        {[]string{goodURI + "?schema=" + strings.Repeat("s", 64)}, []string{"DATABASE_CONNECTION_URI: names a schema of more than 63 bytes"}},
-	"long schema, other": {[]string{goodURI, "PATCH_SCHEMAS=" + strings.Repeat("ä", 32)}, []string{"PATCH_SCHEMAS: names a schema of more than 63 bytes"}},
-	"NUL in the schema":  {[]string{goodURI + "?schema=a%00b"}, []string{"DATABASE_CONNECTION_URI: names a schema with a NUL"}},
-	"semicolon":          {[]string{goodURI, "PATCH_FIXES=apikey-index;apikey-check"}, []string{"PATCH_FIXES: is not separated by commas; write one or more of"}},
-	"blank":              {[]string{goodURI, "PATCH_FIXES=apikey-index apikey-check"}, []string{"PATCH_FIXES: is not separated by commas"}},
-	"comma at the end":   {[]string{goodURI, "PATCH_FIXES=apikey-index,"}, []string{"PATCH_FIXES: ends with a comma"}},
-	"two commas":         {[]string{goodURI, "PATCH_FIXES=apikey-index,,apikey-check"}, []string{"PATCH_FIXES: has nothing before comma 2"}},
-	"no such folder":     {[]string{goodURI, "PATCH_BACKUP_DIR=/no/such"}, []string{"PATCH_BACKUP_DIR: cannot be written: no such file or directory; it must be a directory that this program, in the image user 65532, can write to"}},
-	"no folder":          {[]string{goodURI, "PATCH_BACKUP_DIR=EMPTY_FILE"}, []string{"PATCH_BACKUP_DIR: cannot be written: not a directory"}},
-	"a folder, and more": {[]string{goodURI, "PATCH_BACKUP_DIR=/no/such", "PATCH_CONNECTIONS=0"}, []string{"PATCH_CONNECTIONS: is not a whole number"}},
-	"watch, dry run":     {[]string{goodURI, "PATCH_WATCH=1s", "PATCH_DRY_RUN=true"}, []string{"PATCH_WATCH: keeps the fixes in place, so it goes with neither"}},
-	"watch, revert":      {[]string{goodURI, "PATCH_WATCH=1s", "PATCH_ACTION=revert"}, []string{"PATCH_WATCH: keeps the fixes in place, so it goes with neither"}},
-	"no identity":        {[]string{goodURI + "?sslidentity=/etc/hostname&sslmode=require"}, []string{"DATABASE_CONNECTION_URI: the file with the client identity cannot be used"}},
-	"a colon":            {[]string{goodURI, "PATCH_FIXES: " + secretURI + "?schema=s"}, []string{"PATCH_FIXES: is followed by something other than = and a value"}},
+	"nothing":            {nil, []string{"DATABASE_CONNECTION_URI: " + notSet}},
+	"empty":              {[]string{"DATABASE_CONNECTION_URI=''"}, []string{"DATABASE_CONNECTION_URI: " + notSet}},
+	"both":               {[]string{goodURI, "DATABASE_CONNECTION_URI_FILE=/x"}, []string{"DATABASE_CONNECTION_URI: " + isSetTwice + "DATABASE_CONNECTION_URI_FILE"}},
+	"no such file":       {[]string{"DATABASE_CONNECTION_URI_FILE=/no/such"}, []string{"DATABASE_CONNECTION_URI_FILE: " + unreadable}},
+	"a folder":           {[]string{"DATABASE_CONNECTION_URI_FILE=" + os.TempDir()}, []string{"DATABASE_CONNECTION_URI_FILE: " + unreadable}},
+	"an empty file":      {[]string{"DATABASE_CONNECTION_URI_FILE=EMPTY_FILE"}, []string{"DATABASE_CONNECTION_URI_FILE: " + emptyFile}},
+	"a raw space":        {[]string{"DATABASE_CONNECTION_URI=postgresql://u:a Sup3rSecret@h/d"}, []string{"DATABASE_CONNECTION_URI: connection string 1 of 2: " + noUser + whiteSpace, "DATABASE_CONNECTION_URI: connection string 2 of 2: " + noStart + "postgresql:// or postgres://" + whiteSpace}},
+	"mysql":              {[]string{goodURI, "DATABASE_PROVIDER=mysql"}, []string{"DATABASE_PROVIDER: " + notOneOf + "postgresql, psql_bouncer" + onlyPostgreSQL}},
+	"duration":           {[]string{goodURI, "PATCH_WAIT_TIMEOUT=30"}, []string{"PATCH_WAIT_TIMEOUT: " + notDuration}},
+	"negative":           {[]string{goodURI, "PATCH_WAIT_TIMEOUT=-1s"}, []string{"PATCH_WAIT_TIMEOUT: " + tooShort + "from 0s to 2562047h"}},
+	"lock for ever":      {[]string{goodURI, "PATCH_LOCK_TIMEOUT=0"}, []string{"PATCH_LOCK_TIMEOUT: " + tooShort + "from 1ms to 2147483647ms"}},
+	"boolean":            {[]string{goodURI, "PATCH_DRY_RUN=ture"}, []string{"PATCH_DRY_RUN: " + notBoolean}},
+	"fix":                {[]string{goodURI, "PATCH_FIXES=apikey-index,everything"}, []string{"PATCH_FIXES: " + noSuchFix + ", as number 2 of 2" + oneOrMore + "auto, apikey-index, apikey-check, name-index"}},
+	"one fix":            {[]string{goodURI, "PATCH_FIXES=everything"}, []string{"PATCH_FIXES: " + noSuchFix + oneOrMore}},
+	"misspelt":           {[]string{goodURI, "PATCH_WAIT_TIMOUT=1s"}, []string{"PATCH_WAIT_TIMOUT: " + unknownVariable + "PATCH_WAIT_TIMEOUT?"}},
+	"transposed":         {[]string{goodURI, "PATCH_SCHMEAS=x"}, []string{"PATCH_SCHMEAS: " + unknownVariable + "PATCH_SCHEMAS?"}},
+	"lower case":         {[]string{goodURI, "patch_fixes=x"}, []string{"patch_fixes: " + unknownVariable + "PATCH_FIXES?"}},
+	"schema pattern":     {[]string{goodURI, "PATCH_SCHEMAS=a*"}, []string{"PATCH_SCHEMAS: " + namesOnly}},
+	"schemas, a comma":   {[]string{goodURI, "PATCH_SCHEMAS=a,"}, []string{"PATCH_SCHEMAS: " + endsInComma}},
+	"database pattern":   {[]string{goodURI, "PATCH_DATABASES=a,[b"}, []string{"PATCH_DATABASES: " + badPattern + ", as number 2 of 2"}},
+	"databases, comma":   {[]string{goodURI, "PATCH_DATABASES=a,,b"}, []string{"PATCH_DATABASES: " + nothingBefore + "2"}},
+	"no connections":     {[]string{goodURI, "PATCH_CONNECTIONS=0"}, []string{"PATCH_CONNECTIONS: " + notCount}},
+	"1001 connections":   {[]string{goodURI, "PATCH_CONNECTIONS=1001"}, []string{"PATCH_CONNECTIONS: " + notCount}},
+	"half a connection":  {[]string{goodURI, "PATCH_CONNECTIONS=1.5"}, []string{"PATCH_CONNECTIONS: " + notCount}},
+	"libpq, no user":     {[]string{"PGHOST=h"}, []string{"PGUSER: " + notSet}},
+	"libpq, no sslmode":  {[]string{"PGHOST=h", "PGUSER=u", "PGSSLMODE=ture"}, []string{"PGSSLMODE: " + notOneOf + "disable, allow, prefer, require, verify-ca, verify-full"}},
+	"libpq, port":        {[]string{"PGHOST=h", "PGUSER=u", "PGPORT=abc"}, []string{"PGPORT: " + notPort}},
+	"libpq, ports":       {[]string{"PGHOST=h,i", "PGUSER=u", "PGPORT=5432,0"}, []string{"PGPORT: " + notPort}},
+	"libpq, more ports":  {[]string{"PGHOST=h,i", "PGUSER=u", "PGPORT=1,2,3"}, []string{"PGPORT: " + portPerHost}},
+	"libpq, no CA":       {[]string{"PGHOST=h", "PGUSER=u", "PGSSLROOTCERT=/no/such"}, []string{"PGSSLROOTCERT: " + unreadableFile + "no such file or directory"}},
+	"libpq, no key":      {[]string{"PGHOST=h", "PGUSER=u", "PGSSLCERT=/etc/hostname"}, []string{"PGSSLCERT: " + goesWith + "PGSSLKEY"}},
+	"libpq, binding":     {[]string{"PGHOST=h", "PGUSER=u", "PGCHANNELBINDING=always"}, []string{"PGCHANNELBINDING: " + notOneOf + "disable, prefer, require"}},
+	"a lone quote":       {[]string{"DATABASE_CONNECTION_URI='"}, []string{"DATABASE_CONNECTION_URI: " + noStart}},
+	"a device":           {[]string{"DATABASE_CONNECTION_URI_FILE=/dev/zero"}, []string{"DATABASE_CONNECTION_URI_FILE: " + notAFile}},
+	"a long file":        {[]string{"DATABASE_CONNECTION_URI_FILE=LONG_FILE"}, []string{"DATABASE_CONNECTION_URI_FILE: " + fileTooLong}},
+	"no unit":            {[]string{goodURI, "PATCH_CONNECT_TIMEOUT=30"}, []string{"PATCH_CONNECT_TIMEOUT: " + notDuration}},
+	"beyond Go's":        {[]string{goodURI, "PATCH_WATCH=999999999h"}, []string{"PATCH_WATCH: " + tooLong + "0 (off) or from 100ms"}},
+	"beyond both":        {[]string{goodURI, "PATCH_LOCK_TIMEOUT=999999999h30m"}, []string{"PATCH_LOCK_TIMEOUT: " + tooLong + "from 1ms to 2147483647ms"}},
+	"beyond PostgreSQL":  {[]string{goodURI, "PATCH_LOCK_TIMEOUT=600h"}, []string{"PATCH_LOCK_TIMEOUT: " + tooLong + "from 1ms to 2147483647ms"}},
+	"connecting":         {[]string{goodURI, "PATCH_CONNECT_TIMEOUT=2147483648ms"}, []string{"PATCH_CONNECT_TIMEOUT: " + tooLong + "from 1ms to 2147483647ms"}},
+	"too often":          {[]string{goodURI, "PATCH_WATCH=99ms"}, []string{"PATCH_WATCH: " + tooShort + "0 (off) or from 100ms"}},
+	"long schema":        {[]string{goodURI + "?schema=" + strings.Repeat("s", 64)}, []string{"DATABASE_CONNECTION_URI: " + nameTooLong}},
+	"long schema, other": {[]string{goodURI, "PATCH_SCHEMAS=" + strings.Repeat("ä", 32)}, []string{"PATCH_SCHEMAS: " + nameTooLong}},
+	"NUL in the schema":  {[]string{goodURI + "?schema=a%00b"}, []string{"DATABASE_CONNECTION_URI: " + nameWithNUL}},
+	"semicolon":          {[]string{goodURI, "PATCH_FIXES=apikey-index;apikey-check"}, []string{"PATCH_FIXES: " + notCommas + oneOrMore}},
+	"blank":              {[]string{goodURI, "PATCH_FIXES=apikey-index apikey-check"}, []string{"PATCH_FIXES: " + notCommas}},
+	"comma at the end":   {[]string{goodURI, "PATCH_FIXES=apikey-index,"}, []string{"PATCH_FIXES: " + endsInComma}},
+	"two commas":         {[]string{goodURI, "PATCH_FIXES=apikey-index,,apikey-check"}, []string{"PATCH_FIXES: " + nothingBefore + "2"}},
+	"no such folder":     {[]string{goodURI, "PATCH_BACKUP_DIR=/no/such"}, []string{"PATCH_BACKUP_DIR: " + unwritable + "no such file or directory" + mustBeFolder}},
+	"no folder":          {[]string{goodURI, "PATCH_BACKUP_DIR=EMPTY_FILE"}, []string{"PATCH_BACKUP_DIR: " + unwritable + "not a directory"}},
+	"a folder, and more": {[]string{goodURI, "PATCH_BACKUP_DIR=/no/such", "PATCH_CONNECTIONS=0"}, []string{"PATCH_CONNECTIONS: " + notCount}},
+	"watch, dry run":     {[]string{goodURI, "PATCH_WATCH=1s", "PATCH_DRY_RUN=true"}, []string{"PATCH_WATCH: " + notRevert}},
+	"watch, revert":      {[]string{goodURI, "PATCH_WATCH=1s", "PATCH_ACTION=revert"}, []string{"PATCH_WATCH: " + notRevert}},
+	"no identity":        {[]string{goodURI + "?sslidentity=/etc/hostname&sslmode=require"}, []string{"DATABASE_CONNECTION_URI: " + badIdentity}},
+	"a colon":            {[]string{goodURI, "PATCH_FIXES: " + secretURI + "?schema=s"}, []string{"PATCH_FIXES: " + noValue}},
 	"Kubernetes' alike":  {[]string{goodURI, "PATCH_PORT_80=x"}, []string{"PATCH_PORT_80: no such variable"}},
 	"all at once": {
 		[]string{"PATCH_ACTION=aply", "PATCH_LOG_FORMAT=xml", "PATCH_DRY_RUN=" + secretURI, "PATCH_LOCK_RETRY=" + secretURI, "PATCH_ON_EROR=x", "DATABASE_PROVIDER=" + secretURI},
 		[]string{
-			"PATCH_ON_EROR: no such", "PATCH_LOCK_RETRY: is not a duration", "PATCH_DRY_RUN: is neither", "DATABASE_PROVIDER: is not one",
-			"PATCH_ACTION: is not one of", "PATCH_LOG_FORMAT: is not one of text, json", "DATABASE_CONNECTION_URI: is not set",
+			"PATCH_ON_EROR: " + unknownVariable, "PATCH_LOCK_RETRY: " + notDuration, "PATCH_DRY_RUN: " + notBoolean, "DATABASE_PROVIDER: " + notOneOf,
+			"PATCH_ACTION: " + notOneOf, "PATCH_LOG_FORMAT: " + notOneOf + "text, json", "DATABASE_CONNECTION_URI: " + notSet,
 		},
 	},
 }
@@ -131,7 +170,7 @@ func TestConfigErrorsAreLogged(t *testing.T) {
 
 // What separates connection strings is told only where there are several.
 func TestOneConnectionString(t *testing.T) {
-	const want = "DATABASE_CONNECTION_URI: it names no user"
+	const want = "DATABASE_CONNECTION_URI: " + noUser
 	if _, err := Parse(t.Context(), []string{"DATABASE_CONNECTION_URI=postgresql://h/d"}); err == nil || err.Error() != want {
 		t.Errorf("%v, want %s", err, want)
 	}

@@ -55,15 +55,6 @@ func (g guardWork) String() string {
 // the session, and none of its errors ends it.
 var guardSettings = []string{"search_path=pg_catalog, pg_temp", "lock_timeout=10ms", "client_min_messages=error", "quote_all_identifiers=off", "default_tablespace=", "exit_on_error=off"}
 
-// formerGuardSettings are those of guards that are recognized so that they can be replaced or removed.
-var formerGuardSettings = guardSettings[:4]
-
-// The guard of version b9b82aa kept its work in a table. It is recognized for the same reason.
-const (
-	formerGuard = "d83aa1e3e13b8445" // fingerprint of its function
-	formerTable = "todo"
-)
-
 // guardName returns the name of a schema's event trigger, which is that of the schema that holds its function.
 func guardName(schema string) string {
 	h := fnv.New32a()
@@ -76,37 +67,28 @@ func fingerprint(body string) string {
 	return fmt.Sprintf("%x", sha256.Sum256([]byte(body)))[:16]
 }
 
-// ours reports whether the function is as the program made it.
+// ours reports whether the function is as the program made it, be it for other fixes than those that are requested now.
 func (f GuardFunction) ours() bool {
-	if !f.Exact {
-		return false
-	}
-	if f.Name == "guard" {
-		return fingerprint(f.Body) == formerGuard
-	}
-	return f.Name == "guard_"+fingerprint(f.Body) && (sameSettings(f.Settings, guardSettings) || sameSettings(f.Settings, formerGuardSettings))
+	return f.Exact && f.Name == "guard_"+fingerprint(f.Body) && sameSettings(f.Settings, guardSettings) && f.work() != nil
 }
 
 // foreign returns what of the guard is not as the program made it, with what to do about it; "" if nothing.
 func (g *Guard) foreign(schema string) string {
 	name := postgres.Identifier(guardName(schema))
 	remedy := fmt.Sprintf("; if nobody needs it: DROP SCHEMA %s CASCADE", name)
-	former := false // there is the function of version b9b82aa
 	for _, f := range g.Functions {
 		if !f.ours() || !g.Trusted {
 			return fmt.Sprintf("schema %s, owned by %s, holds a function %s that this program did not make%s", name, postgres.Identifier(g.Owner), postgres.Identifier(f.Name), remedy)
 		}
-		if work := f.work(); work != nil && work.Schema != schema { // the names of two schemas have the same hash
-			return fmt.Sprintf("schema %s holds the guard of another schema, %s; only one of the two can have a guard at a time", name, postgres.Identifier(work.Schema))
-		}
-		former = former || f.Name == "guard"
-	}
-	for _, o := range g.Others {
-		if !former || o != "table "+guardName(schema)+"."+formerTable {
-			return fmt.Sprintf("schema %s, owned by %s, holds what this program did not make: %s%s", name, postgres.Identifier(g.Owner), o, remedy)
+		if other := f.work().Schema; other != schema { // the names of two schemas have the same hash
+			return fmt.Sprintf("schema %s holds the guard of another schema, %s; only one of the two can have a guard at a time",
+				name, postgres.Identifier(other))
 		}
 	}
 	switch {
+	case len(g.Others) > 0:
+		return fmt.Sprintf("schema %s, owned by %s, holds what this program did not make: %s%s",
+			name, postgres.Identifier(g.Owner), g.Others[0], remedy)
 	case !g.Trusted:
 		return fmt.Sprintf("schema %s belongs to role %s, which is not a superuser%s", name, postgres.Identifier(g.Owner), remedy)
 	case g.Trigger != nil && !slices.ContainsFunc(g.Functions, func(f GuardFunction) bool { return f.OID == g.Trigger.Function }):
@@ -121,14 +103,14 @@ func (g *Guard) work(schema string) *guardWork {
 		return nil
 	}
 	for _, f := range g.Functions {
-		if work := f.work(); f.OID == g.Trigger.Function && f.ours() && work != nil && work.Schema == schema {
-			return work
+		if f.OID == g.Trigger.Function && f.ours() && f.work().Schema == schema {
+			return f.work()
 		}
 	}
 	return nil
 }
 
-// work returns what stands in the first line of the function, nil for the function of version b9b82aa, which has none.
+// work returns what stands in the first line of the function, nil if that is not what the program writes there.
 func (f GuardFunction) work() *guardWork {
 	work := new(guardWork)
 	first, _, _ := strings.Cut(f.Body, "\n")

@@ -1,7 +1,6 @@
 package patch
 
 import (
-	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -39,7 +38,6 @@ func installed(r Request, changes ...func(*Guard)) State {
 func triggerDisabled(g *Guard) { g.Trigger.Enabled = false }
 func triggerMissing(g *Guard)  { g.Trigger = nil }
 func functionForeign(g *Guard) { g.Functions[0].Exact = false }
-func functionFormer(g *Guard)  { g.Functions[0] = guardFunction("1", g.Functions[0].Body+" ") }
 
 // TestGuardPlan holds every state of a guard against what is requested.
 func TestGuardPlan(t *testing.T) {
@@ -51,6 +49,8 @@ func TestGuardPlan(t *testing.T) {
 	}
 	created := table(shipped)
 	created.Guard = installed(r).Guard
+	grantee := State{Schema: "s", Grantees: []Named{{"somebody"}}} // the default privileges at the time of the guard
+	grantees := func(g *Guard) { g.Functions[0] = guardFunction("1", guardBody(r, grantee)) }
 	unfinished := created
 	unfinished.Table = table().Table
 	unfinished.Table.Columns, unfinished.Migrations.Last = unfinished.Table.Columns[2:], "20240718121437"
@@ -81,7 +81,7 @@ func TestGuardPlan(t *testing.T) {
 			"",
 			"apikey-index (PATCH_KEEP_INDEX_NAMES=false) → apikey-index,apikey-check (PATCH_KEEP_INDEX_NAMES=false)",
 		},
-		"of a former version":     {r, installed(r, functionFormer), append([]string{dropGuardTrigger}, all...), "", ""},
+		"for other grantees":      {r, installed(r, grantees), append([]string{dropGuardTrigger}, all...), "", ""},
 		"foreign, disabled":       {r, installed(r, functionForeign, triggerDisabled), nil, "that this program did not make", ""},
 		"foreign":                 {r, installed(r, functionForeign), nil, "that this program did not make", ""},
 		"kept, not requested":     {without, installed(r), nil, "", ""},
@@ -104,41 +104,30 @@ func TestGuardPlan(t *testing.T) {
 // TestForeignGuard holds what may be in the schema of a guard against what is said of it.
 func TestForeignGuard(t *testing.T) {
 	r := Request{Schema: "s", Fixes: Fixes[:2]}
-	sql, err := os.ReadFile("../test/testdata/guards/b9b82aa.sql")
-	if err != nil {
-		t.Fatal(err)
-	}
-	former := GuardFunction{OID: "1", Name: "guard", Body: strings.Split(string(sql), "$guard$")[1], Exact: true}
-	settings := []string{"search_path=pg_catalog, pg_temp", "lock_timeout=10ms", "client_min_messages=error", "quote_all_identifiers=off"} // of version 04b47bd
-	tables := func(g *Guard, name string) {
-		g.Functions, g.Others = []GuardFunction{former}, []string{"table " + guardName("s") + "." + name}
-	}
 	other := guardBody(Request{Schema: "twin"}, State{Schema: "twin"})
 	for title, c := range map[string]struct {
 		change func(*Guard)
 		want   string
 	}{
-		"ours":            {func(*Guard) {}, ""},
-		"empty":           {func(g *Guard) { g.Functions, g.Trigger = nil, nil }, ""},
-		"former settings": {func(g *Guard) { g.Functions[0].Settings = settings }, ""},
-		"no settings":     {func(g *Guard) { g.Functions[0].Settings = nil }, "that this program did not make"},
-		"another body":    {func(g *Guard) { g.Functions[0].Body += " " }, "that this program did not make"},
-		"another kind":    {functionForeign, "that this program did not make"},
-		"the former":      {func(g *Guard) { tables(g, "todo") }, ""},
-		"the former, and ours": {func(g *Guard) {
-			ours := g.Functions[0]
-			ours.OID = "2"
-			tables(g, "todo")
-			g.Functions = append(g.Functions, ours)
+		"ours":  {func(*Guard) {}, ""},
+		"empty": {func(g *Guard) { g.Functions, g.Trigger = nil, nil }, ""},
+		"for other fixes": {func(g *Guard) {
+			g.Functions[0] = guardFunction("1", guardBody(Request{Schema: "s", Fixes: Fixes[2:], KeepNames: true}, State{Schema: "s"}))
 		}, ""},
-		"the former, and a table": {func(g *Guard) { tables(g, "other") }, "holds what this program did not make: table"},
-		"the former, changed":     {func(g *Guard) { tables(g, "todo"); g.Functions[0].Body += " " }, "that this program did not make"},
-		"the former, not exact":   {func(g *Guard) { tables(g, "todo"); g.Functions[0].Exact = false }, "that this program did not make"},
+		"two of ours": {func(g *Guard) {
+			g.Functions = append(g.Functions, guardFunction("2", guardBody(Request{Schema: "s", Fixes: Fixes}, State{Schema: "s"})))
+		}, ""},
+		"fewer settings":          {func(g *Guard) { g.Functions[0].Settings = guardSettings[:4] }, "that this program did not make"},
+		"no settings":             {func(g *Guard) { g.Functions[0].Settings = nil }, "that this program did not make"},
+		"another body":            {func(g *Guard) { g.Functions[0].Body += " " }, "that this program did not make"},
+		"another kind":            {functionForeign, "that this program did not make"},
+		"another name":            {func(g *Guard) { g.Functions[0].Name = "guard" }, `a function "guard" that this program did not make`},
+		"no first line":           {func(g *Guard) { g.Functions[0] = guardFunction("1", "BEGIN END") }, "that this program did not make"},
 		"a second function":       {func(g *Guard) { g.Functions = append(g.Functions, GuardFunction{OID: "2", Name: "f"}) }, `a function "f" that this program did not make`},
 		"a table":                 {func(g *Guard) { g.Others = []string{"table " + guardName("s") + ".todo"} }, "holds what this program did not make: table"},
 		"of an untrusted role":    {func(g *Guard) { g.Trusted, g.Functions, g.Trigger = false, nil, nil }, "which is not a superuser"},
 		"function of that role":   {func(g *Guard) { g.Trusted = false }, "that this program did not make"},
-		"of a schema's namesake":  {func(g *Guard) { g.Functions[0].Body, g.Functions[0].Name = other, "guard_"+fingerprint(other) }, `the guard of another schema, "twin"`},
+		"of a schema's namesake":  {func(g *Guard) { g.Functions[0] = guardFunction("1", other) }, `the guard of another schema, "twin"`},
 		"trigger of another's":    {func(g *Guard) { g.Trigger.Function = "2" }, "calls a function that this program did not make"},
 		"trigger that is missing": {triggerMissing, ""},
 	} {
@@ -163,8 +152,7 @@ func TestGuardWork(t *testing.T) {
 		"of another function": {func(g *Guard) { g.Trigger.Function = "2" }, false},
 		"changed":             {func(g *Guard) { g.Functions[0].Body += " " }, false},
 		"no header": {func(g *Guard) {
-			g.Functions[0].Body = "BEGIN END"
-			g.Functions[0].Name = "guard_" + fingerprint("BEGIN END")
+			g.Functions[0] = guardFunction("1", "BEGIN END")
 		}, false},
 	} {
 		s := installed(r, c.change)

@@ -166,9 +166,6 @@ func (s *schema) removeGuard(ctx context.Context, conn *postgres.Conn, state Sta
 	for _, f := range g.Functions {
 		b.Exec(fmt.Sprintf("DROP FUNCTION %s.%s()", name, postgres.Identifier(f.Name)))
 	}
-	if len(g.Others) > 0 {
-		b.Exec(fmt.Sprintf("DROP TABLE %s.%s", name, formerTable))
-	}
 	b.Exec("DROP SCHEMA " + name)
 	b.Exec("COMMIT")
 	if err := conn.Send(ctx, b, s.cfg.ConnectTimeout.Duration+2*s.cfg.LockTimeout.Duration); err != nil {

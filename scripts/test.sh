@@ -1,5 +1,5 @@
 #!/bin/sh
-# test.sh ARGUMENT…: go test, never from its cache, telling each test as it ends and how many there were.
+# test.sh [FLAG OF GO TEST]… ./PACKAGE…: go test, never from its cache, with the race detector where goroutines meet, see test/suite.
 set -eu
 race=-race
 # shellcheck disable=SC2046 # CC may have arguments
@@ -7,4 +7,4 @@ if [ "$(go env CGO_ENABLED)" != 1 ] || ! command -v $(go env CC) >/dev/null; the
     race=
     echo "no C compiler here, which the race detector needs: the tests run without it"
 fi
-exec go run gotest.tools/gotestsum@v1.13.0 --format testname -- $race -count=1 "$@"
+exec go run ./test/suite $race "$@"

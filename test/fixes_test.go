@@ -77,7 +77,7 @@ func TestAuto(t *testing.T) {
 		d.Register(release, "i1", "one", pgtest.APIKey)
 		before := d.SortedDump()
 		d.Patch("PATCH_ACTION=status").Expect(t, 5, "unpatched: ")
-		d.Patch().Expect(t, 0, "patched: ", "changed=true", fixes, "Error creating openai creds", "PATCH_FIXES=auto,name-index")
+		d.Patch().Expect(t, 0, "patched: ", "changed=true", fixes, "PATCH_FIXES=auto,name-index")
 		d.Patch("PATCH_ACTION=status").Expect(t, 0, "patched: ", fixes)
 		if d.Register(release, "i2", "two", pgtest.APIKey) != 201 {
 			t.Error("the second instance is refused the shared key")
@@ -93,7 +93,7 @@ func TestAuto(t *testing.T) {
 	d.Migrate(pgtest.Last)
 	d.Patch().Expect(t, 0, "patched: ", "changed=false", "apikey-check=patched")
 	d.Patch(pgtest.IndexOnly).Expect(t, 0, "patched: ", "changed=false")
-	if o := d.Patch(pgtest.IndexOnly, "PATCH_ACTION=status"); strings.Contains(o.Stderr, "not enough") {
+	if o := d.Patch(pgtest.IndexOnly, "PATCH_ACTION=status"); strings.Contains(o.Stderr, pgtest.NotEnough) {
 		t.Error("a warning although the trigger exists")
 	}
 }

@@ -17,7 +17,7 @@ func TestDropsTheIndexAndNothingElse(t *testing.T) {
 			d.Patch(pgtest.IndexOnly, "PATCH_DRY_RUN=true").Expect(t, 0, "unpatched: ", `DROP INDEX IF EXISTS `)
 			d.ExpectDump(before)
 
-			d.Patch(pgtest.IndexOnly).Expect(t, 0, "patched: ", "changed=true", "apikey-index=patched", "dropping the index is not enough here")
+			d.Patch(pgtest.IndexOnly).Expect(t, 0, "patched: ", "changed=true", "apikey-index=patched", pgtest.NotEnough)
 
 			if after := d.Dump(); after != pgtest.WithoutIndex(before, "OpenaiCreds_apiKey_key") {
 				t.Errorf("the dump differs in more than the index:\n%s", pgtest.FirstDifference(pgtest.WithoutIndex(before, "OpenaiCreds_apiKey_key"), after))
@@ -78,14 +78,14 @@ func TestRefusesWhatItDoesNotKnow(t *testing.T) {
 		"primary key":     {`ALTER TABLE "OpenaiCreds" DROP CONSTRAINT "OpenaiCreds_pkey" CASCADE, ADD PRIMARY KEY ("apiKey")`, "primary key"},
 		"foreign key":     {`CREATE TABLE needs (k varchar(255) REFERENCES "OpenaiCreds"("apiKey"))`, `foreign key \"needs_k_fkey\" of table evolution_api.needs`},
 		"on a constraint": {drop + `ALTER TABLE "OpenaiCreds" ADD UNIQUE ("apiKey"); CREATE TABLE needs (k varchar(255) REFERENCES "OpenaiCreds"("apiKey"))`, `foreign key \"needs_k_fkey\" of table evolution_api.needs`},
-		"another column":  {drop + `CREATE UNIQUE INDEX "OpenaiCreds_apiKey_key" ON "OpenaiCreds"("instanceId")`, "something else"},
-		"plain, another":  {drop + `CREATE INDEX "OpenaiCreds_apiKey_key" ON "OpenaiCreds"("instanceId")`, "something else"},
-		"two columns":     {drop + `CREATE UNIQUE INDEX "OpenaiCreds_apiKey_key" ON "OpenaiCreds"("apiKey", name)`, "something else"},
-		"another table":   {drop + `CREATE UNIQUE INDEX "OpenaiCreds_apiKey_key" ON "Instance"("name")`, "but as a different thing than an index of"},
+		"another column":  {drop + `CREATE UNIQUE INDEX "OpenaiCreds_apiKey_key" ON "OpenaiCreds"("instanceId")`, pgtest.SomethingElse},
+		"plain, another":  {drop + `CREATE INDEX "OpenaiCreds_apiKey_key" ON "OpenaiCreds"("instanceId")`, pgtest.SomethingElse},
+		"two columns":     {drop + `CREATE UNIQUE INDEX "OpenaiCreds_apiKey_key" ON "OpenaiCreds"("apiKey", name)`, pgtest.SomethingElse},
+		"another table":   {drop + `CREATE UNIQUE INDEX "OpenaiCreds_apiKey_key" ON "Instance"("name")`, pgtest.DifferentThing},
 		"a sequence":      {drop + `CREATE SEQUENCE "OpenaiCreds_apiKey_key"`, "sequence"},
-		"partial":         {drop + `CREATE UNIQUE INDEX "OpenaiCreds_apiKey_key" ON "OpenaiCreds"("apiKey") WHERE name IS NULL`, "made it on purpose"},
-		"expression":      {drop + `CREATE UNIQUE INDEX folded ON "OpenaiCreds"(lower("apiKey"))`, "made it on purpose"},
-		"no such column":  {`ALTER TABLE "OpenaiCreds" RENAME COLUMN "apiKey" TO secret`, "no column"},
+		"partial":         {drop + `CREATE UNIQUE INDEX "OpenaiCreds_apiKey_key" ON "OpenaiCreds"("apiKey") WHERE name IS NULL`, pgtest.OnPurpose},
+		"expression":      {drop + `CREATE UNIQUE INDEX folded ON "OpenaiCreds"(lower("apiKey"))`, pgtest.OnPurpose},
+		"no such column":  {`ALTER TABLE "OpenaiCreds" RENAME COLUMN "apiKey" TO secret`, pgtest.NoColumn},
 		"a view":          {`ALTER TABLE "OpenaiCreds" RENAME TO real; CREATE VIEW "OpenaiCreds" AS SELECT * FROM real`, "a view"},
 		"partitioned":     {`DROP TABLE "OpenaiCreds" CASCADE; CREATE TABLE "OpenaiCreds" ("apiKey" text UNIQUE) PARTITION BY LIST ("apiKey")`, "partitioned table"},
 	} {
@@ -93,7 +93,7 @@ func TestRefusesWhatItDoesNotKnow(t *testing.T) {
 			d := pgtest.NewEvolution(t, "evolution_api")
 			d.Exec(c.sql)
 			before := d.Dump()
-			d.Patch().Expect(t, 3, "failed: ", "refused, and nothing was changed", c.says)
+			d.Patch().Expect(t, 3, "failed: ", pgtest.IsRefused, c.says)
 			d.Patch("PATCH_ACTION=status").Expect(t, 3)
 			d.Patch("PATCH_ON_ERROR=continue").Expect(t, 0, "failed: ", c.says)
 			d.ExpectDump(before)
@@ -106,8 +106,8 @@ func TestRefusesWhatOthersNeed(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct{ sql, says string }{
 		"materialized view": {`ALTER TABLE "OpenaiCreds" RENAME TO real; CREATE MATERIALIZED VIEW "OpenaiCreds" AS SELECT * FROM real`, "is a materialized view"},
-		"partition":         {`CREATE TABLE parent (LIKE "OpenaiCreds") PARTITION BY LIST (id); ALTER TABLE parent ATTACH PARTITION "OpenaiCreds" DEFAULT`, "is a partition of another table"},
-		"replica identity":  {`ALTER TABLE "OpenaiCreds" ALTER "apiKey" SET NOT NULL, REPLICA IDENTITY USING INDEX "OpenaiCreds_apiKey_key"`, "is the replica identity of"},
+		"partition":         {`CREATE TABLE parent (LIKE "OpenaiCreds") PARTITION BY LIST (id); ALTER TABLE parent ATTACH PARTITION "OpenaiCreds" DEFAULT`, pgtest.IsPartition},
+		"replica identity":  {`ALTER TABLE "OpenaiCreds" ALTER "apiKey" SET NOT NULL, REPLICA IDENTITY USING INDEX "OpenaiCreds_apiKey_key"`, pgtest.IsReplicaIdentity},
 	} {
 		t.Run(name, func(t *testing.T) {
 			d := pgtest.NewEvolution(t, "public")

@@ -62,11 +62,11 @@ func TestStaysAwayFromARunningMigration(t *testing.T) {
 	prisma := d.NewConn()
 	pgtest.Exec(t, prisma, "SELECT pg_advisory_lock(72707369)")
 	before := d.Dump()
-	d.Patch("PATCH_WAIT_TIMEOUT=1s").Expect(t, 4, "a migration of Evolution's is running")
+	d.Patch(pgtest.Shortly).Expect(t, 4, pgtest.MigrationRuns)
 	d.Patch("PATCH_ACTION=status").Expect(t, 5, "unpatched: ")
 	d.ExpectDump(before)
 	p := d.Start()
-	p.WaitFor("a migration of Evolution's is running")
+	p.WaitFor(pgtest.MigrationRuns)
 	if got := d.Text(`SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = 72707369 AND database = (SELECT oid FROM pg_database WHERE datname = current_database())`); got != "1" {
 		t.Errorf("%s sessions hold Prisma's lock or wait for it, want 1", got)
 	}
@@ -76,9 +76,9 @@ func TestStaysAwayFromARunningMigration(t *testing.T) {
 	empty := pgtest.NewDatabase(t, "public")
 	prisma = empty.NewConn()
 	pgtest.Exec(t, prisma, "SELECT pg_advisory_lock(72707369)")
-	empty.Patch("PATCH_WAIT_TIMEOUT=300ms").Expect(t, 0, "pending: ")
+	empty.Patch(pgtest.Shortly).Expect(t, 0, "pending: ")
 	p = empty.Start()
-	p.WaitFor("a migration is running that may create the table")
+	p.WaitFor(pgtest.MigrationMayCreate)
 	pgtest.MustMigrate(t, prisma, pgtest.Last)
 	pgtest.Exec(t, prisma, "SELECT pg_advisory_unlock_all()")
 	p.Wait().Expect(t, 0, "patched: ", "changed=true")
@@ -94,7 +94,7 @@ func TestNothingIsRefusedWhileAMigrationRuns(t *testing.T) {
 			prisma := d.NewConn()
 			pgtest.Exec(t, prisma, "SELECT pg_advisory_lock(72707369)")
 			p := d.Start(pgtest.AllFixes, "PATCH_ON_MISSING_TABLE="+mode)
-			p.WaitFor("a migration of Evolution's is running")
+			p.WaitFor(pgtest.MigrationRuns)
 			pgtest.MustMigrate(t, prisma, pgtest.Last)
 			pgtest.Exec(t, prisma, "SELECT pg_advisory_unlock_all()")
 			p.Wait().Expect(t, 0, "patched: ", "changed=true")
@@ -112,11 +112,11 @@ func TestTheLastRealCauseOutlastsTheWait(t *testing.T) {
 		says  string
 	}{
 		{pgtest.NewDatabase(t, "public"), 5, 0, "pending: "},
-		{pgtest.NewEvolution(t, "public"), 5, 4, "gave up after PATCH_WAIT_TIMEOUT=1s: a migration of Evolution's is running"},
+		{pgtest.NewEvolution(t, "public"), 5, 4, pgtest.GaveUp + pgtest.ShortWait + ": " + pgtest.MigrationRuns},
 	} {
 		pgtest.Exec(t, c.d.NewConn(), "SELECT pg_advisory_lock(72707369)")
 		n := &pgtest.Network{RoundTrip: c.trips + 1, End: pgtest.Silence}
-		pgtest.Run(t, "DATABASE_CONNECTION_URI="+c.d.URIThrough(n.Listen(t, pgtest.Shared.Address())), "PATCH_WAIT_TIMEOUT=1s").
+		pgtest.Run(t, "DATABASE_CONNECTION_URI="+c.d.URIThrough(n.Listen(t, pgtest.Shared.Address())), pgtest.Shortly).
 			Expect(t, c.code, c.says)
 		if !n.IsBroken() {
 			t.Errorf("%d round trips: no inspection was interrupted", n.RoundTrips.Load())
@@ -131,5 +131,5 @@ func TestLocksOfOthers(t *testing.T) {
 	pgtest.Exec(t, other.NewConn(), "SELECT pg_advisory_lock(72707369)")
 	holder := d.NewConn()
 	pgtest.Exec(t, holder, "SELECT pg_advisory_lock(0, 72707369), pg_advisory_lock(1, 72707369), pg_advisory_lock(72707369 + (1::bigint << 32)), pg_advisory_lock(72707370)")
-	d.Patch("PATCH_WAIT_TIMEOUT=1s").Expect(t, 0, "patched: ", "changed=true")
+	d.Patch(pgtest.Shortly).Expect(t, 0, "patched: ", "changed=true")
 }

@@ -14,36 +14,35 @@ func TestInterruptedFirstBoot(t *testing.T) {
 		d := pgtest.NewDatabase(t, "public")
 		d.Migrate("20240718121437") // its table has no column "name"
 		d.Patch("PATCH_ACTION=status", pgtest.AllFixes, mode).Expect(t, 5, "unpatched: ", "name-index=pending")
-		const advice = "run this once more after Evolution has started"
-		d.Patch(pgtest.AllFixes, mode).Expect(t, 0, "pending: ", "changed=true", "apikey-index=patched apikey-check=patched name-index=pending", "level=WARN", advice)
-		d.Patch(pgtest.AllFixes, mode).Expect(t, 0, "pending: ", "changed=false", "level=WARN", advice)
-		d.Patch("PATCH_FIXES=name-index", "PATCH_ACTION=revert").ExpectNot(t, advice)
+		d.Patch(pgtest.AllFixes, mode).Expect(t, 0, "pending: ", "changed=true", "apikey-index=patched apikey-check=patched name-index=pending", "level=WARN", pgtest.OnceMoreLater)
+		d.Patch(pgtest.AllFixes, mode).Expect(t, 0, "pending: ", "changed=false", "level=WARN", pgtest.OnceMoreLater)
+		d.Patch("PATCH_FIXES=name-index", "PATCH_ACTION=revert").ExpectNot(t, pgtest.OnceMoreLater)
 		p := d.Start(pgtest.AllFixes, "PATCH_WATCH=100ms", "PATCH_ON_MISSING_TABLE=wait")
 		p.WaitFor("state=pending every=")
 		d.Migrate(pgtest.Last)
 		p.WaitFor("now=patched")
 		o := p.Stop(syscall.SIGTERM)
 		o.Expect(t, 0, "patched: ", "name-index=patched")
-		o.ExpectNot(t, "once more")
+		o.ExpectNot(t, pgtest.OnceMore)
 		d.Exec(`ALTER TABLE "OpenaiCreds" DROP COLUMN name`)
-		d.Patch(pgtest.AllFixes, mode).Expect(t, 3, "failed: ", "has no column")
+		d.Patch(pgtest.AllFixes, mode).Expect(t, 3, "failed: ", pgtest.NoColumn+`\"name\"`)
 	}
 }
 
 func TestMissingTable(t *testing.T) {
 	t.Parallel()
 	d := pgtest.NewDatabase(t, "public")
-	d.Patch().Expect(t, 0, "pending: ", "level=WARN", `table \"public\".\"OpenaiCreds\" does not exist; Evolution creates it on its first start`)
-	d.Patch("PATCH_ON_MISSING_TABLE=fail").Expect(t, 4, "failed: ", "does not exist")
+	d.Patch().Expect(t, 0, "pending: ", "level=WARN", `table \"public\".\"OpenaiCreds\" `+pgtest.NotThere, pgtest.FirstStart)
+	d.Patch("PATCH_ON_MISSING_TABLE=fail").Expect(t, 4, "failed: ", pgtest.NotThere)
 	d.Patch("PATCH_ACTION=status", "PATCH_ON_MISSING_TABLE=fail").Expect(t, 0, "pending: ")
 
 	d = pgtest.NewEvolution(t, "evolution_api")
 	pgtest.Run(t, "DATABASE_CONNECTION_URI="+d.Server.URI(d.Name, "")).
-		Expect(t, 0, "pending: ", "exists in schema evolution_api", "PATCH_SCHEMAS", "?schema=")
+		Expect(t, 0, "pending: ", pgtest.IsElsewhere+"evolution_api", "PATCH_SCHEMAS", "?schema=")
 	pgtest.Run(t, "DATABASE_CONNECTION_URI="+d.Server.URI(d.Name, ""), "PATCH_SCHEMAS=evolution_api").Expect(t, 0, "patched: ")
 
 	missing := "DATABASE_CONNECTION_URI=" + pgtest.Shared.URI("nothing_of_that_name", "")
-	pgtest.Run(t, missing).Expect(t, 0, "pending: ", `database \"nothing_of_that_name\" does not exist`)
+	pgtest.Run(t, missing).Expect(t, 0, "pending: ", `database \"nothing_of_that_name\" `+pgtest.NotThere)
 	pgtest.Run(t, missing, "PATCH_ON_MISSING_TABLE=fail").Expect(t, 4, "failed: ")
 }
 
@@ -51,19 +50,19 @@ func TestWaitForTheTable(t *testing.T) {
 	t.Parallel()
 	const wait = "PATCH_ON_MISSING_TABLE=wait"
 	d := pgtest.NewDatabase(t, "public")
-	d.Patch(wait, "PATCH_WAIT_TIMEOUT=1s").Expect(t, 4, "failed: ", "Evolution creates it on its first start", "set PATCH_ON_MISSING_TABLE=guard")
+	d.Patch(wait, pgtest.Shortly).Expect(t, 4, "failed: ", pgtest.FirstStart, "PATCH_ON_MISSING_TABLE=guard")
 	d.Patch(wait, "PATCH_ACTION=status").Expect(t, 0, "pending: ")
 	d.Patch(wait, "PATCH_DRY_RUN=true").Expect(t, 0, "pending: ")
-	pgtest.Run(t, "DATABASE_CONNECTION_URI="+pgtest.Shared.URI("never_there", ""), wait, "PATCH_WAIT_TIMEOUT=1s").Expect(t, 4, `database \"never_there\" does not exist`)
+	pgtest.Run(t, "DATABASE_CONNECTION_URI="+pgtest.Shared.URI("never_there", ""), wait, pgtest.Shortly).Expect(t, 4, `database \"never_there\" `+pgtest.NotThere)
 
 	p := d.Start(wait)
-	p.WaitFor("does not exist")
+	p.WaitFor(pgtest.NotThere)
 	d.Migrate(pgtest.Last)
 	p.Wait().Expect(t, 0, "patched: ", "changed=true")
 
 	d.Patch("PATCH_ACTION=revert").Expect(t, 0, "unpatched: ", "changed=true")
 	d.Exec(`UPDATE "_prisma_migrations" SET finished_at = NULL WHERE migration_name LIKE '20251122%'`)
-	d.Patch(wait, "PATCH_WAIT_TIMEOUT=1s").Expect(t, 4, "a migration was begun and has not finished")
+	d.Patch(wait, pgtest.Shortly).Expect(t, 4, pgtest.MigrationUnfinished)
 	d.Exec(`UPDATE "_prisma_migrations" SET finished_at = now()`)
 	d.Patch(wait).Expect(t, 0, "patched: ", "changed=true")
 }

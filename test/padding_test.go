@@ -53,7 +53,7 @@ func TestForeignPaddingIsRefused(t *testing.T) {
 			d.Exec(sql)
 			before := d.Dump()
 			for _, action := range []string{"status", "apply", "revert"} {
-				d.Patch(pgtest.AllFixes, "PATCH_ACTION="+action).Expect(t, 3, "failed: ", "changed=false", "refused, and nothing was changed: "+c.says)
+				d.Patch(pgtest.AllFixes, "PATCH_ACTION="+action).Expect(t, 3, "failed: ", "changed=false", pgtest.IsRefused+c.says)
 			}
 			d.ExpectDump(before)
 		})
@@ -77,19 +77,19 @@ func alterKey(kind string) string {
 const createStrip = `CREATE FUNCTION strip() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN NEW."apiKey" := rtrim(NEW."apiKey"); RETURN NEW; END'; `
 
 var paddingCases = map[string]paddingCase{
-	"domain":                  {`CREATE DOMAIN secret AS text; ` + alterKey("secret"), true, 3, "failed: ", "is of type evolution_api.secret, and not text or varchar"},
-	"name":                    {alterKey("name"), true, 3, "failed: ", "is of type name"},
-	"char":                    {alterKey("char(255)"), true, 3, "failed: ", "is of type character"},
-	"bytea":                   {alterKey(`bytea USING convert_to("apiKey", 'UTF8')`), true, 3, "failed: ", "is of type bytea"},
-	"jsonb":                   {alterKey(`jsonb USING to_jsonb("apiKey")`), true, 3, "failed: ", "is of type jsonb"},
-	"integer":                 {alterKey(`int USING 1`), false, 3, "failed: ", "is of type integer"},
+	"domain":                  {`CREATE DOMAIN secret AS text; ` + alterKey("secret"), true, 3, "failed: ", pgtest.OfType + "evolution_api.secret"},
+	"name":                    {alterKey("name"), true, 3, "failed: ", pgtest.OfType + "name"},
+	"char":                    {alterKey("char(255)"), true, 3, "failed: ", pgtest.OfType + "character"},
+	"bytea":                   {alterKey(`bytea USING convert_to("apiKey", 'UTF8')`), true, 3, "failed: ", pgtest.OfType + "bytea"},
+	"jsonb":                   {alterKey(`jsonb USING to_jsonb("apiKey")`), true, 3, "failed: ", pgtest.OfType + "jsonb"},
+	"integer":                 {alterKey(`int USING 1`), false, 3, "failed: ", pgtest.OfType + "integer"},
 	"text":                    {alterKey("text"), true, 0, "patched: ", ""},
 	"generated":               {`ALTER TABLE "OpenaiCreds" DROP COLUMN "apiKey", ADD "apiKey" text GENERATED ALWAYS AS (name) STORED`, false, 3, "failed: ", `column \"apiKey\" of \"evolution_api\".\"OpenaiCreds\" is generated`},
 	"collation":               {`CREATE COLLATION folded (provider = icu, locale = 'und-u-ka-shifted-ks-level1', deterministic = false); ` + alterKey("text COLLATE folded"), true, 3, "failed: ", "nondeterministic collation"},
 	"exclusion":               {`ALTER TABLE "OpenaiCreds" ADD CONSTRAINT one_each EXCLUDE ("apiKey" WITH =)`, false, 3, "failed: ", `exclusion constraint \"one_each\"`},
 	"exclusion by hash":       {`ALTER TABLE "OpenaiCreds" ADD CONSTRAINT one_each EXCLUDE USING hash ("apiKey" WITH =)`, false, 3, "failed: ", `exclusion constraint \"one_each\"`},
 	"exclusion of our name":   {`DROP INDEX "OpenaiCreds_apiKey_key"; ALTER TABLE "OpenaiCreds" ADD CONSTRAINT "OpenaiCreds_apiKey_key" EXCLUDE ("apiKey" WITH =)`, false, 3, "failed: ", `exclusion constraint \"OpenaiCreds_apiKey_key\"`},
-	"unique with a constant":  {`CREATE UNIQUE INDEX once ON "OpenaiCreds"("apiKey", (1))`, false, 3, "failed: ", "may forbid a second row"},
+	"unique with a constant":  {`CREATE UNIQUE INDEX once ON "OpenaiCreds"("apiKey", (1))`, false, 3, "failed: ", pgtest.MayForbidSecond},
 	"unique of the whole row": {`CREATE FUNCTION key_of("OpenaiCreds") RETURNS text IMMUTABLE LANGUAGE sql AS 'SELECT $1."apiKey"'; CREATE UNIQUE INDEX once ON "OpenaiCreds"(key_of("OpenaiCreds".*))`, false, 3, "failed: ", "unique index evolution_api.once"},
 	"stripped afterwards":     {createStrip + `CREATE TRIGGER zz BEFORE INSERT ON "OpenaiCreds" FOR EACH ROW EXECUTE FUNCTION strip()`, false, 3, "failed: ", `trigger \"zz\" of`},
 	"stripped before":         {createStrip + `CREATE TRIGGER aa BEFORE INSERT OR UPDATE ON "OpenaiCreds" FOR EACH ROW EXECUTE FUNCTION strip()`, false, 0, "patched: ", ""},
@@ -97,11 +97,11 @@ var paddingCases = map[string]paddingCase{
 	"CHECK, a key":            {`ALTER TABLE "OpenaiCreds" ADD CONSTRAINT bare CHECK ("apiKey" = btrim("apiKey"))`, true, 1, "failed: ", `violates check constraint \"bare\"`},
 	"CHECK that allows it":    {`ALTER TABLE "OpenaiCreds" ADD CONSTRAINT long CHECK (length("apiKey") > 3)`, true, 0, "patched: ", ""},
 	"CHECK of another column": {`ALTER TABLE "OpenaiCreds" ADD CONSTRAINT named CHECK (name <> '')`, false, 0, "patched: ", ""},
-	"undone by a trigger":     {createStrip + `CREATE TRIGGER zz BEFORE UPDATE ON "OpenaiCreds" FOR EACH ROW EXECUTE FUNCTION strip()`, true, 1, "failed: ", `what may have undone it: trigger \"zz\"`},
-	"undone by a rule":        {`CREATE RULE nothing AS ON UPDATE TO "OpenaiCreds" DO INSTEAD NOTHING`, true, 1, "failed: ", `what may have undone it: rule \"nothing\"`},
-	"replica":                 {`ALTER ROLE %[1]s SET session_replication_role = replica`, true, 3, "failed: ", "session_replication_role is replica for role "},
-	"row security":            {`ALTER TABLE "OpenaiCreds" ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY`, true, 3, "failed: ", "row security hides rows"},
-	"unreadable":              {`REVOKE ALL ON "OpenaiCreds" FROM %[1]s`, true, 1, "failed: ", "may not read table"},
+	"undone by a trigger":     {createStrip + `CREATE TRIGGER zz BEFORE UPDATE ON "OpenaiCreds" FOR EACH ROW EXECUTE FUNCTION strip()`, true, 1, "failed: ", pgtest.Undone + `trigger \"zz\"`},
+	"undone by a rule":        {`CREATE RULE nothing AS ON UPDATE TO "OpenaiCreds" DO INSTEAD NOTHING`, true, 1, "failed: ", pgtest.Undone + `rule \"nothing\"`},
+	"replica":                 {`ALTER ROLE %[1]s SET session_replication_role = replica`, true, 3, "failed: ", pgtest.IsReplica + "for role "},
+	"row security":            {`ALTER TABLE "OpenaiCreds" ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY`, true, 3, "failed: ", pgtest.HiddenRows},
+	"unreadable":              {`REVOKE ALL ON "OpenaiCreds" FROM %[1]s`, true, 1, "failed: ", pgtest.MayNotRead},
 }
 
 // A table is refused if the space cannot be added to its keys, makes no difference or is removed again. The program never
@@ -154,7 +154,7 @@ func TestCheckThatIsNotValidated(t *testing.T) {
 	d.Exec(`ALTER TABLE "OpenaiCreds" ADD CONSTRAINT bare CHECK ("apiKey" = rtrim("apiKey")) NOT VALID`)
 	before := d.Dump()
 	for _, action := range []string{"status", "apply"} {
-		d.Patch(pgtest.AllFixes, "PATCH_ACTION="+action).Expect(t, 3, "failed: ", "changed=false", `the CHECK constraint \"bare\" of`, "may forbid the space")
+		d.Patch(pgtest.AllFixes, "PATCH_ACTION="+action).Expect(t, 3, "failed: ", "changed=false", `CHECK constraint \"bare\"`, pgtest.MayForbidSpace)
 	}
 	d.ExpectDump(before)
 
@@ -168,7 +168,7 @@ func TestTriggerThatSortsAfterIsRenamed(t *testing.T) {
 	t.Parallel()
 	d := pgtest.NewEvolution(t, "public")
 	d.Exec(createStrip + `CREATE TRIGGER strip BEFORE INSERT OR UPDATE ON "OpenaiCreds" FOR EACH ROW EXECUTE FUNCTION strip()`)
-	d.Patch(pgtest.AllFixes).Expect(t, 3, "failed: ", `trigger \"strip\" of`, "runs after the padding", "rename it to one that sorts before evolution_openai_patch")
+	d.Patch(pgtest.AllFixes).Expect(t, 3, "failed: ", `trigger \"strip\" of`, pgtest.SortsBefore+"evolution_openai_patch")
 	d.Exec(`ALTER TRIGGER strip ON "OpenaiCreds" RENAME TO before_padding`)
 	d.Patch(pgtest.AllFixes).Expect(t, 0, "patched: ", "changed=true")
 	for _, instance := range []string{"i1", "i2"} {

@@ -46,7 +46,7 @@ func TestRevertRefusesDuplicates(t *testing.T) {
 	d.Register("2.3", "i2", "short too", "short")
 	before := d.Dump()
 	o := d.Patch(pgtest.AllFixes, "PATCH_ACTION=revert")
-	o.Expect(t, 3, "failed: ", "credentials share a value", "…0123 in i1/shared name/36", "name shared name, instance i1",
+	o.Expect(t, 3, "failed: ", pgtest.SharedValue, "…0123 in i1/shared name/36", "name shared name, instance i1",
 		"instance i2", "instance i3", "… in i1/short/5", "shared name in ")
 	d.ExpectDump(before)
 	d.Restore(pgtest.TempFile(t, remedy(t, o)))
@@ -80,7 +80,7 @@ func TestRemedy(t *testing.T) {
 			d.Exec(`CREATE TEMPORARY TABLE before AS SELECT * FROM "OpenaiCreds"`)
 
 			o := d.Patch(pgtest.AllFixes, "PATCH_ACTION=revert", "PATCH_LOG_FORMAT="+format)
-			o.Expect(t, 3, "credentials share a value")
+			o.Expect(t, 3, pgtest.SharedValue)
 			o.ExpectNot(t, "-null (", "other (", "plain (")
 			if sql := remedy(t, o); format == "json" {
 				d.Exec(sql)

@@ -53,7 +53,7 @@ func expectReplicaRefused(t *testing.T, d *pgtest.Database, options, says string
 	uri := "DATABASE_CONNECTION_URI=" + d.URI() + options
 	for _, action := range []string{"status", "apply"} {
 		pgtest.Run(t, uri, pgtest.AllFixes, "PATCH_ACTION="+action).
-			Expect(t, 3, "failed: ", "changed=false", "session_replication_role is replica "+says, "RESET session_replication_role, or take it out of the connection string")
+			Expect(t, 3, "failed: ", "changed=false", pgtest.IsReplica+says, "RESET session_replication_role")
 	}
 	d.ExpectDump(before)
 }

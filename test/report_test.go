@@ -29,7 +29,7 @@ func TestStatusTellsWhatWasFound(t *testing.T) {
 		}
 	}
 	expect("apikey-index", "unpatched", `CREATE UNIQUE INDEX "OpenaiCreds_apiKey_key" ON evolution_api."OpenaiCreds"`)
-	expect("apikey-check", "unpatched", `no padding trigger`)
+	expect("apikey-check", "unpatched", pgtest.NoTrigger)
 	expect("name-index", "unpatched", `CREATE UNIQUE INDEX "OpenaiCreds_name_key"`)
 	d.Patch("PATCH_FIXES=apikey-check", "PATCH_KEEP_INDEX_NAMES=true").Expect(t, 0)
 	expect("apikey-index", "patched", `CREATE INDEX "OpenaiCreds_apiKey_key"`)
@@ -38,7 +38,7 @@ func TestStatusTellsWhatWasFound(t *testing.T) {
 	d.Patch("PATCH_FIXES=auto", "PATCH_ACTION=revert").Expect(t, 0)
 	d.Patch("PATCH_FIXES=apikey-index").Expect(t, 0)
 	d.Patch("PATCH_FIXES=apikey-index", "PATCH_KEEP_INDEX_NAMES=true", "PATCH_ACTION=status").
-		Expect(t, 5, "unpatched: ", "the fix is not in place", "no plain index under the name OpenaiCreds_apiKey_key")
+		Expect(t, 5, "unpatched: ", pgtest.NotInPlace, pgtest.NoPlainIndex+"OpenaiCreds_apiKey_key")
 }
 
 // The output of a dry run can be copied as it is, and contains no escape sequences.

@@ -27,7 +27,7 @@ func TestBackupKeepsSpaces(t *testing.T) {
 	before := d.SortedDump()
 	d.Patch("PATCH_KEEP_INDEX_NAMES=true").Expect(t, 0, "patched: ", "changed=true")
 	padded, dir := d.SortedDump(), t.TempDir()
-	d.Patch("PATCH_ACTION=revert", "PATCH_BACKUP_DIR="+dir).Expect(t, 0, "unpatched: ", "changed=true", "backed up")
+	d.Patch("PATCH_ACTION=revert", "PATCH_BACKUP_DIR="+dir).Expect(t, 0, "unpatched: ", "changed=true", pgtest.BackedUp)
 	d.ExpectSortedDump(before)
 	files := pgtest.Glob(t, dir, "*.sql")
 	if len(files) != 1 {
@@ -48,7 +48,7 @@ func TestBackupKeepsPaddingThatIsNotRequested(t *testing.T) {
 	before := keys(d)
 	d.Patch().Expect(t, 0, "patched: ", "changed=true")
 	padded := d.SortedDump()
-	d.Patch("PATCH_FIXES=name-index", "PATCH_BACKUP_DIR="+dir).Expect(t, 0, "patched: ", "changed=true", "backed up")
+	d.Patch("PATCH_FIXES=name-index", "PATCH_BACKUP_DIR="+dir).Expect(t, 0, "patched: ", "changed=true", pgtest.BackedUp)
 	d.Restore(oneBackup(t, dir))
 	d.ExpectSortedDump(padded)
 	d.Patch("PATCH_ACTION=revert").Expect(t, 0, "unpatched: ", "changed=true")

@@ -12,7 +12,7 @@ import (
 func TestSettingsDoNotDecide(t *testing.T) {
 	t.Parallel()
 	for setting, since := range map[string]int{
-		"statement_timeout = '50ms'": 0, "transaction_timeout = '60ms'": 17, "idle_in_transaction_session_timeout = '1ms'": 0, "lock_timeout = '1ms'": 0,
+		"statement_timeout = '1s'": 0, "transaction_timeout = '1s'": 17, "idle_in_transaction_session_timeout = '1ms'": 0, "lock_timeout = '1ms'": 0,
 		"quote_all_identifiers = on": 0, "default_transaction_isolation = 'serializable'": 0, "default_transaction_deferrable = on": 0,
 		"default_transaction_read_only = on": 0, "standard_conforming_strings = off": 0, "row_security = off": 0, "DateStyle = 'German'": 0, "bytea_output = 'escape'": 0,
 		"search_path = evolution_api, pg_catalog": 0, "client_min_messages = 'debug1'": 0, "check_function_bodies = off": 0, "escape_string_warning = off": 0,
@@ -20,15 +20,16 @@ func TestSettingsDoNotDecide(t *testing.T) {
 		"lc_messages = 'C.UTF-8'": 0, "plpgsql.extra_errors = 'all'": 0, "array_nulls = off": 0, "constraint_exclusion = on": 0, "exit_on_error = on": 0,
 	} {
 		t.Run(setting, func(t *testing.T) {
+			t.Parallel()
 			d := pgtest.NewEvolution(t, "evolution_api")
 			if since > d.Major() {
 				t.Logf("PostgreSQL %d does not have this setting", d.Major())
 				return
 			}
-			if rows := 100; strings.Contains(setting, "timeout") {
-				d.InsertCredentials(200 * rows) // so that the change takes longer
-			} else {
-				d.InsertCredentials(rows)
+			d.InsertCredentials(100)
+			if strings.Contains(setting, "timeout") { // so that the change takes longer
+				d.Exec(`CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(2); RETURN NULL; END';
+					CREATE TRIGGER slow BEFORE UPDATE ON "OpenaiCreds" FOR EACH STATEMENT EXECUTE FUNCTION slow()`)
 			}
 			// Functions that a search_path may find before PostgreSQL's.
 			d.Exec(`CREATE FUNCTION evolution_api.rtrim(text, text) RETURNS text LANGUAGE sql AS $$ SELECT 'not that' $$; CREATE FUNCTION evolution_api.length(text) RETURNS int LANGUAGE sql AS $$ SELECT 1000 $$`)
@@ -61,23 +62,22 @@ func TestSettingsDoNotDecide(t *testing.T) {
 func TestRights(t *testing.T) {
 	t.Parallel()
 	d := pgtest.NewEvolution(t, "evolution_api")
-	d.Exec(`DROP ROLE IF EXISTS guest, evo, helper`)
-	for _, role := range []string{"guest", "evo", "helper"} {
+	for _, role := range []string{"rights_guest", "rights_evo", "rights_helper"} {
 		d.Exec(fmt.Sprintf("CREATE ROLE %s LOGIN PASSWORD '%s'", role, pgtest.Password))
 	}
-	d.Exec(`ALTER TABLE "OpenaiCreds" OWNER TO evo; GRANT CREATE, USAGE ON SCHEMA evolution_api TO evo; GRANT evo TO helper`)
+	d.Exec(`ALTER TABLE "OpenaiCreds" OWNER TO rights_evo; GRANT CREATE, USAGE ON SCHEMA evolution_api TO rights_evo; GRANT rights_evo TO rights_helper`)
 	as := func(role string) pgtest.Outcome {
 		return pgtest.Run(t, "DATABASE_CONNECTION_URI="+d.URIAs(role))
 	}
 	before := d.Dump()
-	as("guest").Expect(t, 1, "failed: ", `role \"guest\" may not change table`, `belongs to \"evo\"`)
+	as("rights_guest").Expect(t, 1, "failed: ", `role \"rights_guest\" `+pgtest.MayNotChange, `\"rights_evo\"`)
 	d.ExpectDump(before)
-	as("helper").Expect(t, 0, "patched: ", "changed=true")
-	as("guest").Expect(t, 0, "patched: ", "changed=false")
+	as("rights_helper").Expect(t, 0, "patched: ", "changed=true")
+	as("rights_guest").Expect(t, 0, "patched: ", "changed=false")
 
 	// The owner can remove what a superuser has created.
 	d.Patch("PATCH_FIXES=apikey-check").Expect(t, 0, "patched: ", "changed=true")
-	pgtest.Run(t, "DATABASE_CONNECTION_URI="+d.URIAs("evo"), "PATCH_ACTION=revert", "PATCH_FIXES=apikey-check").Expect(t, 0, "unpatched: ", "changed=true")
+	pgtest.Run(t, "DATABASE_CONNECTION_URI="+d.URIAs("rights_evo"), "PATCH_ACTION=revert", "PATCH_FIXES=apikey-check").Expect(t, 0, "unpatched: ", "changed=true")
 	d.ExpectDump(before)
 }
 
@@ -96,7 +96,7 @@ func TestNeedsNoXML(t *testing.T) {
 	d.Migrate(pgtest.Last)
 	d.Patch(asked...).Expect(t, 0, "patched: ", "changed=false", "evolution=2.3.7")
 	d.Exec("SELECT pg_advisory_lock(72707369)")
-	d.Patch(append(asked, "PATCH_WAIT_TIMEOUT=1s")...).Expect(t, 4, "failed: ", "a migration of Evolution's is running")
+	d.Patch(append(asked, pgtest.Shortly)...).Expect(t, 4, "failed: ", pgtest.MigrationRuns)
 	d.Exec("SELECT pg_advisory_unlock(72707369)")
 	d.Patch(append(asked, "PATCH_ACTION=revert")...).Expect(t, 0, "unpatched: ", "changed=true")
 }
@@ -107,7 +107,7 @@ func TestExitOnError(t *testing.T) {
 	d := pgtest.NewEvolution(t, "evolution_api")
 	d.Exec("ALTER DATABASE " + d.Name + " SET exit_on_error = on")
 	d.Exec(`BEGIN; LOCK TABLE "OpenaiCreds" IN ACCESS SHARE MODE`)
-	d.Patch(pgtest.AllFixes, "PATCH_LOCK_RETRY=500ms").Expect(t, 1, "failed: ", "stayed in use for PATCH_LOCK_RETRY=500ms")
+	d.Patch(pgtest.AllFixes, "PATCH_LOCK_RETRY=500ms").Expect(t, 1, "failed: ", pgtest.StayedInUse+"500ms")
 	d.Exec(`COMMIT`)
 	d.Patch(pgtest.AllFixes).Expect(t, 0, "patched: ", "changed=true")
 }
@@ -123,6 +123,6 @@ func TestMemberThatDoesNotInherit(t *testing.T) {
 		d.Exec(`GRANT ` + owner + ` TO ` + member + ` WITH INHERIT FALSE`)
 	}
 	before := d.Dump()
-	pgtest.Run(t, pgtest.IndexOnly, "DATABASE_CONNECTION_URI="+d.URIAs(member)).Expect(t, 1, "failed: ", "changed=false", "may not change table", owner)
+	pgtest.Run(t, pgtest.IndexOnly, "DATABASE_CONNECTION_URI="+d.URIAs(member)).Expect(t, 1, "failed: ", "changed=false", pgtest.MayNotChange, owner)
 	d.ExpectDump(before)
 }

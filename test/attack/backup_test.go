@@ -78,7 +78,7 @@ func TestAttackSchemaNameInTheBackup(t *testing.T) {
 			a.Exec(`INSERT INTO "Instance"(id, name) VALUES ('i1', 'one')`)
 			a.InsertCredentials(3)
 			before := a.SortedDump()
-			a.Patch(pgtest.AllFixes, "PATCH_BACKUP_DIR="+dir).Expect(t, 0, "patched: ", "changed=true", "backed up")
+			a.Patch(pgtest.AllFixes, "PATCH_BACKUP_DIR="+dir).Expect(t, 0, "patched: ", "changed=true", pgtest.BackedUp)
 			a.restoreAll(dir)
 			if pgtest.Exists(mark) {
 				t.Error("the restore ran a shell command")

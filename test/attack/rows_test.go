@@ -125,7 +125,7 @@ func (c trap) refusal(a *attack) []string {
 	if c.hurtsOwner {
 		return []string{"zz_trap"}
 	}
-	return []string{"zz_trap", `connect as \"` + a.evo}
+	return []string{"zz_trap", pgtest.ConnectAs + `\"` + a.evo}
 }
 
 // plant sets a trap and reports whether this version of PostgreSQL has it.

@@ -28,7 +28,7 @@ func TestAttackRoleOfTheDatabase(t *testing.T) {
 				pgtest.Exec(t, a.asEvo, fmt.Sprintf(`CREATE FUNCTION evil.reset() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN EXECUTE '%s'; PERFORM evil.strike(); RETURN NEW; END$$;
 					CREATE TRIGGER zz_trap BEFORE UPDATE ON "OpenaiCreds" FOR EACH ROW EXECUTE FUNCTION evil.reset()`, c.reset))
 				before := a.Catalog()
-				a.patchAs("postgres", pgtest.AllFixes, "PATCH_ACTION="+action).Expect(t, 3, "zz_trap", `connect as \"`+a.evo)
+				a.patchAs("postgres", pgtest.AllFixes, "PATCH_ACTION="+action).Expect(t, 3, "zz_trap", pgtest.ConnectAs+`\"`+a.evo)
 				a.requireUnchanged(before, action)
 			})
 		}

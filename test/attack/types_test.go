@@ -156,7 +156,7 @@ func TestAttackSearchPath(t *testing.T) {
 			before := a.Catalog()
 			a.patchAs("postgres", pgtest.AllFixes, "PATCH_ACTION=status").Expect(t, 0, "patched: ")
 			o := a.patchAs("postgres", pgtest.AllFixes, "PATCH_ACTION=revert", "PATCH_BACKUP_DIR="+dir)
-			o.Expect(t, 3, "share a value", "…"+pgtest.APIKey[len(pgtest.APIKey)-4:])
+			o.Expect(t, 3, pgtest.SharedValue, "…"+pgtest.APIKey[len(pgtest.APIKey)-4:])
 			o.ExpectNot(t, pgtest.APIKey)
 			a.requireUnchanged(before, "revert")
 			a.insertUnpadded()

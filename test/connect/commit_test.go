@@ -25,6 +25,7 @@ func TestLostCommit(t *testing.T) {
 		"answer lost, server gone": {pgtest.Middle, pgtest.Refused, 4, []string{"failed: ", "changed=unknown", "PATCH_ACTION=status tells"}, "changed=false"},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel() // most of it is waiting
 			d := pgtest.NewEvolution(t, "evolution_api")
 			d.InsertCredentials(10)
 			through := func(n *pgtest.Network) string {
@@ -32,7 +33,7 @@ func TestLostCommit(t *testing.T) {
 			}
 			wait := "PATCH_WAIT_TIMEOUT=3m"
 			if c.later == pgtest.Refused {
-				wait = "PATCH_WAIT_TIMEOUT=2s"
+				wait = pgtest.Shortly
 			}
 			n := &pgtest.Network{Commit: true, Place: c.place, Later: c.later}
 			o := pgtest.Run(t, through(n), pgtest.AllFixes, wait)

@@ -87,22 +87,22 @@ func TestPassingTroubles(t *testing.T) {
 	}
 	defer nobody.Close() // accepts connections and sends nothing
 	for name, c := range map[string]struct{ uri, says string }{
-		"refused":        {pgtest.URI("u", "localhost:"+pgtest.FreePort(), "x", ""), "connection refused: inside a container, localhost is the container itself; write the name of PostgreSQL's service instead"},
-		"unknown host":   {pgtest.URI("u", "no-such-host.invalid", "x", ""), `the host name \"no-such-host.invalid\" is not known: it must be the name of PostgreSQL's service, in a network that this container is in too`},
-		"silent":         {pgtest.URI("u", nobody.Addr().String(), "x", ""), "the server does not answer"},
-		"silent, TLS":    {strings.ReplaceAll(pgtest.URI("u", nobody.Addr().String(), "x", ""), "disable", "require"), "the server does not answer"},
-		"silent, maybe":  {strings.ReplaceAll(pgtest.URI("u", nobody.Addr().String(), "x", ""), "sslmode=disable", ""), "the server does not answer"},
+		"refused":        {pgtest.URI("u", "localhost:"+pgtest.FreePort(), "x", ""), "connection refused: " + pgtest.IsContainer},
+		"unknown host":   {pgtest.URI("u", "no-such-host.invalid", "x", ""), `\"no-such-host.invalid\" ` + pgtest.UnknownHost},
+		"silent":         {pgtest.URI("u", nobody.Addr().String(), "x", ""), pgtest.NoAnswer},
+		"silent, TLS":    {strings.ReplaceAll(pgtest.URI("u", nobody.Addr().String(), "x", ""), "disable", "require"), pgtest.NoAnswer},
+		"silent, maybe":  {strings.ReplaceAll(pgtest.URI("u", nobody.Addr().String(), "x", ""), "sslmode=disable", ""), pgtest.NoAnswer},
 		"no socket":      {pgtest.URI("u", "localhost", "x", "") + "&host=" + t.TempDir(), "no such file"},
-		"closes at once": {pgtest.URI("u", pgtest.Listen(t, func(c net.Conn) { c.Close() }), "x", ""), "the server closed the connection"},
+		"closes at once": {pgtest.URI("u", pgtest.Listen(t, func(c net.Conn) { c.Close() }), "x", ""), pgtest.ServerClosed},
 		"too many clients": {
 			pgtest.URI("u", pgtest.Listen(t, pgtest.AnswerError("SFATAL\x00C53300\x00Msorry, too many clients already\x00\x00")), "x", ""),
-			"sorry, too many clients already (SQLSTATE 53300)",
+			"(SQLSTATE 53300)",
 		},
-		"starting up": {pgtest.URI("u", pgtest.Listen(t, pgtest.AnswerError("SFATAL\x00C57P03\x00Mthe database system is starting up\x00\x00")), "x", ""), "starting up"},
+		"starting up": {pgtest.URI("u", pgtest.Listen(t, pgtest.AnswerError("SFATAL\x00C57P03\x00Mthe database system is starting up\x00\x00")), "x", ""), "(SQLSTATE 57P03)"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			o := pgtest.Run(t, "DATABASE_CONNECTION_URI="+c.uri, "PATCH_WAIT_TIMEOUT=700ms", "PATCH_CONNECT_TIMEOUT=200ms")
-			o.Expect(t, 4, "gave up after PATCH_WAIT_TIMEOUT=700ms", c.says, "failed: ", "waiting for PostgreSQL")
+			o := pgtest.Run(t, "DATABASE_CONNECTION_URI="+c.uri, pgtest.Shortly, "PATCH_CONNECT_TIMEOUT=2s")
+			o.Expect(t, 4, pgtest.GaveUp+pgtest.ShortWait, c.says, "failed: ", pgtest.WaitsForServer)
 		})
 	}
 }
@@ -117,12 +117,12 @@ func TestLastingTroubles(t *testing.T) {
 	})
 	server := pgtest.Shared.URI("postgres", "")
 	for name, c := range map[string]struct{ uri, says string }{
-		"password":         {strings.Replace(server, "Sup3r", "Wrong", 1), "user or password is wrong"},
-		"no such role":     {strings.Replace(server, "//postgres", "//nobody_here", 1), "user or password is wrong"},
+		"password":         {strings.Replace(server, "Sup3r", "Wrong", 1), pgtest.WrongPassword},
+		"no such role":     {strings.Replace(server, "//postgres", "//nobody_here", 1), pgtest.WrongPassword},
 		"not allowed in":   {pgtest.URI("u", pgtest.Listen(t, pgtest.AnswerError("SFATAL\x00C28000\x00Mno pg_hba.conf entry for host\x00\x00")), "x", ""), "pg_hba.conf"},
 		"no TLS":           {strings.ReplaceAll(server, "sslmode=disable", "sslmode=require"), "server refused TLS connection"},
 		"not PostgreSQL":   {pgtest.URI("u", web, "x", ""), "failed: "},
-		"nor with TLS":     {strings.ReplaceAll(pgtest.URI("u", web, "x", ""), "sslmode=disable", ""), "does not speak PostgreSQL's protocol"},
+		"nor with TLS":     {strings.ReplaceAll(pgtest.URI("u", web, "x", ""), "sslmode=disable", ""), pgtest.NotPostgreSQL},
 		"socket no folder": {pgtest.URI("u", "localhost", "x", "") + "&host=/dev/null/nothing", "not a directory"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -144,7 +144,7 @@ func TestLostConnection(t *testing.T) {
 	for trip := 4; trip <= 6; trip++ {
 		n := &pgtest.Network{RoundTrip: trip, Later: pgtest.Alike}
 		pgtest.Run(t, "DATABASE_CONNECTION_URI="+d.URIThrough(n.Listen(t, pgtest.Shared.Address()))).
-			Expect(t, 1, "the connection was lost 3 times", "failed: ")
+			Expect(t, 1, pgtest.ConnectionLost+"3 ", "failed: ")
 		if d.Indexes() != "OpenaiCreds_apiKey_key OpenaiCreds_name_key OpenaiCreds_pkey" {
 			t.Errorf("with connections cut at round trip %d the index was dropped", trip)
 		}
@@ -161,7 +161,7 @@ func TestPgBouncer(t *testing.T) {
 	}
 	through(d.Name).Expect(t, 0, "patched: ", "changed=true")
 	through(d.Name).Expect(t, 0, "patched: ", "changed=false")
-	through("down", "PATCH_WAIT_TIMEOUT=3s", "PATCH_CONNECT_TIMEOUT=500ms").Expect(t, 4, "gave up after PATCH_WAIT_TIMEOUT=3s")
+	through("down", pgtest.Shortly, "PATCH_CONNECT_TIMEOUT=2s").Expect(t, 4, pgtest.GaveUp+pgtest.ShortWait)
 	through("no_such_database").Expect(t, 0, "pending: ")
 }
 

@@ -51,7 +51,7 @@ func runThrough(t *testing.T, n *pgtest.Network, to string, d *pgtest.Database, 
 // locks, and the program ends, while the network is silent.
 func stallWithManyKeys(t *testing.T, d *pgtest.Database, to string, bytes int) {
 	n := &pgtest.Network{Byte: bytes, End: pgtest.Silence, Later: pgtest.Unanswered} // the program cannot ask the server to stop either
-	o := runThrough(t, n, to, d, "PATCH_CONNECT_TIMEOUT=3s", "PATCH_WAIT_TIMEOUT=10s")
+	o := runThrough(t, n, to, d, "PATCH_CONNECT_TIMEOUT=3s", "PATCH_WAIT_TIMEOUT=20s")
 	if !n.IsBroken() {
 		t.Fatal("the connection did not stall")
 	}

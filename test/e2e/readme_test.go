@@ -28,6 +28,7 @@ func readmeBlock(t *testing.T, name string) string {
 
 // A stack that consists of what the README gives to paste, a database and an Evolution works, and so do the README's commands.
 func TestE2EReadme(t *testing.T) {
+	t.Parallel()
 	// What the newcomer's stack has already, and the connection string that is to be put in.
 	const stackBefore = `services:
   postgres:

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"evolution-openai-patch/test/pgtest"
@@ -20,6 +21,8 @@ services:
   evolution: {image: ` + standIn + `}
   redis: {image: ` + standIn + `, command: [pause]}
 `
+
+var projects atomic.Int32 // compose projects so far
 
 // A stack is a compose project of one test's own.
 type stack struct {
@@ -45,7 +48,7 @@ func forEachComposeOf(t *testing.T, file, service string, test func(t *testing.T
 		}
 		found++
 		t.Run(strings.Join(compose, " "), func(t *testing.T) {
-			s := &stack{t: t, project: e2eProject, service: service}
+			s := &stack{t: t, project: fmt.Sprintf("%s-%d", e2eProject, projects.Add(1)), service: service}
 			s.compose = append(compose, "-p", s.project, "-f", file)
 			for i, override := range overrides {
 				s.compose = append(s.compose, "-f", write(t, filepath.Join(t.TempDir(), fmt.Sprint(i, ".yml")), override))

@@ -38,7 +38,7 @@ func TestFleetConnections(t *testing.T) {
 		{"5", strings.Join(names, ",") + ",cn_o*", []string{twice}, 60},
 	} {
 		t.Run(c.limit, func(t *testing.T) {
-			pgtest.Exec(t, f.admin, "ALTER ROLE cn_app CONNECTION LIMIT "+c.limit)
+			f.limitConnections("cn_app", c.limit)
 			o := f.as(uri, c.databases, append(c.environ, "PATCH_CONNECTIONS="+c.limit)...)
 			o.Expect(t, 0)
 			o.ExpectNot(t, "too many connections", "failed")
@@ -48,7 +48,7 @@ func TestFleetConnections(t *testing.T) {
 		})
 	}
 	t.Run("watch", func(t *testing.T) {
-		pgtest.Exec(t, f.admin, "ALTER ROLE cn_app CONNECTION LIMIT 3")
+		f.limitConnections("cn_app", "3")
 		p := pgtest.Start(t, "DATABASE_CONNECTION_URI="+uri, "PATCH_DATABASES=cn_*", "PATCH_WATCH=100ms", "PATCH_CONNECTIONS=3", inJSON)
 		for range 3 {
 			for _, name := range []string{names[0], names[29]} {
@@ -60,6 +60,18 @@ func TestFleetConnections(t *testing.T) {
 		o.Expect(t, 0)
 		o.ExpectNot(t, "too many connections", "failed")
 	})
+}
+
+// limitConnections sets the most connections that the server allows a role, when the last session of an earlier run has ended.
+func (f *fleet) limitConnections(role, limit string) {
+	f.t.Helper()
+	pgtest.MustUntil(f.t, func() error {
+		if n, _ := f.connections(role); n > 0 {
+			return fmt.Errorf("%d sessions of %s are left", n, role)
+		}
+		return nil
+	})
+	pgtest.Exec(f.t, f.admin, "ALTER ROLE "+role+" CONNECTION LIMIT "+limit)
 }
 
 // connections returns the number of connections of a role, and the process IDs of the server's sessions.
@@ -93,7 +105,7 @@ func TestFleetWatchConnections(t *testing.T) {
 		p := pgtest.Start(t, "DATABASE_CONNECTION_URI="+pgtest.URI("wc_role", network.Listen(t, f.Address()), "postgres", ""), "PATCH_DATABASES="+c.databases,
 			"PATCH_WATCH=100ms", "PATCH_CONNECTIONS="+c.limit)
 		f.waitUntilPatched(p, names...)
-		p.WaitFor("msg=watching")
+		p.WaitFor("msg=" + pgtest.Watching)
 		_, before := f.connections("wc_role")
 		pgtest.MustUntil(t, func() error {
 			n, pids := f.connections("wc_role")

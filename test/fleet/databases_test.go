@@ -77,7 +77,7 @@ func TestFleetOfEveryDatabase(t *testing.T) {
 		o := f.run("*", inJSON, "PATCH_CONNECTIONS=3", pgtest.Guard)
 		o.Expect(t, 0)
 		reportOf(t, o).expect(t, want)
-		expectLast(t, o, fmt.Sprintf(`done: %d patched (%d changed), 3 databases without the table`, len(want), len(want)))
+		expectLast(t, o, fmt.Sprintf("done: %d patched (%d changed), 3 %s", len(want), len(want), pgtest.WithoutTable))
 	})
 	for name, dump := range f.dumps(untouched...) {
 		if dump != before[name] {
@@ -87,7 +87,7 @@ func TestFleetOfEveryDatabase(t *testing.T) {
 	t.Run("again", func(t *testing.T) {
 		o := f.run("*")
 		o.Expect(t, 0, "patched: ", "changed=false")
-		expectLast(t, o, fmt.Sprintf(`done: %d patched, 3 databases without the table`, len(want)))
+		expectLast(t, o, fmt.Sprintf("done: %d patched, 3 %s", len(want), pgtest.WithoutTable))
 		o.ExpectNot(t, "changed=true")
 		f.expectOddTargets(t, o)
 	})
@@ -99,7 +99,7 @@ func TestFleetOfEveryDatabase(t *testing.T) {
 	t.Run("revert", func(t *testing.T) {
 		o := f.run("*", inJSON, "PATCH_ACTION=revert")
 		o.Expect(t, 0)
-		expectLast(t, o, fmt.Sprintf(`done: %d unpatched (%d changed), 3 databases without the table`, len(want), len(want)))
+		expectLast(t, o, fmt.Sprintf("done: %d unpatched (%d changed), 3 %s", len(want), len(want), pgtest.WithoutTable))
 		for name, dump := range f.dumps(names[0], `it's`, "a/b") {
 			if !strings.Contains(dump, "OpenaiCreds_apiKey_key") || strings.Contains(dump, "evolution_openai_patch") {
 				t.Errorf("database %s is not reverted", name)
@@ -110,7 +110,7 @@ func TestFleetOfEveryDatabase(t *testing.T) {
 		before := f.dumps(names[0], `"quoted"`)
 		o := f.run("*", "PATCH_DRY_RUN=true")
 		o.Expect(t, 0, "unpatched: ", `would run: BEGIN; DROP INDEX`)
-		expectLast(t, o, fmt.Sprintf(`done: %d unpatched, 3 databases without the table`, len(want)))
+		expectLast(t, o, fmt.Sprintf("done: %d unpatched, 3 %s", len(want), pgtest.WithoutTable))
 		for name, dump := range f.dumps(names[0], `"quoted"`) {
 			if dump != before[name] {
 				t.Errorf("a dry run changed database %s", name)
@@ -140,8 +140,8 @@ func TestFleetNamesAndPatterns(t *testing.T) {
 	run("np_early,np_a", 4, all("failed", "np_early").and(all("patched", "np_a")), "PATCH_ON_MISSING_TABLE=fail")
 	run("np_early,np_*", 0, all("guarded", "np_early").and(all("patched", "np_a", "np_b")), pgtest.Guard)
 	run("np_e*,np_l*", 0, report{}, pgtest.Guard)
-	expectLast(t, run("np_nothing*", 0, report{}), "done: no database matches")
-	expectLast(t, run("np_e*", 0, report{}, "PATCH_ON_MISSING_TABLE=fail"), "done: 1 database without the table")
+	expectLast(t, run("np_nothing*", 0, report{}), "done: "+pgtest.NoneMatches)
+	expectLast(t, run("np_e*", 0, report{}, "PATCH_ON_MISSING_TABLE=fail"), "done: "+pgtest.OneWithoutTable)
 	for name, want := range map[string]string{"np_early": "1", "np_late": "0", "np_never": "0"} {
 		if got := pgtest.Text(t, f.open(name), "SELECT count(*) FROM pg_event_trigger"); got != want {
 			t.Errorf("%s has %s guards, want %s", name, got, want)
@@ -165,7 +165,7 @@ func TestFleetWaitsForATable(t *testing.T) {
 	pgtest.MustMigrate(t, c, pgtest.Last)
 	_ = c.Close(context.Background())
 	p.Wait().Expect(t, 0, "/wt_a schema=public changed=true")
-	expectLast(t, p.Wait(), "done: 3 patched (3 changed), 1 database without the table")
+	expectLast(t, p.Wait(), "done: 3 patched (3 changed), "+pgtest.OneWithoutTable)
 }
 
 // A database that is dropped after it was found is not missed by anybody.
@@ -178,13 +178,13 @@ func TestFleetDatabaseIsDroppedMeanwhile(t *testing.T) {
 		pgtest.Exec(t, holder, recreateIndex)
 		pgtest.Exec(t, holder, lockTable)
 		p := pgtest.Start(t, f.environ("dm_*", "PATCH_CONNECTIONS=1", "PATCH_LOG_LEVEL=debug", "PATCH_ON_MISSING_TABLE="+missing)...)
-		p.WaitFor("the table is in use")
+		p.WaitFor(pgtest.TableInUse)
 		pgtest.Exec(t, f.admin, "DROP DATABASE dm_b")
 		pgtest.Exec(t, holder, "COMMIT")
 		o := p.Wait()
 		o.Expect(t, 0, "/dm_a ", "/dm_c ")
-		o.ExpectNot(t, "waiting for PostgreSQL")
-		expectLast(t, o, "1 database without the table")
+		o.ExpectNot(t, pgtest.WaitsForServer)
+		expectLast(t, o, pgtest.OneWithoutTable)
 		_ = holder.Close(context.Background())
 		f.add("dm_b")
 	}

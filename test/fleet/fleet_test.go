@@ -1,12 +1,10 @@
 package fleet
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
@@ -29,59 +27,13 @@ func fleetOn(t testing.TB, s *pgtest.Server) *fleet {
 	return &fleet{s, t, s.Connect(t, "postgres")}
 }
 
-// template is a database of the shared server as Evolution 2.3.7 leaves it, with one key.
-var template = sync.OnceValues(func() (name string, err error) {
-	const database = "fleet_template"
-	ctx := context.Background()
-	admin, err := pgx.Connect(ctx, pgtest.Shared.URI("postgres", ""))
-	if err != nil {
-		return "", err
-	}
-	defer admin.Close(ctx)
-	if _, err := admin.Exec(ctx, "CREATE DATABASE "+database); err != nil {
-		return "", err
-	}
-	return database, migrate(pgtest.Shared, database)
-})
-
-// migrate does what Evolution's first start does in an empty database, and inserts a key.
-func migrate(s *pgtest.Server, database string) error {
-	ctx := context.Background()
-	config, err := pgx.ParseConfig(s.URI(database, ""))
-	if err != nil {
-		return err
-	}
-	config.DefaultQueryExecMode = pgx.QueryExecModeExec
-	c, err := pgx.ConnectConfig(ctx, config)
-	if err != nil {
-		return err
-	}
-	defer c.Close(ctx)
-	if err := pgtest.Migrate(c, pgtest.Last); err != nil {
-		return err
-	}
-	_, err = c.Exec(ctx, `INSERT INTO "Instance"(id, name) VALUES ('i1', 'one');
-		INSERT INTO "OpenaiCreds"(id, name, "apiKey", "createdAt", "updatedAt", "instanceId") VALUES ('c1', 'n1', 'sk-one', '2026-01-01', '2026-01-01', 'i1')`)
-	return err
-}
-
-// add creates databases as Evolution leaves them, in schema public.
+// add creates databases as Evolution 2.3.7 leaves them, in schema public, with one key.
 func (f *fleet) add(names ...string) {
 	f.t.Helper()
-	source := "fleet_template"
-	var err error
-	if f.Server == pgtest.Shared {
-		_, err = template()
-	} else if pgtest.Text(f.t, f.admin, "SELECT count(*) FROM pg_database WHERE datname = 'fleet_template'") == "0" {
-		f.addEmpty(source)
-		pgtest.Exec(f.t, f.admin, "ALTER DATABASE fleet_template IS_TEMPLATE true")
-		err = migrate(f.Server, source)
-	}
-	if err != nil {
-		f.t.Fatal(err)
-	}
 	for _, name := range names {
-		f.create(name, source)
+		f.Copy(f.t, f.Template(f.t, "public", pgtest.Last), name)
+		f.execIn(name, `INSERT INTO "Instance"(id, name) VALUES ('i1', 'one');
+			INSERT INTO "OpenaiCreds"(id, name, "apiKey", "createdAt", "updatedAt", "instanceId") VALUES ('c1', 'n1', 'sk-one', '2026-01-01', '2026-01-01', 'i1')`)
 	}
 }
 
@@ -89,17 +41,8 @@ func (f *fleet) add(names ...string) {
 func (f *fleet) addEmpty(names ...string) {
 	f.t.Helper()
 	for _, name := range names {
-		f.create(name, "template0")
+		f.Copy(f.t, "template0", name)
 	}
-}
-
-var creating sync.Mutex // PostgreSQL refuses to copy a database that is being copied
-
-func (f *fleet) create(name, source string) {
-	f.t.Helper()
-	creating.Lock()
-	defer creating.Unlock()
-	pgtest.Exec(f.t, f.admin, "CREATE DATABASE "+pgtest.Quote(name)+" TEMPLATE "+source)
 }
 
 // addSchemas creates a database with Evolution's tables in each of these schemas.

@@ -18,7 +18,7 @@ func TestFleetOneIsMigrated(t *testing.T) {
 		pgtest.Exec(t, prisma, recreateIndex)
 		p := pgtest.Start(t, f.environ(databases, "PATCH_CONNECTIONS=1")...)
 		p.WaitForOutput("/mi_b ", "/mi_c ", "/mi_d ")
-		p.WaitFor("a migration of Evolution's is running")
+		p.WaitFor(pgtest.MigrationRuns)
 		if strings.Contains(p.Stdout.String(), "mi_a") || !hasIndex(t, prisma) {
 			t.Error("the database whose lock is held was handled")
 		}
@@ -35,8 +35,8 @@ func TestFleetOneIsMigratedForEver(t *testing.T) {
 	f := fleetOn(t, pgtest.Shared)
 	f.add("me_a", "me_b")
 	pgtest.Exec(t, f.open("me_a"), "SELECT pg_advisory_lock(72707369)")
-	o := f.run("me_*", inJSON, "PATCH_CONNECTIONS=1", "PATCH_WAIT_TIMEOUT=1s")
-	o.Expect(t, 4, "gave up after PATCH_WAIT_TIMEOUT=1s: a migration of Evolution's is running")
+	o := f.run("me_*", inJSON, "PATCH_CONNECTIONS=1", pgtest.Shortly)
+	o.Expect(t, 4, pgtest.GaveUp+pgtest.ShortWait+": "+pgtest.MigrationRuns)
 	reportOf(t, o).expect(t, all("failed", "me_a").and(all("patched", "me_b")))
 }
 
@@ -65,7 +65,7 @@ func TestFleetOneRefusesConnections(t *testing.T) {
 	uri := f.addRole("rc_app", "")
 	f.give("rc_app", "rc_a", "rc_b", "rc_c", "rc_d")
 	pgtest.Exec(t, f.admin, "ALTER DATABASE rc_b CONNECTION LIMIT 0; ALTER DATABASE rc_c ALLOW_CONNECTIONS false")
-	o := f.as(uri, "rc_*", "PATCH_WAIT_TIMEOUT=1s", "PATCH_CONNECTIONS=1")
+	o := f.as(uri, "rc_*", pgtest.Shortly, "PATCH_CONNECTIONS=1")
 	o.Expect(t, 4, `too many connections for database \"rc_b\"`)
 	reportOf(t, o).expect(t, all("patched", "rc_a", "rc_d").and(all("failed", "rc_b *")))
 	o = f.as(uri, "rc_a,rc_c,rc_d", "PATCH_CONNECTIONS=1")

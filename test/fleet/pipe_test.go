@@ -38,8 +38,8 @@ func TestFleetStandardOutputIsClosed(t *testing.T) {
 		_ = cmd.Wait()
 		o := pgtest.Outcome{Code: cmd.ProcessState.ExitCode(), Stderr: stderr.String()}
 		pgtest.Record(o)
-		o.Expect(t, 1, "standard output: ", "broken pipe", "not written: patched: "+f.Address()+"/pi_007")
-		if lines == 0 && strings.Count(o.Stderr, "not written") != len(names) {
+		o.Expect(t, 1, pgtest.StandardOutput, "broken pipe", pgtest.NotWritten+"patched: "+f.Address()+"/pi_007")
+		if lines == 0 && strings.Count(o.Stderr, pgtest.NotWritten) != len(names) {
 			t.Errorf("not every line that was not written is logged:\n%s", o.Stderr)
 		}
 		expectLast(t, o, "done: 8 patched")

@@ -46,9 +46,9 @@ func TestFleetOfSchemasWithoutAny(t *testing.T) {
 	f := fleetOn(t, pgtest.Shared)
 	f.addEmpty("sn")
 	o := f.run("sn", "PATCH_SCHEMAS=*", pgtest.Guard)
-	o.Expect(t, 0, "pending: ", "a guard needs the name of the schema")
+	o.Expect(t, 0, "pending: ", pgtest.GuardNeedsName)
 	f.run("sn", "PATCH_SCHEMAS=*", "PATCH_ON_MISSING_TABLE=fail").Expect(t, 4, "failed: ")
-	f.run("sn*", "PATCH_SCHEMAS=*", "PATCH_ON_MISSING_TABLE=fail").Expect(t, 0, "done: 1 database without the table")
+	f.run("sn*", "PATCH_SCHEMAS=*", "PATCH_ON_MISSING_TABLE=fail").Expect(t, 0, "done: "+pgtest.OneWithoutTable)
 }
 
 // One schema is refused, another is in use: the others of the database are done over the same connection.

@@ -21,16 +21,16 @@ func TestFleetOfTwoServers(t *testing.T) {
 		code           int
 	}{
 		"down":       {down, "connection refused", 4},
-		"not ready":  {pgtest.URI("u", pgtest.Listen(t, pgtest.AnswerError("SFATAL\x00C57P03\x00Mthe database system is starting up\x00\x00")), "x", ""), "starting up", 4},
-		"password":   {strings.Replace(f.target("postgres"), "Sup3r", "Wrong", 1), "user or password is wrong", 1},
-		"no network": {pgtest.URI("postgres", "nowhere.invalid", "evolution", ""), "is not known", 4},
+		"not ready":  {pgtest.URI("u", pgtest.Listen(t, pgtest.AnswerError("SFATAL\x00C57P03\x00Mthe database system is starting up\x00\x00")), "x", ""), "(SQLSTATE 57P03)", 4},
+		"password":   {strings.Replace(f.target("postgres"), "Sup3r", "Wrong", 1), pgtest.WrongPassword, 1},
+		"no network": {pgtest.URI("postgres", "nowhere.invalid", "evolution", ""), `\"nowhere.invalid\" ` + pgtest.UnknownHost, 4},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			database := "ts_" + strings.ReplaceAll(name, " ", "_")
 			f := fleetOn(t, pgtest.Shared)
 			f.add(database)
-			p := pgtest.Start(t, "DATABASE_CONNECTION_URI="+c.broken+"  \n\t"+f.target(database), "PATCH_WAIT_TIMEOUT=3s")
+			p := pgtest.Start(t, "DATABASE_CONNECTION_URI="+c.broken+"  \n\t"+f.target(database), pgtest.Shortly)
 			p.WaitForOutput("patched: " + f.Address() + "/" + database + " schema=public changed=true")
 			if c.code == 4 && strings.Contains(p.Stdout.String(), "failed: ") {
 				t.Error("the first line is that of the server that is waited for")
@@ -121,7 +121,7 @@ func TestFleetOfAFile(t *testing.T) {
 func TestFleetWrongConnectionString(t *testing.T) {
 	t.Parallel()
 	f := fleetOn(t, pgtest.Shared)
-	f.add("wc_a")
+	f.add("ws_a")
 	for _, wrong := range []string{
 		"topsecret",
 		"mysql://root:topsecret@localhost/db",
@@ -129,8 +129,8 @@ func TestFleetWrongConnectionString(t *testing.T) {
 		"postgresql://u:topsecret@h/db?schema=" + strings.Repeat("topsecret", 8),
 	} {
 		for _, environ := range []string{
-			"DATABASE_CONNECTION_URI=" + f.target("wc_a") + " " + wrong + " " + f.target("wc_a"),
-			"DATABASE_CONNECTION_URI_FILE=" + pgtest.TempFile(t, f.target("wc_a")+"\n"+wrong+"\n"+f.target("wc_a")+"\n"),
+			"DATABASE_CONNECTION_URI=" + f.target("ws_a") + " " + wrong + " " + f.target("ws_a"),
+			"DATABASE_CONNECTION_URI_FILE=" + pgtest.TempFile(t, f.target("ws_a")+"\n"+wrong+"\n"+f.target("ws_a")+"\n"),
 		} {
 			o := pgtest.Run(t, environ)
 			o.Expect(t, 2, "connection string 2 of 3")
@@ -140,7 +140,7 @@ func TestFleetWrongConnectionString(t *testing.T) {
 			}
 		}
 	}
-	if !hasIndex(t, f.open("wc_a")) {
+	if !hasIndex(t, f.open("ws_a")) {
 		t.Error("the database of the first connection string was changed")
 	}
 }

@@ -26,7 +26,7 @@ func TestFleetWatchCannotListForAWhile(t *testing.T) {
 		}
 	}
 	pgtest.Exec(t, f.admin, "REVOKE CONNECT ON DATABASE wl_list FROM PUBLIC")
-	p.WaitFor("grant the role CONNECT on the database")
+	p.WaitFor(pgtest.MayNotConnect)
 	back()
 	f.add("wl_c")
 	f.give("wl_role", "wl_c")
@@ -40,7 +40,7 @@ func TestFleetWatchCannotListForAWhile(t *testing.T) {
 	o.Expect(t, 0)
 	reportOf(t, o).expect(t, all("patched", "wl_a", "wl_b", "wl_c"))
 	o.ExpectNot(t, `"changed":false`)
-	if n := strings.Count(o.Stderr, "grant the role CONNECT"); n != 1 {
+	if n := strings.Count(o.Stderr, pgtest.MayNotConnect); n != 1 {
 		t.Errorf("the failure is logged %d times, want once", n)
 	}
 }
@@ -60,7 +60,7 @@ func TestFleetCannotList(t *testing.T) {
 	reportOf(t, o).expect(t, want)
 	expectLast(t, o, "done: 1 patched (1 changed), 1 failed")
 	p := pgtest.Start(t, "DATABASE_CONNECTION_URI="+uri, "PATCH_DATABASES=cl_a,cl_*", inJSON, "PATCH_WATCH=100ms")
-	p.WaitFor(`"msg":"watching"`)
+	p.WaitFor(`"msg":"` + pgtest.Watching)
 	f.execIn("cl_a", recreateIndex)
 	f.waitUntilPatched(p, "cl_a")
 	o = p.Stop(syscall.SIGTERM)
@@ -70,8 +70,8 @@ func TestFleetCannotList(t *testing.T) {
 	o.Expect(t, 1)
 	reportOf(t, o).expect(t, all("failed", "cl_list *"))
 	pgtest.Exec(t, f.admin, "GRANT CONNECT ON DATABASE cl_list TO PUBLIC; ALTER DATABASE cl_list CONNECTION LIMIT 0")
-	o = f.as(uri, "cl_a,cl_*", "PATCH_CONNECTIONS=1", "PATCH_WAIT_TIMEOUT=1s")
-	o.Expect(t, 4, "gave up after PATCH_WAIT_TIMEOUT=1s")
+	o = f.as(uri, "cl_a,cl_*", "PATCH_CONNECTIONS=1", pgtest.Shortly)
+	o.Expect(t, 4, pgtest.GaveUp+pgtest.ShortWait)
 	reportOf(t, o).expect(t, want)
 }
 
@@ -79,8 +79,8 @@ func TestFleetCannotList(t *testing.T) {
 func TestFleetWatchOfADatabaseThatRefusesConnections(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct{ refuse, allow, named, found string }{
-		"allow":   {"ALTER DATABASE wf_a ALLOW_CONNECTIONS false", "ALTER DATABASE wf_a ALLOW_CONNECTIONS true", "is not currently accepting connections", "is not found any more"},
-		"connect": {"REVOKE CONNECT ON DATABASE wf_a FROM PUBLIC", "GRANT CONNECT ON DATABASE wf_a TO PUBLIC", "grant the role CONNECT on the database", "is not found any more"},
+		"allow":   {"ALTER DATABASE wf_a ALLOW_CONNECTIONS false", "ALTER DATABASE wf_a ALLOW_CONNECTIONS true", "is not currently accepting connections", pgtest.DatabaseGone},
+		"connect": {"REVOKE CONNECT ON DATABASE wf_a FROM PUBLIC", "GRANT CONNECT ON DATABASE wf_a TO PUBLIC", pgtest.MayNotConnect, pgtest.DatabaseGone},
 		"limit":   {"ALTER DATABASE wf_a CONNECTION LIMIT 0", "ALTER DATABASE wf_a CONNECTION LIMIT -1", "too many connections for database", "too many connections for database"},
 	} {
 		for databases, reason := range map[string]string{"wf_a,wf_b": c.named, "wf_[ab]": c.found} {
@@ -92,7 +92,7 @@ func TestFleetWatchOfADatabaseThatRefusesConnections(t *testing.T) {
 				uri := f.addRole(prefix+"role", "")
 				f.give(prefix+"role", prefix+"a", prefix+"b")
 				p := pgtest.Start(t, "DATABASE_CONNECTION_URI="+uri, "PATCH_DATABASES="+sql(databases), "PATCH_WATCH=100ms", "PATCH_CONNECTIONS=1", inJSON)
-				p.WaitFor(`"msg":"watching"`)
+				p.WaitFor(`"msg":"` + pgtest.Watching)
 				f.waitUntilPatched(p, prefix+"a", prefix+"b")
 				pgtest.Exec(t, f.admin, sql(c.refuse))
 				p.WaitFor(reason)
@@ -120,7 +120,7 @@ func TestFleetWatchOfTwoServers(t *testing.T) {
 	other.add("w2_b", "w2_c")
 	for _, databases := range []string{"w2_*", "w2_a,w2_b"} {
 		p := pgtest.Start(t, "DATABASE_CONNECTION_URI="+other.URI("postgres", "")+" "+f.URI("postgres", ""), "PATCH_DATABASES="+databases, "PATCH_WATCH=100ms", "PATCH_LOG_LEVEL=debug")
-		p.WaitFor("msg=watching target=" + f.Address())
+		p.WaitFor("msg=" + pgtest.Watching + " target=" + f.Address())
 		other.execIn("w2_b", recreateIndex)
 		other.waitUntilPatched(p, "w2_b")
 		other.Kill()

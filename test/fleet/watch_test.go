@@ -41,7 +41,7 @@ func TestFleetWatch(t *testing.T) {
 	f.add(numbered("fw_", 4)...)
 	f.addEmpty("fw_empty", "fw_other")
 	p := pgtest.Start(t, f.environ("fw_*", "PATCH_WATCH=2s", "PATCH_CONNECTIONS=2", inJSON)...)
-	p.WaitFor(`"msg":"watching"`, `"schemas":4`)
+	p.WaitFor(`"msg":"`+pgtest.Watching, `"schemas":4`)
 	f.add("fw_new")
 	f.waitUntilPatched(p, "fw_new")
 	f.execIn("fw_002", recreateIndex)
@@ -60,12 +60,12 @@ func TestFleetWatch(t *testing.T) {
 	_ = c.Close(context.Background())
 	f.waitUntilPatched(p, "fw_empty")
 	pgtest.Exec(t, f.admin, "DROP DATABASE fw_001 WITH (FORCE)")
-	p.WaitFor(`the database is not found any more","target":"` + f.Address() + "/fw_001")
+	p.WaitFor(pgtest.DatabaseGone + `","target":"` + f.Address() + "/fw_001")
 	o := p.Stop(syscall.SIGTERM)
 	o.Expect(t, 0)
 	reportOf(t, o).expect(t, all("patched", "fw_000", "fw_002", "fw_003", "fw_003 second", "fw_new", "fw_empty"))
 	o.ExpectNot(t, `"changed":false`, `"now":"failed"`)
-	expectLast(t, o, "done: 6 patched (6 changed), 1 database without the table")
+	expectLast(t, o, "done: 6 patched (6 changed), "+pgtest.OneWithoutTable)
 }
 
 // One database is migrated for ever, the table of another is in use for ever. Others are patched as if these were not there:
@@ -81,7 +81,7 @@ func TestFleetWatchGoesOn(t *testing.T) {
 			pgtest.Exec(t, user, lockTable)
 			p := pgtest.Start(t, f.environ(databases, "PATCH_WATCH=1s", "PATCH_CONNECTIONS=2", "PATCH_LOG_LEVEL=debug")...)
 			f.waitUntilPatched(p, "go_back")
-			p.WaitFor("the table is in use", "a migration of Evolution's is running")
+			p.WaitFor(pgtest.TableInUse, pgtest.MigrationRuns)
 			f.add("go_new")
 			for range 3 {
 				f.execIn("go_back", recreateIndex)
@@ -91,7 +91,7 @@ func TestFleetWatchGoesOn(t *testing.T) {
 			if !hasIndex(t, prisma) || !hasIndex(t, user) {
 				t.Error("a database was patched although it is migrated, or in use")
 			}
-			if n := strings.Count(p.Stderr.String(), "a migration of Evolution's is running"); n != 1 {
+			if n := strings.Count(p.Stderr.String(), pgtest.MigrationRuns); n != 1 {
 				t.Errorf("that a migration is running is logged %d times, want once", n)
 			}
 			pgtest.Exec(t, user, "COMMIT")
@@ -116,14 +116,14 @@ func TestFleetWatchRoundTakesLonger(t *testing.T) {
 	names := numbered("tl_", 25)
 	f.add(names...)
 	p := pgtest.Start(t, f.environ(strings.Join(names, ","), "PATCH_WATCH=100ms", "PATCH_CONNECTIONS=1")...)
-	p.WaitFor("msg=watching", "takes longer")
+	p.WaitFor("msg="+pgtest.Watching, pgtest.RoundTooLong)
 	for range 3 { // rounds
 		f.execIn("tl_024", recreateIndex)
 		f.waitUntilPatched(p, "tl_024")
 	}
 	o := p.Stop(syscall.SIGTERM)
 	o.Expect(t, 0)
-	if found := regexp.MustCompile(`a round takes longer than PATCH_WATCH.* took=[0-9.]+m?s every=100ms`).FindAllString(o.Stderr, -1); len(found) != 1 || strings.Count(o.Stderr, "takes longer") != 1 {
+	if found := regexp.MustCompile(pgtest.RoundTooLong+`.* took=[0-9.]+m?s every=100ms`).FindAllString(o.Stderr, -1); len(found) != 1 || strings.Count(o.Stderr, pgtest.RoundTooLong) != 1 {
 		t.Errorf("%d warnings, want 1: %s", len(found), found)
 	}
 	expectLast(t, o, "done: 25 patched (25 changed)")
@@ -137,16 +137,16 @@ func TestFleetWatchStoppedInARound(t *testing.T) {
 	f.addEmpty("wr_empty")
 	p := pgtest.Start(t, f.environ("wr_*", "PATCH_WATCH=200ms", "PATCH_CONNECTIONS=1", "PATCH_LOG_LEVEL=debug", inJSON)...)
 	f.waitUntilPatched(p, "wr_a", "wr_b", "wr_c")
-	p.WaitFor(`"msg":"watching"`)
+	p.WaitFor(`"msg":"` + pgtest.Watching)
 	holder := f.open("wr_b")
 	pgtest.Exec(t, holder, recreateIndex)
 	pgtest.Exec(t, holder, lockTable)
-	p.WaitFor("the table is in use")
+	p.WaitFor(pgtest.TableInUse)
 	o := p.Stop(syscall.SIGTERM)
 	o.Expect(t, 0)
 	o.ExpectNot(t, `"changed":false`)
 	reportOf(t, o).expect(t, all("patched", "wr_a", "wr_b", "wr_c"))
-	expectLast(t, o, "done: 3 patched (3 changed), 1 database without the table")
+	expectLast(t, o, "done: 3 patched (3 changed), "+pgtest.OneWithoutTable)
 	pgtest.Exec(t, holder, "COMMIT")
 	p = pgtest.Start(t, f.environ("wr_*", "PATCH_WATCH=2s", inJSON)...)
 	p.WaitFor(`"schemas":3`)
@@ -160,5 +160,5 @@ func TestFleetWatchStoppedInARound(t *testing.T) {
 	o = p.Stop(syscall.SIGTERM)
 	o.Expect(t, 0)
 	reportOf(t, o).expect(t, all("patched", "wr_a", "wr_b", "wr_c"))
-	expectLast(t, o, "done: 3 patched (1 changed), 1 database without the table")
+	expectLast(t, o, "done: 3 patched (1 changed), "+pgtest.OneWithoutTable)
 }

@@ -37,7 +37,7 @@ func TestGuardWaitsForNobody(t *testing.T) {
 	d.Exec(`GRANT CREATE ON SCHEMA public TO PUBLIC`)
 	other, evo := createRole(t, d, d.Name+"_other"), createRole(t, d, d.Name+"-evo")
 	pgtest.Exec(t, other, `BEGIN; CREATE TEMP TABLE t (a int); CREATE INDEX ON t (a)`)
-	pgtest.Exec(t, evo, `SET search_path TO public; SET statement_timeout = '2s'`)
+	pgtest.Exec(t, evo, `SET search_path TO public; SET statement_timeout = '1min'`)
 	pgtest.MustMigrate(t, evo, pgtest.Last)
 	d.Patch(pgtest.AllFixes, "PATCH_ACTION=status").Expect(t, 0, "patched: ")
 	if owner := d.Text(`SELECT proowner::regrole FROM pg_proc WHERE proname = 'evolution_openai_patch'`); owner != pgtest.Quote(d.Name+"-evo") {
@@ -53,11 +53,11 @@ func TestGuardWaitsForNobody(t *testing.T) {
 	d.ExpectNoGuard()
 }
 
-// Two Evolutions in one database, each with its pgtest.Guard, run their first migrations at the same time, while another
+// Two Evolutions in one database, each with its guard, run their first migrations at the same time, while another
 // application creates indexes and runs of the program remove what the guards leave. No statement fails.
 func TestGuardsSideBySide(t *testing.T) {
 	t.Parallel()
-	rounds := 200
+	rounds := 50
 	if n, err := strconv.Atoi(os.Getenv("GUARD_ROUNDS")); err == nil {
 		rounds = n
 	}

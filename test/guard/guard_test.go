@@ -82,7 +82,7 @@ func TestGuardMeetsARestoredDump(t *testing.T) {
 	if got := d.Indexes(); strings.Contains(got, "apiKey") {
 		t.Errorf("the indexes are %s", got)
 	}
-	d.Patch("PATCH_ACTION=status").Expect(t, 5, "unpatched: ", "apikey-index=patched apikey-check=unpatched", "keys without the space: 1")
+	d.Patch("PATCH_ACTION=status").Expect(t, 5, "unpatched: ", "apikey-index=patched apikey-check=unpatched", pgtest.UnpaddedKeys+"1")
 	d.Patch().Expect(t, 0, "patched: ", "changed=true")
 	if d.Register("2.3", "i2", "two", pgtest.APIKey) != 201 {
 		t.Error("the second instance is refused the shared key")
@@ -128,9 +128,9 @@ func TestGuardNeedsRights(t *testing.T) {
 	d.Exec(fmt.Sprintf(`DO $$ BEGIN CREATE ROLE no_superuser LOGIN PASSWORD '%s'; EXCEPTION WHEN duplicate_object THEN NULL; END $$`, pgtest.Password))
 	d.Exec(`GRANT CREATE ON DATABASE ` + d.Name + ` TO no_superuser`)
 	pgtest.Run(t, "DATABASE_CONNECTION_URI="+d.URIAs("no_superuser"), pgtest.Guard).
-		Expect(t, 0, "pending: ", "level=WARN", "the guard cannot be installed", "PATCH_WATCH", "PATCH_ON_MISSING_TABLE=wait")
+		Expect(t, 0, "pending: ", "level=WARN", pgtest.NoGuard, "PATCH_WATCH", "PATCH_ON_MISSING_TABLE=wait")
 	d.ExpectNoGuard()
-	pgtest.Run(t, "DATABASE_CONNECTION_URI="+pgtest.Shared.URI("not_there_yet", ""), pgtest.Guard).Expect(t, 0, "pending: ", `database \"not_there_yet\" does not exist, so no guard can be installed`, "PATCH_WATCH", "PATCH_ON_MISSING_TABLE=wait")
+	pgtest.Run(t, "DATABASE_CONNECTION_URI="+pgtest.Shared.URI("not_there_yet", ""), pgtest.Guard).Expect(t, 0, "pending: ", `database \"not_there_yet\" `+pgtest.NotThere, pgtest.NoGuardInNothing, "PATCH_WATCH", "PATCH_ON_MISSING_TABLE=wait")
 }
 
 // Installing a guard needs no backup: there is no table yet.

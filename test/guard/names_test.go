@@ -18,7 +18,7 @@ func TestGuardsWithTheSameName(t *testing.T) {
 	unguarded := func() {
 		t.Helper()
 		other.Patch(pgtest.AllFixes, "PATCH_ACTION=status").Expect(t, 0, "pending: ", "apikey-check=pending")
-		other.Patch(pgtest.Guard, pgtest.AllFixes).Expect(t, 0, "pending: ", "changed=false", "level=WARN", "the guard cannot be installed", "holds the guard of another schema", "evolution_api")
+		other.Patch(pgtest.Guard, pgtest.AllFixes).Expect(t, 0, "pending: ", "changed=false", "level=WARN", pgtest.NoGuard, pgtest.GuardOfAnother, "evolution_api")
 		other.Patch(pgtest.AllFixes, "PATCH_ACTION=revert").Expect(t, 0, "pending: ", "changed=false")
 		other.Patch(pgtest.AllFixes, "PATCH_ON_MISSING_TABLE=fail").Expect(t, 4)
 	}

@@ -41,12 +41,65 @@ func TestGuardNameTaken(t *testing.T) {
 			d.Exec(fmt.Sprintf(sql, guardSchema, d.Name))
 			before := d.Dump()
 			for range 2 {
-				d.Patch(pgtest.Guard, pgtest.AllFixes).Expect(t, 0, "pending: ", "changed=false", "level=WARN", "the guard cannot be installed", guardSchema)
+				d.Patch(pgtest.Guard, pgtest.AllFixes).Expect(t, 0, "pending: ", "changed=false", "level=WARN", pgtest.NoGuard, guardSchema)
 				d.Patch("PATCH_ACTION=revert").Expect(t, 0, "pending: ", "changed=false")
 			}
 			d.ExpectDump(before)
 			d.Migrate(pgtest.Last)
 			d.Patch(pgtest.AllFixes).Expect(t, 0, "patched: ", "changed=true")
+		})
+	}
+}
+
+// A guard of which somebody has changed anything is not the program's own any more. It is named in a warning, and neither replaced
+// nor removed, with its event trigger or without. status counts on it only if the event trigger still calls the program's function.
+func TestGuardThatWasChanged(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct{ sql, found, status string }{
+		"settings": {`ALTER FUNCTION %[1]s.%[2]s() RESET exit_on_error`, pgtest.HoldsFunction, "pending: "},
+		"text": {
+			`DO $do$ BEGIN EXECUTE replace(pg_get_functiondef('%[1]s.%[2]s'::regproc), 'changed nothing', 'changed'); END $do$`,
+			pgtest.HoldsFunction, "pending: ",
+		},
+		"first line": {
+			`DO $do$ BEGIN EXECUTE replace(pg_get_functiondef('%[1]s.%[2]s'::regproc), '-- evolution-openai-patch ', '-- ');
+				EXECUTE (SELECT format('ALTER FUNCTION %%s() RENAME TO guard_%%s', oid::regproc, left(encode(sha256(convert_to(prosrc, 'UTF8')), 'hex'), 16))
+					FROM pg_proc WHERE proname = '%[2]s'); END $do$`,
+			pgtest.HoldsFunction, "pending: ",
+		},
+		"kind": {`ALTER FUNCTION %[1]s.%[2]s() SECURITY INVOKER`, pgtest.HoldsFunction, "pending: "},
+		"name": {`ALTER FUNCTION %[1]s.%[2]s() RENAME TO guard`, pgtest.HoldsFunction + `\"guard\"`, "pending: "},
+		"owner": {
+			`CREATE ROLE %[3]s_mallory; ALTER FUNCTION %[1]s.%[2]s() OWNER TO %[3]s_mallory`,
+			pgtest.HoldsFunction, "pending: ",
+		},
+		"another function": {
+			`CREATE FUNCTION %[1]s.mine() RETURNS int LANGUAGE sql AS 'SELECT 1'`,
+			pgtest.HoldsFunction + `\"mine\"`, "guarded: ",
+		},
+		"a table": {`CREATE TABLE %[1]s.mine (a int)`, pgtest.HoldsAnother + "table", "guarded: "},
+	} {
+		t.Run(name, func(t *testing.T) {
+			d := pgtest.NewDatabase(t, "public")
+			d.Patch(pgtest.Guard, pgtest.IndexOnly).Expect(t, 0, "guarded: ", "changed=true")
+			d.Exec(fmt.Sprintf(c.sql, guardSchema, d.Text(`SELECT proname FROM pg_proc WHERE proname LIKE 'guard%'`), d.Name))
+			d.Patch(pgtest.IndexOnly, "PATCH_ACTION=status").Expect(t, 0, c.status)
+			for _, also := range []string{`SELECT 1`, `DROP EVENT TRIGGER ` + guardSchema} {
+				d.Exec(also)
+				before := d.Dump()
+				for _, fixes := range []string{pgtest.IndexOnly, pgtest.AllFixes} {
+					d.Patch(pgtest.Guard, fixes).
+						Expect(t, 0, "pending: ", "changed=false", "level=WARN", pgtest.NoGuard, c.found)
+					d.Patch("PATCH_ACTION=revert", fixes).Expect(t, 0, "pending: ", "changed=false")
+				}
+				d.ExpectDump(before)
+			}
+			d.Migrate(pgtest.Last)
+			before := d.GuardObjects()
+			d.Patch(pgtest.AllFixes).Expect(t, 0, "patched: ", "changed=true", "level=WARN", c.found)
+			if after := d.GuardObjects(); after != before {
+				t.Errorf("there was %s, and is %s", before, after)
+			}
 		})
 	}
 }
@@ -95,9 +148,9 @@ func TestGuardSaysWhatItDoes(t *testing.T) {
 	d.Patch(pgtest.IndexOnly, "PATCH_ACTION=status").Expect(t, 0, "guarded: ", "apikey-index=guarded")
 
 	// A guard does not end the wait for the table.
-	d.Patch(pgtest.AllFixes, "PATCH_ON_MISSING_TABLE=wait", "PATCH_WAIT_TIMEOUT=1s").Expect(t, 4, "failed: ", "does not exist")
+	d.Patch(pgtest.AllFixes, "PATCH_ON_MISSING_TABLE=wait", pgtest.Shortly).Expect(t, 4, "failed: ", pgtest.NotThere)
 	for _, schema := range []string{"pg_temp", "pg_catalog", "information_schema"} {
-		d.In(schema).Patch(pgtest.Guard).Expect(t, 0, "pending: ", "changed=false", "level=WARN", "no application has tables in schema")
+		d.In(schema).Patch(pgtest.Guard).Expect(t, 0, "pending: ", "changed=false", "level=WARN", pgtest.NoApplication+`\"`+schema)
 	}
 }
 

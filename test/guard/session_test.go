@@ -15,7 +15,7 @@ func TestGuardWaitsForNoFunction(t *testing.T) {
 	d.Patch(pgtest.Guard, pgtest.AllFixes).Expect(t, 0, "guarded: ")
 	mallory, evo := createRole(t, d, d.Name+"_mallory"), createRole(t, d, d.Name+"_evo")
 	pgtest.Exec(t, mallory, `BEGIN; CREATE FUNCTION public.evolution_openai_patch() RETURNS text LANGUAGE sql AS 'SELECT 1::text'`)
-	pgtest.Exec(t, evo, `SET search_path TO public; SET statement_timeout = '2s'`)
+	pgtest.Exec(t, evo, `SET search_path TO public; SET statement_timeout = '1min'`)
 	pgtest.MustMigrate(t, evo, pgtest.Last)
 	pgtest.Exec(t, mallory, `ROLLBACK`)
 	d.Patch(pgtest.AllFixes).Expect(t, 0, "patched: ", "changed=true")

@@ -16,6 +16,7 @@ import (
 // BenchmarkAgainstPsql runs the binary and psql in turn, on the same database.
 func BenchmarkAgainstPsql(b *testing.B) {
 	const pairs = 60
+	fullLogins(b)
 	d := pgtest.NewEvolution(b, "evolution_api")
 	logBinarySize(b)
 	for _, work := range []struct{ name, before string }{
@@ -38,10 +39,12 @@ func BenchmarkAgainstPsql(b *testing.B) {
 		for i := range ours {
 			ratios = append(ratios, int64(1000*ours[i].wall/psqls[i].wall))
 		}
+		ratio := float64(median(ratios)) / 1000
 		b.Logf("%s, median of %d pairs: wall %v (psql %v, %.2f of it pair by pair), CPU %v (psql %v), peak memory %s kB (psql %s)",
-			work.name, pairs, median(column(ours, wall)), median(column(psqls, wall)), float64(median(ratios))/1000,
+			work.name, pairs, median(column(ours, wall)), median(column(psqls, wall)), ratio,
 			median(column(ours, cpu)), median(column(psqls, cpu)),
 			peak(b, program()), peak(b, psql()))
+		atMost(b, work.name+": wall time against psql", ratio, 1.5)
 	}
 }
 
@@ -55,7 +58,9 @@ func logBinarySize(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	b.Logf("binary: %.2f MB", float64(info.Size())/1e6)
+	size := float64(info.Size()) / 1e6
+	b.Logf("binary: %.2f MB", size)
+	atMost(b, "size of the binary in MB", size, 8)
 }
 
 // dropWithPsql returns a psql command that drops the index.
@@ -74,6 +79,7 @@ func dropWithPsql(b *testing.B, d *pgtest.Database) *exec.Cmd {
 // BenchmarkNotice measures the time from the moment that a server accepts connections until the program has ended, with the
 // patch applied.
 func BenchmarkNotice(b *testing.B) {
+	fullLogins(b)
 	d := pgtest.NewEvolution(b, "evolution_api")
 	var took []time.Duration
 	for range 40 {
@@ -112,6 +118,7 @@ func BenchmarkStall(b *testing.B) {
 		b.Fatal(err)
 	}
 	b.Logf("behind an open transaction of 10 s: the worst of %d queries waited %v", queries, worst)
+	atMost(b, "seconds that a query waited behind an open transaction", worst.Seconds(), 0.5) // PATCH_LOCK_TIMEOUT is 50ms
 }
 
 // BenchmarkPadding measures how long Evolution's queries wait while 10,000 keys are padded.

@@ -77,7 +77,7 @@ func (j jumping) serverIsAbsent(t *testing.T) {
 	both := s.URI("postgres", "") + " " + s.URI("template1", "")
 	late := j.start(t, both)
 	expectPatience(t, func() {
-		j.start(t, both, "PATCH_WAIT_TIMEOUT=2s").Wait().Expect(t, 4, "gave up after PATCH_WAIT_TIMEOUT=2s: ")
+		j.start(t, both, "PATCH_WAIT_TIMEOUT=2s").Wait().Expect(t, 4, pgtest.GaveUp+"2s: ")
 	})
 	if err := s.Start(); err != nil {
 		t.Fatal(err)
@@ -89,7 +89,7 @@ func (j jumping) serverIsSilent(t *testing.T) {
 	address := pgtest.Listen(t, func(c net.Conn) { _, _ = io.Copy(io.Discard, c) })
 	uri := pgtest.URI("postgres", address, "postgres", "")
 	expectPatience(t, func() {
-		j.start(t, uri, "PATCH_CONNECT_TIMEOUT=1s", "PATCH_WAIT_TIMEOUT=2s").Wait().Expect(t, 4, "the server does not answer")
+		j.start(t, uri, "PATCH_CONNECT_TIMEOUT=1s", "PATCH_WAIT_TIMEOUT=2s").Wait().Expect(t, 4, pgtest.NoAnswer)
 	})
 }
 
@@ -99,7 +99,7 @@ func (j jumping) tableIsInUse(t *testing.T) {
 	pgtest.Exec(t, transaction, `BEGIN; LOCK TABLE "OpenaiCreds" IN ACCESS SHARE MODE`)
 	late := j.start(t, d.URI())
 	expectPatience(t, func() {
-		j.start(t, d.URI(), "PATCH_LOCK_RETRY=2s").Wait().Expect(t, 1, "stayed in use for PATCH_LOCK_RETRY=2s")
+		j.start(t, d.URI(), "PATCH_LOCK_RETRY=2s").Wait().Expect(t, 1, pgtest.StayedInUse+"2s")
 	})
 	pgtest.Exec(t, transaction, "ROLLBACK")
 	late.Wait().Expect(t, 0, "patched: ", "changed=true")

@@ -146,8 +146,11 @@ func (b *bench) reset() {
 		_ = os.Remove(file)
 	}
 	for i, d := range b.databases {
-		if now := d.Snapshot(); now != b.before { // such as the function of a pgtest.Guard, which a session that ends may keep
-			b.t.Errorf("undone, the database differs:\n%s", pgtest.FirstDifference(b.before, now))
+		if now := d.Snapshot(); now != b.before {
+			// A session that ends may keep the function of a guard, but there is no event trigger any more that would call it.
+			if b.says != "guarded" || strings.Contains(now, "\nevent trigger ") {
+				b.t.Errorf("undone, %s differs:\n%s", d.Name, pgtest.FirstDifference(b.before, now))
+			}
 			d.Drop()
 			b.databases[i] = b.copy()
 		}

@@ -4,8 +4,6 @@ import (
 	"context"
 	"flag"
 	"fmt"
-	"maps"
-	"os/exec"
 	"regexp"
 	"runtime"
 	"slices"
@@ -21,7 +19,7 @@ import (
 // Random actions of the program, of Evolution and of somebody else's do to a real database what they do to a model of it.
 func TestHistories(t *testing.T) {
 	t.Parallel()
-	shards, binary := runtime.GOMAXPROCS(0), formerBinary(t, formerVersions[0])
+	shards := runtime.GOMAXPROCS(0)
 	_ = flag.Set("rapid.checks", strconv.Itoa(amount(60, 20_000)/shards+1))
 	_ = flag.Set("rapid.steps", "15")
 	for shard := range shards {
@@ -35,9 +33,7 @@ func TestHistories(t *testing.T) {
 			d := pgtest.NewDatabase(t, "history")
 			rapid.Check(t, func(r *rapid.T) {
 				counts.add("histories", 1)
-				h := newHistory(t, r, d)
-				h.binary = binary
-				h.run(r)
+				newHistory(t, r, d).run(r)
 			})
 		})
 	}
@@ -49,8 +45,6 @@ type history struct {
 	d    *pgtest.Database
 	m    model
 	last int // number of the last credential
-
-	binary string // of a former version
 }
 
 // newHistory empties the database, and lets Evolution create its tables there or not.
@@ -71,7 +65,6 @@ func (h *history) run(r *rapid.T) {
 		"":              h.compare,
 		"apply":         h.apply,
 		"apply again":   h.apply,
-		"former":        h.former,
 		"revert":        h.revert,
 		"revert more":   h.revert,
 		"status":        h.status,
@@ -109,22 +102,6 @@ func (h *history) patch(r *rapid.T, want answer, q request, environ ...string) {
 func (h *history) apply(r *rapid.T) {
 	q, missing := drawRequest(r), rapid.SampledFrom([]string{"continue", "guard"}).Draw(r, "missing table")
 	h.patch(r, h.m.apply(q, missing == "guard"), q, "PATCH_ON_MISSING_TABLE="+missing)
-}
-
-// former applies fixes with a former version of the program, which did the same but for keys that end in spaces already, and for
-// the names of indexes.
-func (h *history) former(r *rapid.T) {
-	q := drawRequest(r)
-	q.keep = false
-	spaces := slices.ContainsFunc(slices.Collect(maps.Values(h.m.rows)), func(c credential) bool { return strings.HasSuffix(c.key, " ") })
-	if !h.m.table || h.m.guard != nil || h.m.function || spaces && q.check {
-		return
-	}
-	cmd := exec.Command(h.binary)
-	cmd.Env = append(q.environ(), "DATABASE_CONNECTION_URI="+h.d.URI())
-	if out, err := cmd.CombinedOutput(); err != nil || h.m.apply(q, false).code != 0 {
-		r.Fatalf("the former version, asked for %+v: %v\n%s", q, err, out)
-	}
 }
 
 func (h *history) revert(r *rapid.T) {

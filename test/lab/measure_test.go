@@ -19,6 +19,16 @@ type sample struct {
 	wall, cpu time.Duration
 }
 
+// fullLogins makes a login take the 4096 iterations of SCRAM that it takes elsewhere, as most of a short session is its login. Tests
+// do with one.
+func fullLogins(b *testing.B) {
+	b.Helper()
+	c := pgtest.Shared.Connect(b, "postgres")
+	defer c.Close(context.Background())
+	pgtest.Exec(b, c, "SET password_encryption = 'scram-sha-256'") // not the default of PostgreSQL 13
+	pgtest.Exec(b, c, "ALTER ROLE postgres PASSWORD '"+pgtest.Password+"'")
+}
+
 // measure runs a command.
 func measure(b *testing.B, cmd *exec.Cmd) sample {
 	b.Helper()
@@ -48,6 +58,15 @@ func peak(b *testing.B, cmd *exec.Cmd) string {
 func median[T ~int64](values []T) T {
 	slices.Sort(values)
 	return values[len(values)/2]
+}
+
+// atMost fails the benchmark if a figure exceeds its bound. The bounds are of ratios and of sizes, and leave room for a machine that
+// is busy with other things.
+func atMost(b *testing.B, what string, got, most float64) {
+	b.Helper()
+	if got > most {
+		b.Errorf("%s: %.2f, which is to be %.2f at most", what, got, most)
+	}
 }
 
 // column returns one figure of all samples.

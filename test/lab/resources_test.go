@@ -45,7 +45,7 @@ func TestBackupOnAFullDisk(t *testing.T) {
 		script, says = `ulimit -f 8; `+run, "file too large"
 	}
 	o := startShell(t, script, "DATABASE_CONNECTION_URI="+d.URI(), pgtest.AllFixes, "PATCH_BACKUP_DIR="+dir, "PATH=/usr/bin:/bin")
-	o.Expect(t, 1, "failed: ", "changed=false", "PATCH_BACKUP_DIR cannot be written, so nothing was changed", says)
+	o.Expect(t, 1, "failed: ", "changed=false", "PATCH_BACKUP_DIR", says)
 	if n := strings.Count(o.Stdout, "\n"); n != 1 {
 		t.Errorf("%d lines, want that of the report and no file:\n%s", n, o.Stdout)
 	}
@@ -72,9 +72,9 @@ func TestNoConnectionIsFree(t *testing.T) {
 		}
 		return nil
 	})
-	d.Patch("PATCH_WAIT_TIMEOUT=500ms").Expect(t, 4, "failed: ", "changed=false", "too many clients")
+	d.Patch(pgtest.Shortly).Expect(t, 4, "failed: ", "changed=false", "(SQLSTATE 53300)")
 	p := d.Start()
-	p.WaitFor("waiting for PostgreSQL")
+	p.WaitFor(pgtest.WaitsForServer)
 	_ = taken[0].Close(context.Background())
 	p.Wait().Expect(t, 0, "patched: ", "changed=true")
 	for _, c := range taken {
@@ -89,7 +89,7 @@ func TestStandardOutputIsGone(t *testing.T) {
 	for script, code := range map[string]int{`exec "$0" >/dev/full`: 1, `exec "$0" >&-`: 0} {
 		d := pgtest.NewEvolution(t, "evolution_api")
 		o := startShell(t, script, "DATABASE_CONNECTION_URI="+d.URI(), pgtest.AllFixes)
-		if o.Code != code || strings.Contains(o.Stderr, "not written: patched: ") != (code == 1) {
+		if o.Code != code || strings.Contains(o.Stderr, pgtest.NotWritten+"patched: ") != (code == 1) {
 			t.Errorf("%s: exit status %d\n%s", script, o.Code, o.Stderr)
 		}
 		d.Patch(pgtest.AllFixes, "PATCH_ACTION=status").Expect(t, 0, "patched: ")

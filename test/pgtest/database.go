@@ -55,29 +55,35 @@ func NewMigrated(t testing.TB, schema, last string) *Database {
 // last. It is copied from a template, which is migrated once for each schema and release.
 func (s *Server) NewMigrated(t testing.TB, schema, last string) *Database {
 	t.Helper()
-	d := s.OpenDatabase(t, s.create(t, s.template(t, schema, last)), schema)
+	d := s.OpenDatabase(t, s.create(t, s.Template(t, schema, last)), schema)
 	d.Exec("SET search_path TO " + Quote(schema))
 	return d
 }
 
-// create copies a database under a new name, and drops the copy after a test that passes.
+// create copies a database under a new name.
 func (s *Server) create(t testing.TB, from string) (name string) {
 	t.Helper()
 	name = fmt.Sprintf("evolution_%d", databases.Add(1))
+	s.Copy(t, from, name)
+	return name
+}
+
+// Copy creates a database as a copy of one that has no sessions, and drops it after a test that passes.
+func (s *Server) Copy(t testing.TB, from, name string) {
+	t.Helper()
 	if err := s.copy(from, name); err != nil {
 		t.Fatal(err)
 	}
 	t.Logf("database %s on port %s", name, s.Port)
 	t.Cleanup(func() {
 		if !t.Failed() && s == Shared { // any other server ends with the test; the test may have dropped the database itself
-			_ = s.execAsAdmin("DROP DATABASE IF EXISTS " + name + " WITH (FORCE)")
+			_ = s.execAsAdmin("DROP DATABASE IF EXISTS " + Quote(name) + " WITH (FORCE)")
 		}
 	})
-	return name
 }
 
-// template returns the name of a database that Evolution has migrated, and that nobody is connected to.
-func (s *Server) template(t testing.TB, schema, last string) (name string) {
+// Template returns the name of a database that Evolution has migrated, and that nobody is connected to.
+func (s *Server) Template(t testing.TB, schema, last string) (name string) {
 	t.Helper()
 	name = fmt.Sprintf("template_%x_%s", schema, last)
 	s.making.Lock()
@@ -96,6 +102,9 @@ func (s *Server) template(t testing.TB, schema, last string) (name string) {
 	Exec(t, c, "CREATE SCHEMA IF NOT EXISTS "+Quote(schema))
 	Exec(t, c, "SET search_path TO "+Quote(schema))
 	MustMigrate(t, c, last)
+	if err := s.execAsAdmin("ALTER DATABASE " + Quote(name) + " IS_TEMPLATE true"); err != nil { // so that the program does not find it
+		t.Fatal(err)
+	}
 	s.templates[name] = true
 	return name
 }

@@ -17,6 +17,8 @@ const (
 	IndexOnly = "PATCH_FIXES=apikey-index" // the default of auto before Evolution 2.3.0
 	AllFixes  = "PATCH_FIXES=apikey-index,apikey-check,name-index"
 	Guard     = "PATCH_ON_MISSING_TABLE=guard"
+	Shortly   = "PATCH_WAIT_TIMEOUT=" + ShortWait
+	ShortWait = "8s" // for what never comes: an attempt is made in that time on a busy machine, too
 )
 
 // patient are limits that no run exceeds on any machine, unless it waits for something that does not come. A test of a limit sets
@@ -81,7 +83,7 @@ func (d *Database) PatchFiftyAtOnce(state string, environ ...string) {
 // logOutcome writes a run to the test's log, with those variables that hold no secrets.
 func logOutcome(t testing.TB, o Outcome, environ []string) {
 	t.Helper()
-	shown := slices.DeleteFunc(slices.Clone(environ), func(v string) bool { return !strings.HasPrefix(v, "PATCH_") })
+	shown := slices.DeleteFunc(slices.Clone(environ), func(v string) bool { return !strings.HasPrefix(v, "PATCH_") || slices.Contains(patient, v) })
 	t.Logf("%s → exit %d\n%s%s", strings.Join(shown, " "), o.Code, o.Stderr, o.Stdout)
 }
 

@@ -137,3 +137,41 @@ func TestNightlyRunsTheLaboratory(t *testing.T) {
 		t.Errorf("the nightly workflow runs %q, and the tests are %q", got, want)
 	}
 }
+
+// What takes too long for every change runs at night: each in a job of that name, with a command of the Makefile, that can fail.
+func TestNightly(t *testing.T) {
+	t.Parallel()
+	var workflow struct {
+		Jobs map[string]struct {
+			Strategy struct{ Matrix map[string][]any }
+			Steps    []map[string]any
+		}
+	}
+	text := pgtest.Read(t, ".github/workflows/nightly.yml")
+	if err := yaml.Unmarshal([]byte(text), &workflow); err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]string{
+		"soak": "make soak", "lab": "make lab ", "stalls": "make stalls", "bench": "make bench", "mutants": "make mutants", "fuzz": "make fuzz ",
+		"matrix": "make test-matrix ", "kubelet": "make e2e KUBELET=build ",
+	} {
+		ran := 0
+		for _, step := range workflow.Jobs[name].Steps {
+			if run, _ := step["run"].(string); strings.Contains(run+" ", want) {
+				ran++
+			}
+		}
+		target := strings.Fields(want)[1]
+		if ran != 1 || !strings.Contains(pgtest.Read(t, "Makefile"), "\n"+target+": go ##") {
+			t.Errorf("the job %s runs %q %d times, or the Makefile does not have it", name, want, ran)
+		}
+	}
+	if got := workflow.Jobs["matrix"].Strategy.Matrix["postgresql"]; !slices.Equal(got, []any{14, 15, 16, 17}) {
+		t.Errorf("the tests run on PostgreSQL %v", got)
+	}
+	for _, excuse := range []string{"continue-on-error", "||"} {
+		if strings.Contains(text, excuse) {
+			t.Errorf("a job may fail unnoticed: %s", excuse)
+		}
+	}
+}

@@ -1,8 +1,18 @@
 #!/bin/bash
 # Prints the path of a kubelet, built from the Go module proxy the first time (five minutes on two cores) and kept.
+#
+#   kubelet.sh --kept  only says whether there is one, and so whether the tests of deploy/kubernetes* run; exit status 1 if not
 set -euo pipefail
 version=v1.34.4
 kubelet=$HOME/.cache/evolution-openai-patch/kubelet-$version
+if [ "${1:-}" = --kept ]; then
+    if [ -x "$kubelet" ]; then
+        echo "the tests of deploy/kubernetes* run, as there is a kubelet in ${kubelet%/*}"
+        exit
+    fi
+    echo "NOT RUN: the tests of deploy/kubernetes*, as there is no kubelet in ${kubelet%/*}; 'make e2e KUBELET=build' builds one"
+    exit 1
+fi
 if [ ! -x "$kubelet" ]; then
     dir=$(mktemp -d)
     trap 'rm -rf "$dir"' EXIT

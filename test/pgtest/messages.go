@@ -1,0 +1,100 @@
+package pgtest
+
+// What tests of behaviour must know of the program's wording, to tell one message from another. Whatever else a message says is in
+// test/project/testdata/messages.golden, of which each of these is a part.
+
+// It waits, or has waited.
+const (
+	WaitsForServer      = "waiting for PostgreSQL"
+	IsStandby           = "the server is a standby"
+	MigrationRuns       = "a migration of Evolution's is running"
+	MigrationMayCreate  = "a migration is running that may create the table"
+	MigrationUnfinished = "a migration was begun and has not finished"
+	TableInUse          = "the table is in use"
+	GaveUp              = "gave up after PATCH_WAIT_TIMEOUT="
+	StayedInUse         = "stayed in use for PATCH_LOCK_RETRY="
+	HiddenTime          = "a time hidden from this role" // since when a lock is held
+	InterruptedBy       = "interrupted by "
+)
+
+// It cannot connect.
+const (
+	UnknownHost    = "is not known: it must be the name of PostgreSQL's service" // after the host name
+	IsContainer    = "inside a container, localhost is the container itself"
+	NoAnswer       = "the server does not answer"
+	ServerClosed   = "the server closed the connection"
+	ConnectionLost = "the connection was lost " // how often
+	NotPostgreSQL  = "does not speak PostgreSQL's protocol"
+	NotVerified    = "certificate does not verify"
+	BadIdentity    = "the file with the client identity cannot be used"
+	WrongPassword  = "user or password is wrong"
+	MayNotConnect  = "grant the role CONNECT on the database"
+)
+
+// There is no table.
+const (
+	NotThere         = "does not exist" // after a name
+	FirstStart       = "Evolution creates it on its first start"
+	IsElsewhere      = "the table exists in schema " // that schema
+	OnceMore         = "once more"                   // the advice to run the program again
+	OnceMoreLater    = "run this once more after Evolution has started"
+	NoGuard          = "the guard cannot be installed"
+	NoGuardInNothing = "so no guard can be installed" // in a database that is not there
+	GuardNeedsName   = "a guard needs the name of the schema"
+	GuardOfAnother   = "holds the guard of another schema"
+	HoldsFunction    = "holds a function "
+	HoldsAnother     = "holds what this program did not make: "
+	NoApplication    = "no application has tables in schema "
+)
+
+// The schema is refused.
+const (
+	IsRefused         = "refused, and nothing was changed: "
+	NoColumn          = "has no column "
+	SomethingElse     = "it is something else" // under the name of an index
+	DifferentThing    = "as a different thing than an index of "
+	OnPurpose         = "somebody made it on purpose"
+	IsPartition       = "is a partition of another table"
+	IsReplicaIdentity = "is the replica identity of "
+	MayForbidSecond   = "may forbid a second row"
+	MayForbidSpace    = "may forbid the space"
+	OfType            = "is of type " // the column of the keys
+	IsReplica         = "session_replication_role is replica "
+	HiddenRows        = "row security hides rows"
+	SortsBefore       = "rename it to one that sorts before "
+	ConnectAs         = "connect as "
+	SharedValue       = "credentials share a value"
+)
+
+// The change fails.
+const (
+	MayNotChange = "may not change table"
+	MayNotRead   = "may not read table"
+	Undone       = "what may have undone it: "
+)
+
+// The report, and what the log says besides it.
+const (
+	NotInPlace      = "the fix is not in place"
+	NoTrigger       = "no padding trigger"
+	NoPlainIndex    = "no plain index under the name "
+	UnpaddedKeys    = "keys without the space: " // how many
+	NotEnough       = "dropping the index is not enough"
+	UnknownRelease  = "the release of Evolution cannot be read"
+	BackedUp        = "backed up"
+	NotWritten      = "not written: " // a line of the report
+	StandardOutput  = "standard output: "
+	OneWithoutTable = "1 database without the table"
+	WithoutTable    = "databases without the table"
+	NoneMatches     = "no database matches"
+	UnknownArgument = "unknown argument"
+)
+
+// The course of a watch.
+const (
+	Connected    = "connected"
+	Watching     = "watching"
+	RoundTooLong = "a round takes longer than PATCH_WATCH"
+	StateChanged = "the state has changed"
+	DatabaseGone = "the database is not found any more"
+)
