@@ -97,7 +97,8 @@ func TestOneBackupForAChangeThatIsRepeated(t *testing.T) {
 	t.Parallel()
 	d, dir := pgtest.NewEvolution(t, "public"), t.TempDir()
 	n := &pgtest.Network{Commit: true}
-	pgtest.Run(t, "DATABASE_CONNECTION_URI="+d.URIThrough(n.Listen(t, pgtest.Shared.Address())), "PATCH_BACKUP_DIR="+dir).Expect(t, 0, "patched: ", "changed=true")
+	uri := "DATABASE_CONNECTION_URI=" + d.URIThrough(n.Listen(t, pgtest.Shared.Address()))
+	pgtest.Run(t, uri, "PATCH_BACKUP_DIR="+dir).Expect(t, 0, "patched: ", "changed=true")
 	if !n.IsBroken() {
 		t.Fatal("no COMMIT was lost")
 	}

@@ -50,7 +50,8 @@ func runThrough(t *testing.T, n *pgtest.Network, to string, d *pgtest.Database, 
 // stallWithManyKeys runs the program with a connection that stalls after n bytes from the server. Its session then loses its
 // locks, and the program ends, while the network is silent.
 func stallWithManyKeys(t *testing.T, d *pgtest.Database, to string, bytes int) {
-	n := &pgtest.Network{Byte: bytes, End: pgtest.Silence, Later: pgtest.Unanswered} // the program cannot ask the server to stop either
+	// The program cannot ask the server to stop either.
+	n := &pgtest.Network{Byte: bytes, End: pgtest.Silence, Later: pgtest.Unanswered}
 	o := runThrough(t, n, to, d, "PATCH_CONNECT_TIMEOUT=3s", "PATCH_WAIT_TIMEOUT=20s")
 	if !n.IsBroken() {
 		t.Fatal("the connection did not stall")

@@ -60,7 +60,8 @@ func TestConflictWithRecovery(t *testing.T) {
 	d.Migrate(pgtest.Last)
 	standby := startStandby(t, primary, "max_standby_streaming_delay=0")
 	through := func(n *pgtest.Network) []string {
-		return []string{"DATABASE_CONNECTION_URI=" + pgtest.URI("postgres", n.Listen(t, standby.Address()), d.Name, ""), "PATCH_ACTION=status"}
+		uri := pgtest.URI("postgres", n.Listen(t, standby.Address()), d.Name, "")
+		return []string{"DATABASE_CONNECTION_URI=" + uri, "PATCH_ACTION=status"}
 	}
 	whole := new(pgtest.Network)
 	pgtest.Run(t, through(whole)...).Expect(t, 5, "unpatched: ")

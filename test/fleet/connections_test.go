@@ -102,8 +102,8 @@ func TestFleetWatchConnections(t *testing.T) {
 		{"wc_*", "4", false},
 	} {
 		network := new(pgtest.Network)
-		p := pgtest.Start(t, "DATABASE_CONNECTION_URI="+pgtest.URI("wc_role", network.Listen(t, f.Address()), "postgres", ""), "PATCH_DATABASES="+c.databases,
-			"PATCH_WATCH=100ms", "PATCH_CONNECTIONS="+c.limit)
+		uri := pgtest.URI("wc_role", network.Listen(t, f.Address()), "postgres", "")
+		p := pgtest.Start(t, "DATABASE_CONNECTION_URI="+uri, "PATCH_DATABASES="+c.databases, "PATCH_WATCH=100ms", "PATCH_CONNECTIONS="+c.limit)
 		f.waitUntilPatched(p, names...)
 		p.WaitFor("msg=" + pgtest.Watching)
 		_, before := f.connections("wc_role")
@@ -139,7 +139,8 @@ func TestFleetWatchMemory(t *testing.T) {
 	f := fleetOn(t, pgtest.Shared)
 	f.add(numbered("wm_", 5)...)
 	network := new(pgtest.Network)
-	p := pgtest.Start(t, "DATABASE_CONNECTION_URI="+pgtest.URI("postgres", network.Listen(t, f.Address()), "postgres", ""), "PATCH_DATABASES=wm_*", "PATCH_WATCH=100ms")
+	uri := pgtest.URI("postgres", network.Listen(t, f.Address()), "postgres", "")
+	p := pgtest.Start(t, "DATABASE_CONNECTION_URI="+uri, "PATCH_DATABASES=wm_*", "PATCH_WATCH=100ms")
 	rounds := func(n int32) int {
 		pgtest.MustUntil(t, func() error {
 			if made := network.Connections.Load(); made < 6*n {

@@ -69,7 +69,8 @@ func TestFleetOneSchemaIsRefused(t *testing.T) {
 	holder := f.open("sr")
 	pgtest.Exec(t, holder, `BEGIN; SELECT FROM s20."OpenaiCreds"`)
 	network := new(pgtest.Network)
-	o := pgtest.Run(t, "DATABASE_CONNECTION_URI="+pgtest.URI("postgres", network.Listen(t, f.Address()), "sr", ""), "PATCH_SCHEMAS=*", pgtest.IndexOnly, inJSON, "PATCH_LOCK_RETRY=200ms")
+	uri := pgtest.URI("postgres", network.Listen(t, f.Address()), "sr", "")
+	o := pgtest.Run(t, "DATABASE_CONNECTION_URI="+uri, "PATCH_SCHEMAS=*", pgtest.IndexOnly, inJSON, "PATCH_LOCK_RETRY=200ms")
 	o.Expect(t, 3)
 	want := report{}
 	for _, name := range names {

@@ -67,7 +67,7 @@ type Network struct {
 	to       string
 	open     atomic.Int32 // connections
 	broken   atomic.Bool
-	at       atomic.Value // byte: the type of the message at which the network broke
+	at       atomic.Int32 // the type of the message at which the network broke
 	commits  sync.Map     // for each database to which the client has sent a COMMIT: whether the answer was passed on
 	ending   sync.Once
 	ended    chan struct{} // closed by Close
@@ -208,7 +208,7 @@ type reader struct {
 }
 
 // next reads the next message. The type of the client's first ones is missing, and their first byte 0. A server that begins
-// with S or N answers an SSLRequest. With TLS, either side begins with 0x16 (RFC 8446, 5.1).
+// with S or N answers an SSLRequest, in one byte. With TLS, either side begins with 0x16 (RFC 8446, 5.1).
 func (r *reader) next() (message []byte, err error) {
 	first, err := r.Peek(1)
 	if err != nil {
@@ -255,7 +255,7 @@ func (l *link) pass(to net.Conn, message []byte, err error) (broke, more bool) {
 	}
 	_, err = to.Write(message[:passed])
 	if l.broke && l.Break() {
-		l.at.Store(message[0])
+		l.at.Store(int32(message[0]))
 	}
 	broke = l.broke && affected
 	return broke, !broke && err == nil
