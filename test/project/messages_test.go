@@ -23,11 +23,10 @@ var update = flag.Bool("update", false, "write "+goldenMessages)
 
 var (
 	statement = regexp.MustCompile(`\b[A-Z]{2,} [A-Z%]|\b[a-z"]+\(|pg_catalog|relkind|\b(LIKE|CASE|AS)\b|^\\|^\n`)
-	blank     = regexp.MustCompile(` `)
 	lowerCase = regexp.MustCompile(`[a-z]{2}`)
 
 	backupComment = regexp.MustCompile(`^-- [A-Z]`)
-	serverLog     = regexp.MustCompile(`RAISE LOG '(.*?)'`) // what the guard says in the log of the server
+	sqlText       = regexp.MustCompile(`RAISE LOG '(.*?)'|'([a-z]+ [A-Za-z% ]+)'`) // what the server says for the program
 )
 
 // logArgument returns which argument of a call is what the log says, -1 for none.
@@ -39,8 +38,8 @@ func logArgument(call *ast.CallExpr) int {
 	return map[string]int{"Debug": 1, "Info": 1, "Warn": 1, "Error": 1, "Log": 3}[f.Sel.Name] - 1
 }
 
-// wording returns the strings of a file of the program that people may get to read, and the pieces from which they are put together:
-// what becomes an error or a line of the log, and every other string that has a blank and is no SQL.
+// wording returns the strings of a file of the program that people may get to read, and the pieces from which they are put
+// together: what becomes an error or a line of the log, and every other string that has a blank and is no SQL.
 func wording(t *testing.T, name string) (all []string) {
 	t.Helper()
 	file, err := parser.ParseFile(token.NewFileSet(), pgtest.Root(name), nil, 0)
@@ -67,9 +66,9 @@ func wording(t *testing.T, name string) (all []string) {
 		case *ast.BasicLit:
 			text, err := strconv.Unquote(n.Value)
 			fixed := differs.ReplaceAllString(text, "")
-			isPiece := blank.MatchString(text) && lowerCase.MatchString(fixed) && !statement.MatchString(text)
-			isMessage := certain[n] && lowerCase.MatchString(fixed) || prose.MatchString(text)
-			if n.Kind == token.STRING && err == nil && ((isMessage || isPiece) && !sql.MatchString(text) || backupComment.MatchString(text)) {
+			isPiece := strings.Contains(text, " ") && lowerCase.MatchString(fixed) && !statement.MatchString(text)
+			isMessage := isPiece || certain[n] && lowerCase.MatchString(fixed) || prose.MatchString(text)
+			if n.Kind == token.STRING && err == nil && (isMessage && !sql.MatchString(text) || backupComment.MatchString(text)) {
 				all = append(all, text)
 			}
 		}
@@ -91,8 +90,10 @@ func sayings(t *testing.T) (all []saying) {
 			}
 		}
 	}
-	for _, m := range serverLog.FindAllStringSubmatch(pgtest.Read(t, "patch/guardbody.sql"), -1) {
-		all = append(all, saying{"patch/guardbody.sql", m[1]})
+	for _, name := range []string{"patch/catalog.sql", "patch/guardbody.sql"} {
+		for _, m := range sqlText.FindAllStringSubmatch(pgtest.Read(t, name), -1) {
+			all = append(all, saying{name, m[1] + m[2]})
+		}
 	}
 	return all
 }

@@ -43,8 +43,8 @@ func phrases(run []string, n int) (all []string) {
 	return all
 }
 
-// A quotation is found by what it has in common with a message: four words in a row, or three which are all that one of the two has
-// between names and values. Three words from the middle of both may be there by chance.
+// A quotation is found by what it has in common with a message: four words in a row, or three which are all that one of the two
+// has between names and values. Three words from the middle of both may be there by chance.
 type quotations struct{ part, whole map[string]bool }
 
 // quotationsOf returns what must not be in a test.
@@ -81,8 +81,8 @@ func isForPeople(call *ast.CallExpr) bool {
 	return ok && slices.Contains([]string{"Error", "Errorf", "Fatal", "Fatalf", "Log", "Logf", "New"}, f.Sel.Name)
 }
 
-// Tests of behaviour ask for the exit status, the state, and the names of variables and objects. Where they must tell which message
-// came, they use a constant of test/pgtest/messages.go, so that a change of wording touches no test.
+// Tests of behaviour ask for the exit status, the state, and the names of variables and objects. Where they must tell which
+// message came, they use a constant of test/pgtest/messages.go, so that a change of wording touches no test.
 func TestWordingIsNotQuoted(t *testing.T) {
 	t.Parallel()
 	said := quotationsOf(sayings(t))
