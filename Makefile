@@ -10,7 +10,7 @@ DATABASE_TESTS = ./test ./test/attack ./test/guard ./test/fleet ./test/connect
 # The linters are a module of their own, whose programs Go builds once and keeps.
 TOOL = go tool -modfile=$(CURDIR)/tools/go.mod
 
-.PHONY: help go build cross notices demo test soak stalls lab mutants test-matrix lint image e2e bench fuzz
+.PHONY: help go build cross notices demo test soak lab mutants test-matrix lint image e2e bench fuzz
 
 help: ## print this list; the times are about those of two cores
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -35,9 +35,6 @@ test: go ## run every test against a real PostgreSQL, which apt installs if it i
 
 soak: go ## run the watch for five minutes and print its memory use at the beginning and at the end (5 minutes)
 	@PG_BINDIR=$$(scripts/postgres.sh) && export PG_BINDIR && WATCH_SOAK=5m go test -count 1 -timeout 15m -v -run '^TestWatchSoak$$' ./test/connect | grep -vE 'level=INFO'
-
-stalls: go ## stall a connection at every 20th byte of every conversation (an hour)
-	@PG_BINDIR=$$(scripts/postgres.sh) && export PG_BINDIR && STALL_STRIDE=20 go test -count 1 -timeout 3h -v -run '^TestStalls$$' ./test/connect | grep -E '^ *(---|FAIL|ok)|stall_test.go'
 
 LAB ?= full
 LAB_TESTS ?= .

@@ -96,9 +96,10 @@ func oneBackup(t *testing.T, dir string) string {
 func TestOneBackupForAChangeThatIsRepeated(t *testing.T) {
 	t.Parallel()
 	d, dir := pgtest.NewEvolution(t, "public"), t.TempDir()
-	address, done := pgtest.CommitCut{}.Listen(t)
-	pgtest.Run(t, "DATABASE_CONNECTION_URI="+d.URIThrough(address), "PATCH_BACKUP_DIR="+dir).Expect(t, 0, "patched: ", "changed=true")
-	if !done.Load() {
+	n := &pgtest.Network{Commit: true}
+	uri := "DATABASE_CONNECTION_URI=" + d.URIThrough(n.Listen(t, pgtest.Shared.Address()))
+	pgtest.Run(t, uri, "PATCH_BACKUP_DIR="+dir).Expect(t, 0, "patched: ", "changed=true")
+	if !n.IsBroken() {
 		t.Fatal("no COMMIT was lost")
 	}
 	oneBackup(t, dir)

@@ -107,7 +107,7 @@ func TestTheLastRealCauseOutlastsTheWait(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
 		d     *pgtest.Database
-		trips int32 // three to log in and two to inspect the schema
+		trips int // three to log in and two to inspect the schema
 		code  int
 		says  string
 	}{
@@ -115,12 +115,11 @@ func TestTheLastRealCauseOutlastsTheWait(t *testing.T) {
 		{pgtest.NewEvolution(t, "public"), 5, 4, pgtest.GaveUp + pgtest.ShortWait + ": " + pgtest.MigrationRuns},
 	} {
 		pgtest.Exec(t, c.d.NewConn(), "SELECT pg_advisory_lock(72707369)")
-		p := pgtest.NewProxy(t, pgtest.Shared.Address())
-		p.MuteAfter.Store(c.trips)
-		pgtest.Run(t, "DATABASE_CONNECTION_URI="+c.d.URIThrough(p.Address()), pgtest.Shortly).
+		n := &pgtest.Network{RoundTrip: c.trips + 1, End: pgtest.Silence}
+		pgtest.Run(t, "DATABASE_CONNECTION_URI="+c.d.URIThrough(n.Listen(t, pgtest.Shared.Address())), pgtest.Shortly).
 			Expect(t, c.code, c.says)
-		if n := p.RoundTrips.Load(); n <= c.trips {
-			t.Errorf("%d round trips: no inspection was interrupted", n)
+		if !n.IsBroken() {
+			t.Errorf("%d round trips: no inspection was interrupted", n.RoundTrips.Load())
 		}
 	}
 }

@@ -12,30 +12,39 @@ import (
 // The report says changed=unknown if and only if the program cannot know whether its change was committed.
 func TestLostCommit(t *testing.T) {
 	t.Parallel()
+	unknown := []string{"failed: ", "changed=unknown", "PATCH_ACTION=status tells"}
 	for name, c := range map[string]struct {
-		cut   pgtest.CommitCut
+		place pgtest.Place
+		later pgtest.Later
 		code  int
 		says  []string
 		again string
 	}{
-		"lost":                     {pgtest.CommitCut{}, 0, []string{"patched: ", "changed=true"}, "changed=false"},
-		"answer lost":              {pgtest.CommitCut{AnswerLost: true}, 0, []string{"patched: ", "changed=unknown"}, "changed=false"},
-		"lost, server gone":        {pgtest.CommitCut{ServerGone: true}, 4, []string{"failed: ", "changed=unknown", "PATCH_ACTION=status tells"}, "changed=true"},
-		"answer lost, server gone": {pgtest.CommitCut{AnswerLost: true, ServerGone: true}, 4, []string{"failed: ", "changed=unknown", "PATCH_ACTION=status tells"}, "changed=false"},
+		"lost":                     {pgtest.Before, pgtest.Served, 0, []string{"patched: ", "changed=true"}, "changed=false"},
+		"answer lost":              {pgtest.Middle, pgtest.Served, 0, []string{"patched: ", "changed=unknown"}, "changed=false"},
+		"lost, server gone":        {pgtest.Before, pgtest.Refused, 4, unknown, "changed=true"},
+		"answer lost, server gone": {pgtest.Middle, pgtest.Refused, 4, unknown, "changed=false"},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel() // most of it is waiting
 			d := pgtest.NewEvolution(t, "evolution_api")
 			d.InsertCredentials(10)
-			address, done := c.cut.Listen(t)
-			uri := "DATABASE_CONNECTION_URI=" + d.URIThrough(address)
-			o := pgtest.Run(t, uri, pgtest.AllFixes, "PATCH_WAIT_TIMEOUT=2s")
+			through := func(n *pgtest.Network) string {
+				return "DATABASE_CONNECTION_URI=" + d.URIThrough(n.Listen(t, pgtest.Shared.Address()))
+			}
+			wait := "PATCH_WAIT_TIMEOUT=3m"
+			if c.later == pgtest.Refused {
+				wait = pgtest.Shortly
+			}
+			n := &pgtest.Network{Commit: true, Place: c.place, Later: c.later}
+			o := pgtest.Run(t, through(n), pgtest.AllFixes, wait)
 			o.Expect(t, c.code, c.says...)
-			if !done.Load() {
+			if !n.IsBroken() {
 				t.Fatal("the program sent no COMMIT")
 			}
 			d.Patch(pgtest.AllFixes).Expect(t, 0, "patched: ", c.again)
-			address, _ = c.cut.Listen(t)
-			o = pgtest.Run(t, "DATABASE_CONNECTION_URI="+d.URIThrough(address), "PATCH_ACTION=revert", pgtest.AllFixes, "PATCH_LOG_FORMAT=json", "PATCH_WAIT_TIMEOUT=2s")
+			n = &pgtest.Network{Commit: true, Place: c.place, Later: c.later}
+			o = pgtest.Run(t, through(n), "PATCH_ACTION=revert", pgtest.AllFixes, "PATCH_LOG_FORMAT=json", wait)
 			if want := strings.Contains(strings.Join(c.says, " "), "unknown"); strings.Contains(o.Stdout, `"changed":null`) != want {
 				t.Errorf("changed is null: %t, want %t: %s", !want, want, o.Stdout)
 			}
@@ -72,10 +81,10 @@ func TestServerEndsWhileCommitWaits(t *testing.T) {
 func TestWatchRemembersAnUnansweredCommit(t *testing.T) {
 	t.Parallel()
 	d := pgtest.NewEvolution(t, "public")
-	address, done := pgtest.CommitCut{AnswerLost: true}.Listen(t)
-	p := pgtest.Start(t, "DATABASE_CONNECTION_URI="+d.URIThrough(address), "PATCH_WATCH=100ms")
+	n := &pgtest.Network{Commit: true, Place: pgtest.Middle}
+	p := pgtest.Start(t, "DATABASE_CONNECTION_URI="+d.URIThrough(n.Listen(t, pgtest.Shared.Address())), "PATCH_WATCH=100ms")
 	p.WaitFor("state=patched every=")
-	if !done.Load() {
+	if !n.IsBroken() {
 		t.Fatal("the program sent no COMMIT")
 	}
 	seen := map[string]bool{} // when the program sent what; it sends two queries a round
@@ -110,10 +119,11 @@ func TestWatchStoppedAfterCommit(t *testing.T) {
 	t.Parallel()
 	d := pgtest.NewDatabase(t, "public")
 	d.Patch(pgtest.Guard).Expect(t, 0, "guarded: ")
-	address, done := pgtest.CommitCut{Mute: true}.Listen(t)
-	p := pgtest.Start(t, "DATABASE_CONNECTION_URI="+d.URIThrough(address), "PATCH_WATCH=100ms", "PATCH_CONNECT_TIMEOUT=60s")
+	n := &pgtest.Network{Commit: true, Place: pgtest.After, End: pgtest.Mute}
+	uri := "DATABASE_CONNECTION_URI=" + d.URIThrough(n.Listen(t, pgtest.Shared.Address()))
+	p := pgtest.Start(t, uri, "PATCH_WATCH=100ms", "PATCH_CONNECT_TIMEOUT=60s")
 	p.WaitFor("state=guarded every=")
-	if done.Load() {
+	if n.IsBroken() {
 		t.Fatal("the program changed something too early")
 	}
 	d.Exec(pgtest.SmallDump)

@@ -16,11 +16,11 @@ func TestRoundTrips(t *testing.T) {
 		says  string
 		trips int32
 	}{{"changed=true", 7}, {"changed=false", 5}} {
-		p := pgtest.NewProxy(t, pgtest.Shared.Address())
-		o := pgtest.Run(t, "DATABASE_CONNECTION_URI="+d.URIThrough(p.Address()))
+		n := new(pgtest.Network)
+		o := pgtest.Run(t, "DATABASE_CONNECTION_URI="+d.URIThrough(n.Listen(t, pgtest.Shared.Address())))
 		o.Expect(t, 0, c.says)
-		if p.RoundTrips.Load() != c.trips || p.Connections.Load() != 1 {
-			t.Errorf("%s: %d round trips on %d connections, want %d on 1", c.says, p.RoundTrips.Load(), p.Connections.Load(), c.trips)
+		if n.RoundTrips.Load() != c.trips || n.Connections.Load() != 1 {
+			t.Errorf("%s: %d round trips on %d connections, want %d on 1", c.says, n.RoundTrips.Load(), n.Connections.Load(), c.trips)
 		}
 	}
 }
@@ -30,11 +30,11 @@ func TestPreferredTLSCostsOneRoundTrip(t *testing.T) {
 	t.Parallel()
 	d := pgtest.NewEvolution(t, "evolution_api")
 	d.Patch().Expect(t, 0)
-	p := pgtest.NewProxy(t, pgtest.Shared.Address())
-	uri := strings.Replace(d.URIThrough(p.Address()), "sslmode=disable&", "", 1)
+	n := new(pgtest.Network)
+	uri := strings.Replace(d.URIThrough(n.Listen(t, pgtest.Shared.Address())), "sslmode=disable&", "", 1)
 	pgtest.Run(t, "DATABASE_CONNECTION_URI="+uri).Expect(t, 0, "changed=false")
-	if p.RoundTrips.Load() != 6 || p.Connections.Load() != 1 {
-		t.Errorf("%d round trips on %d connections, want 6 on 1", p.RoundTrips.Load(), p.Connections.Load())
+	if n.RoundTrips.Load() != 6 || n.Connections.Load() != 1 {
+		t.Errorf("%d round trips on %d connections, want 6 on 1", n.RoundTrips.Load(), n.Connections.Load())
 	}
 }
 
@@ -141,10 +141,9 @@ func TestLastingTroubles(t *testing.T) {
 func TestLostConnection(t *testing.T) {
 	t.Parallel()
 	d := pgtest.NewEvolution(t, "evolution_api")
-	for trip := int32(4); trip <= 6; trip++ {
-		p := pgtest.NewProxy(t, pgtest.Shared.Address())
-		p.CutAt = trip
-		pgtest.Run(t, "DATABASE_CONNECTION_URI="+d.URIThrough(p.Address())).
+	for trip := 4; trip <= 6; trip++ {
+		n := &pgtest.Network{RoundTrip: trip, Later: pgtest.Alike}
+		pgtest.Run(t, "DATABASE_CONNECTION_URI="+d.URIThrough(n.Listen(t, pgtest.Shared.Address()))).
 			Expect(t, 1, pgtest.ConnectionLost+"3 ", "failed: ")
 		if d.Indexes() != "OpenaiCreds_apiKey_key OpenaiCreds_name_key OpenaiCreds_pkey" {
 			t.Errorf("with connections cut at round trip %d the index was dropped", trip)

@@ -3,160 +3,78 @@ package connect
 import (
 	"context"
 	"errors"
-	"fmt"
-	"math/rand/v2"
-	"os"
-	"runtime"
 	"slices"
-	"strconv"
-	"sync"
 	"testing"
-	"time"
 
 	"evolution-openai-patch/test/pgtest"
 )
 
-// In TestStalls, a run whose connection stalls has these limits. The runs before and after it have the default ones, so that
-// they succeed on a slow machine too.
-const (
-	stallLimit     = 300 * time.Millisecond // PATCH_CONNECT_TIMEOUT
-	stallWaitLimit = 5 * time.Second        // PATCH_WAIT_TIMEOUT
-)
-
-// stallCase is what the program does while its connection stalls.
-type stallCase struct {
-	name    string
-	from    *pgtest.Database
-	environ []string
-	undo    []string // the environment of a run that undoes it; nil if there is nothing to undo
-}
-
-// A connection that stalls after any byte leaves no lock for longer than PATCH_CONNECT_TIMEOUT. The program ends in time,
-// and its change is either complete or not made.
-func TestStalls(t *testing.T) {
+// The keys are more than the buffers of a connection hold, so that a server which sends them waits for a connection that
+// stalls. Over TCP that ends in time. Over a Unix socket nothing ends it, so the keys are sent only while the
+// program inspects them, with an ACCESS SHARE lock, and not under the stronger lock of a change.
+func TestStallsWithManyKeys(t *testing.T) {
 	t.Parallel()
-	stride := int64(1000) // bytes from one stall to the next
-	if n, err := strconv.ParseInt(os.Getenv("STALL_STRIDE"), 10, 64); err == nil {
-		stride = n
+	d := pgtest.NewEvolution(t, "evolution_api")
+	d.Exec(`ALTER TABLE "OpenaiCreds" ALTER "apiKey" TYPE text; INSERT INTO "OpenaiCreds"(id, name, "apiKey", "updatedAt", "instanceId")
+		SELECT n, 'n' || n, n || repeat('k', 2000), now(), 'i1' FROM generate_series(1, 15000) n`)
+	_ = d.Conn.Close(context.Background()) // Clone requires that there are no sessions
+	sent := func(environ ...string) int {
+		n := new(pgtest.Network)
+		runThrough(t, n, pgtest.Shared.Address(), d.Clone(t), environ...).Expect(t, 0)
+		return int(n.Bytes.Load())
 	}
-	for _, c := range stallCases(t) {
-		c.environ = append([]string{pgtest.AllFixes}, c.environ...)
-		for _, client := range []bool{true, false} {
-			t.Run(fmt.Sprintf("%s/client=%t", c.name, client), func(t *testing.T) {
-				after, bytes := c.undisturbed(t, client)
-				databases := make(chan *pgtest.Database, 4*runtime.GOMAXPROCS(0)) // more would take each other's time until the limit
-				for range cap(databases) {
-					d := c.from.Clone(t)
-					defer d.Drop()
-					d.Conn = d.Server.Connect(t, d.Name)
-					databases <- d
-				}
-				var group sync.WaitGroup
-				first := 1 + rand.Int64N(stride)
-				t.Logf("a stall every %d bytes from byte %d of %d", stride, first, bytes)
-				for n := first; n < bytes; n += stride {
-					d := <-databases
-					group.Go(func() {
-						defer func() { databases <- d }()
-						c.stall(t, d, client, n, after)
-					})
-				}
-				group.Wait()
-			})
-		}
+	all, look := sent(), sent("PATCH_DRY_RUN=true")
+	t.Logf("the server sends %d bytes, %d of them while it is inspected", all, look)
+	for name, at := range map[string]struct {
+		to    string
+		bytes int
+	}{
+		"TCP/inspection":     {pgtest.Shared.Address(), look / 2},
+		"TCP/change":         {pgtest.Shared.Address(), (look + all) / 2},
+		"Unix socket/change": {pgtest.Shared.Socket(), (look + all) / 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel() // most of it is waiting
+			stallWithManyKeys(t, d.Clone(t), at.to, at.bytes)
+		})
 	}
 }
 
-func stallCases(t *testing.T) []stallCase {
-	unpatched := pgtest.NewEvolution(t, "evolution_api")
-	unpatched.InsertCredentials(30)
-	patched := pgtest.NewEvolution(t, "evolution_api")
-	patched.InsertCredentials(30)
-	patched.Patch(pgtest.AllFixes).Expect(t, 0, "patched: ")
-	empty := pgtest.NewDatabase(t, "evolution_api")
-	for _, d := range []*pgtest.Database{unpatched, patched, empty} {
-		_ = d.Conn.Close(context.Background()) // Clone requires that there are no sessions
-	}
-	revert := []string{pgtest.AllFixes, "PATCH_ACTION=revert"}
-	return []stallCase{
-		{"status", patched, []string{"PATCH_ACTION=status"}, nil},
-		{"apply", unpatched, nil, revert},
-		{"revert", patched, []string{"PATCH_ACTION=revert"}, []string{pgtest.AllFixes}},
-		{"guard", empty, []string{pgtest.Guard}, revert},
-		{"backup", unpatched, []string{"PATCH_BACKUP_DIR=" + t.TempDir()}, revert},
-	}
-}
-
-// run runs the program through a partition.
-func (c stallCase) run(t *testing.T, d *pgtest.Database, p *pgtest.Partition, limits ...string) pgtest.Outcome {
+// runThrough runs the program with every fix on a database, through a network.
+func runThrough(t *testing.T, n *pgtest.Network, to string, d *pgtest.Database, environ ...string) pgtest.Outcome {
 	t.Helper()
-	return pgtest.Run(t, slices.Concat(c.environ, limits, []string{"DATABASE_CONNECTION_URI=" + d.URIThrough(p.Address())})...)
+	uri := "DATABASE_CONNECTION_URI=" + d.URIThrough(n.Listen(t, to))
+	return pgtest.Run(t, slices.Concat([]string{uri, pgtest.AllFixes}, environ)...)
 }
 
-// undisturbed returns the state after a run without a stall, and how many bytes the client, or the server, sent in it.
-func (c stallCase) undisturbed(t *testing.T, client bool) (after string, bytes int64) {
-	t.Helper()
-	p, d := pgtest.NewPartition(t, pgtest.Shared.Address(), client, 0), c.from.Clone(t)
-	defer d.Drop()
-	d.Conn = d.Server.Connect(t, d.Name)
-	c.run(t, d, p).Expect(t, 0)
-	return patchState(d), p.Passed.Load()
-}
-
-// stall runs the program with a connection that stalls after n bytes, and then without. The latter leaves the state after,
-// which is undone at the end.
-func (c stallCase) stall(t *testing.T, d *pgtest.Database, client bool, n int64, after string) {
-	before := patchState(d)
-	p := pgtest.NewPartition(t, pgtest.Shared.Address(), client, n)
-	began := time.Now()
-	done := make(chan pgtest.Outcome, 1)
-	go func() {
-		done <- c.run(t, d, p, "PATCH_CONNECT_TIMEOUT="+stallLimit.String(), "PATCH_WAIT_TIMEOUT="+stallWaitLimit.String())
-	}()
-	var o pgtest.Outcome
-	select {
-	case <-p.Stalled:
-	case o = <-done: // this run sent fewer bytes
-		done <- o
+// stallWithManyKeys runs the program with a connection that stalls after n bytes from the server. Its session then loses its
+// locks, and the program ends, while the network is silent.
+func stallWithManyKeys(t *testing.T, d *pgtest.Database, to string, bytes int) {
+	// The program cannot ask the server to stop either.
+	n := &pgtest.Network{Byte: bytes, End: pgtest.Silence, Later: pgtest.Unanswered}
+	o := runThrough(t, n, to, d, "PATCH_CONNECT_TIMEOUT=3s", "PATCH_WAIT_TIMEOUT=20s")
+	if !n.IsBroken() {
+		t.Fatal("the connection did not stall")
 	}
-	stalled := time.Now()
+	o.ExpectCode(t, 4)
 	if err := pgtest.Until(func() error {
 		if held := d.HeldLocks(); held != "" {
 			return errors.New(held)
 		}
 		return nil
 	}); err != nil {
-		t.Errorf("byte %d: %v after the stall the program holds: %v", n, time.Since(stalled), err)
-	}
-	o = <-done
-	p.Close()
-	if took := time.Since(began); took > stallWaitLimit+3*time.Second || !slices.Contains([]int{0, 1, 4}, o.Code) {
-		t.Errorf("byte %d: exit status %d after %v", n, o.Code, took)
-	}
-	now := patchState(d)
-	if now != before && now != after {
-		t.Errorf("byte %d: the change is incomplete:\n%s", n, now)
-	}
-	d.Patch(c.environ...).Expect(t, 0)
-	if now = patchState(d); now != after {
-		t.Errorf("byte %d: after a second run the state is\n%s\nwant\n%s", n, now, after)
-	}
-	if c.undo == nil {
-		return
-	}
-	d.Patch(c.undo...).Expect(t, 0, "changed=true")
-	if now = patchState(d); now != before {
-		t.Errorf("byte %d: after it was undone the state is\n%s\nwant\n%s", n, now, before)
+		t.Errorf("although the connection stalled, the program holds %v", err)
 	}
 }
 
-// patchState returns what the program changes: the table's keys, indexes and triggers, functions and event triggers.
-func patchState(d *pgtest.Database) string {
-	keys := ""
-	if d.Text(`to_regclass('evolution_api."OpenaiCreds"') IS NOT NULL`) == "true" {
-		keys = d.Text(`SELECT md5(string_agg(id || coalesce("apiKey", ''), '|' ORDER BY id)) FROM evolution_api."OpenaiCreds"`)
-	}
-	return keys + d.Text(`SELECT concat_ws(E'\n', '', (SELECT string_agg(indexdef, ',' ORDER BY indexdef) FROM pg_indexes WHERE tablename = 'OpenaiCreds'),
-		(SELECT string_agg(tgname::text || tgenabled::text, ',') FROM pg_trigger WHERE NOT tgisinternal), (SELECT string_agg(proname::text, ',') FROM pg_proc WHERE proname LIKE 'evolution%'),
-		(SELECT string_agg(evtname::text || evtenabled::text, ',') FROM pg_event_trigger))`)
+// A statement of a change that takes too long is ended by the server, even if no word from the program can reach it.
+func TestStatementTakesTooLong(t *testing.T) {
+	t.Parallel()
+	d := pgtest.NewEvolution(t, "evolution_api")
+	d.InsertCredentials(3)
+	d.Exec(`CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(3600); RETURN NEW; END';
+		CREATE TRIGGER aa_slow BEFORE UPDATE ON "OpenaiCreds" FOR EACH STATEMENT EXECUTE FUNCTION slow()`)
+	before := d.Dump()
+	d.Patch(pgtest.AllFixes, "PATCH_CONNECT_TIMEOUT=2s").Expect(t, 1, "failed: ", "statement timeout", pgtest.TakesTooLong)
+	d.ExpectDump(before)
 }

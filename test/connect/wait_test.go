@@ -59,20 +59,22 @@ func TestConflictWithRecovery(t *testing.T) {
 	d := primary.NewDatabase(t, "public")
 	d.Migrate(pgtest.Last)
 	standby := startStandby(t, primary, "max_standby_streaming_delay=0")
-	network := pgtest.NewProxy(t, standby.Address())
-	environ := []string{"DATABASE_CONNECTION_URI=" + pgtest.URI("postgres", network.Address(), d.Name, ""), "PATCH_ACTION=status"}
-	pgtest.Run(t, environ...).Expect(t, 5, "unpatched: ")
+	through := func(n *pgtest.Network) []string {
+		uri := pgtest.URI("postgres", n.Listen(t, standby.Address()), d.Name, "")
+		return []string{"DATABASE_CONNECTION_URI=" + uri, "PATCH_ACTION=status"}
+	}
+	whole := new(pgtest.Network)
+	pgtest.Run(t, through(whole)...).Expect(t, 5, "unpatched: ")
 
-	trips := network.RoundTrips.Load()
-	network.MuteAfter.Store(trips - 1) // so that the session is idle in the transaction of its inspection
-	p := pgtest.Start(t, environ...)
+	// The last round trip is lost, so that the session is idle in the transaction of its inspection.
+	broken := &pgtest.Network{RoundTrip: int(whole.RoundTrips.Load()), End: pgtest.Mute}
+	p := pgtest.Start(t, through(broken)...)
 	pgtest.MustUntil(t, func() error {
-		if network.RoundTrips.Load() < 2*trips {
+		if !broken.IsBroken() {
 			return errors.New("the program has not begun to inspect")
 		}
 		return nil
 	})
-	network.MuteAfter.Store(0)
 	conn := primary.Connect(t, d.Name)
 	pgtest.Exec(t, conn, `CREATE TABLE x AS SELECT 1`)
 	pgtest.Exec(t, conn, `DELETE FROM x`)

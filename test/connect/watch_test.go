@@ -74,21 +74,21 @@ func waitUntilDropped(t *testing.T, d *pgtest.Database, p *pgtest.Process) {
 func TestWatchIsCheap(t *testing.T) {
 	t.Parallel()
 	d := pgtest.NewEvolution(t, "public")
-	proxy := pgtest.NewProxy(t, pgtest.Shared.Address())
-	p := pgtest.Start(t, "DATABASE_CONNECTION_URI="+d.URIThrough(proxy.Address()), "PATCH_WATCH=100ms")
+	network := new(pgtest.Network)
+	p := pgtest.Start(t, "DATABASE_CONNECTION_URI="+d.URIThrough(network.Listen(t, pgtest.Shared.Address())), "PATCH_WATCH=100ms")
 	p.WaitFor("msg=" + pgtest.Watching)
 	lines := func() int { // but for one that only a slow machine has
 		log := p.Stderr.String()
 		return strings.Count(log, "\n") - strings.Count(log, "takes longer")
 	}
-	tripsBefore, linesBefore := proxy.RoundTrips.Load(), lines()
+	tripsBefore, linesBefore := network.RoundTrips.Load(), lines()
 	pgtest.MustUntil(t, func() error {
-		if n := proxy.RoundTrips.Load() - tripsBefore; n < 50 {
+		if n := network.RoundTrips.Load() - tripsBefore; n < 50 {
 			return fmt.Errorf("%d inspections, want 50", n)
 		}
 		return nil
 	})
-	if n := proxy.Connections.Load(); n != 1 {
+	if n := network.Connections.Load(); n != 1 {
 		t.Errorf("%d connections, want 1", n)
 	}
 	if n := lines() - linesBefore; n > 0 {

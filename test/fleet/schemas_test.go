@@ -68,8 +68,9 @@ func TestFleetOneSchemaIsRefused(t *testing.T) {
 	pgtest.Exec(t, c, `CREATE UNIQUE INDEX again ON s05."OpenaiCreds"("apiKey") WHERE id <> ''`)
 	holder := f.open("sr")
 	pgtest.Exec(t, holder, `BEGIN; SELECT FROM s20."OpenaiCreds"`)
-	proxy := pgtest.NewProxy(t, f.Address())
-	o := pgtest.Run(t, "DATABASE_CONNECTION_URI="+pgtest.URI("postgres", proxy.Address(), "sr", ""), "PATCH_SCHEMAS=*", pgtest.IndexOnly, inJSON, "PATCH_LOCK_RETRY=200ms")
+	network := new(pgtest.Network)
+	uri := pgtest.URI("postgres", network.Listen(t, f.Address()), "sr", "")
+	o := pgtest.Run(t, "DATABASE_CONNECTION_URI="+uri, "PATCH_SCHEMAS=*", pgtest.IndexOnly, inJSON, "PATCH_LOCK_RETRY=200ms")
 	o.Expect(t, 3)
 	want := report{}
 	for _, name := range names {
@@ -78,7 +79,7 @@ func TestFleetOneSchemaIsRefused(t *testing.T) {
 	want["sr s05"], want["sr s20"] = "failed", "failed"
 	reportOf(t, o).expect(t, want)
 	expectLast(t, o, "done: 38 patched (38 changed), 2 failed")
-	if n := proxy.Connections.Load(); n > 2 { // one asks the server to cancel
+	if n := network.Connections.Load(); n > 2 { // one asks the server to cancel
 		t.Errorf("%d connections for the schemas of one database", n)
 	}
 	if left := pgtest.Text(t, c, `SELECT string_agg(schemaname || '.' || indexname, ' ' ORDER BY 1) FROM pg_indexes WHERE indexname ~ 'apiKey|again'`); !strings.Contains(left, "s05.OpenaiCreds_apiKey_key") || strings.Count(left, " ") != 2 {

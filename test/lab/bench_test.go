@@ -3,7 +3,6 @@ package lab
 import (
 	"context"
 	"math/rand/v2"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -94,17 +93,14 @@ func BenchmarkNotice(b *testing.B) {
 			b.Fatal(err)
 		}
 		<-time.After(300*time.Millisecond + rand.N(700*time.Millisecond))
-		l, err := net.Listen("tcp", address)
-		if err != nil {
-			b.Fatal(err)
-		}
+		network := new(pgtest.Network)
+		network.ListenAt(b, address, pgtest.Shared.Address())
 		began := time.Now()
-		go pgtest.Serve(l, pgtest.Shared.Address())
 		if err := cmd.Wait(); err != nil {
 			b.Fatal(err)
 		}
 		took = append(took, time.Since(began))
-		l.Close()
+		network.Close()
 	}
 	b.Logf("from a server that accepts connections to the end of the program: median %v, worst %v of %d", median(took), slices.Max(took), len(took))
 }

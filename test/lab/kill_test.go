@@ -88,7 +88,7 @@ func (b *bench) settled() (now string, err error) {
 
 // converge requires that a plain run does what is left to do, and resets the databases.
 func (b *bench) converge(kind string, at time.Duration) {
-	if o, _ := b.run(pgtest.Shared.Address(), b.environ...); o.Code != 0 || b.databases[0].Snapshot() != b.after {
+	if o := b.run(pgtest.Shared.Address(), b.environ...); o.Code != 0 || b.databases[0].Snapshot() != b.after {
 		counts.violation(b.t, kind, "%s, after %v: the second run: exit status %d\n%s%s", b.name, at, o.Code, o.Stderr, o.Stdout)
 	}
 	b.reset()

@@ -73,12 +73,7 @@ func TestNameLeadsElsewhere(t *testing.T) {
 	other.Migrate(pgtest.Last)
 	port := pgtest.FreePort()
 	for address, s := range map[string]*pgtest.Server{"127.0.0.2": first, "127.0.0.3": second} {
-		l, err := net.Listen("tcp", net.JoinHostPort(address, port))
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer l.Close()
-		go pgtest.Serve(l, s.Address())
+		new(pgtest.Network).ListenAt(t, net.JoinHostPort(address, port), s.Address())
 	}
 	var address atomic.Value
 	address.Store("127.0.0.2")

@@ -51,3 +51,20 @@ func AnswerError(fields string) func(net.Conn) {
 		_, _ = io.Copy(io.Discard, c)
 	}
 }
+
+// closeWrite tells the other sides of connections that nothing follows.
+func closeWrite(connections ...net.Conn) {
+	for _, c := range connections {
+		_ = c.(interface{ CloseWrite() error }).CloseWrite()
+	}
+}
+
+// reset closes connections so that their other sides read "connection reset", where they are of TCP.
+func reset(connections ...net.Conn) {
+	for _, c := range connections {
+		if tcp, ok := c.(*net.TCPConn); ok {
+			_ = tcp.SetLinger(0)
+		}
+		_ = c.Close()
+	}
+}

@@ -71,6 +71,7 @@ const (
 	MayNotChange = "may not change table"
 	MayNotRead   = "may not read table"
 	Undone       = "what may have undone it: "
+	TakesTooLong = "the change takes longer than this program allows; set PATCH_CONNECT_TIMEOUT"
 )
 
 // The report, and what the log says besides it.

@@ -15,10 +15,8 @@
 //	run.go         the program as a function, and what it prints
 //	messages.go    what tests must know of the program's wording
 //	process.go     the program as the built binary
-//	proxy.go       a network that counts round trips and breaks at one
-//	partition.go   a network that stalls after a number of bytes
-//	cut.go         a network that breaks at a message or a byte
-//	commit.go      a network that breaks at a COMMIT, and a COMMIT that waits
+//	network.go     a network that counts what passes, and breaks
+//	held_commit.go a COMMIT that waits
 //	pgbouncer.go   a connection pooler
 //	listen.go      free ports, and servers that misbehave
 //	wait.go        polling
