@@ -119,7 +119,11 @@ func (b *bench) cut(kind string, n *pgtest.Network) {
 	} else {
 		counts.add(kind, 1)
 	}
-	if err := errors.Join(err, b.checkLocks(), b.check(n, o)); err != nil { // while a silent network is silent
+	if err := errors.Join(err, b.checkLocks()); err != nil { // while a silent network is silent
+		counts.violation(b.t, kind, "%v: %v\n%s%s", n, err, o.Stderr, o.Stdout)
+		n.Close() // what is locked cannot be looked at
+	}
+	if err := b.check(n, o); err != nil {
 		counts.violation(b.t, kind, "%v: %v\n%s%s", n, err, o.Stderr, o.Stdout)
 	}
 	n.Close()
