@@ -25,20 +25,31 @@ echo "$functions test functions in $((${#with[@]} + ${#without[@]})) packages"
 
 log=$(mktemp -d)
 trap 'rm -rf "$log"' EXIT
-gotestsum() { go tool -modfile=tools/go.mod gotestsum "$@"; }
 status=0
 # run [-race] PACKAGE…: go test. The long lines of a failure are cut.
 run() {
     local race=()
     [ "$1" != -race ] || { race=(-race); shift; }
     printf '\ngo test%s (%d packages)\n' "$(printf ' %s' "${flags[@]}" "${race[@]}")" $#
-    gotestsum --format pkgname-and-test-fails --hide-summary=output,skipped --jsonfile "$(mktemp -p "$log")" -- \
-        "${flags[@]}" "${race[@]}" "$@" 2>&1 | cut -c 1-300 || status=$?
+    local events
+    events=$(mktemp -p "$log")
+    go tool -modfile=tools/go.mod gotestsum --format pkgname-and-test-fails --hide-summary=output --jsonfile "$events" -- \
+        "${flags[@]}" "${race[@]}" "$@" 2>&1 | cut -c 1-300 || { status=$?; outside "$events"; }
+}
+# outside prints what was printed outside tests, which gotestsum leaves out here, such as why a package's server did not start.
+outside() {
+    sed -nE '/"Test":/d; s/.*"Action":"output",.*"Output":"(.*)\\n"\}$/\1/p' "$1" | grep -vE '^(PASS|FAIL|ok  )' | cut -c 1-300 || true
 }
 [ ${#with[@]} = 0 ] || run "${race[@]}" "${with[@]}"
 [ ${#without[@]} = 0 ] || run "${without[@]}"
 
 printf '\nthe slowest test functions, which run side by side:\n'
-cat "$log"/* | gotestsum tool slowest --threshold 1us | awk '$2 !~ "/" && n++ < 20'
-printf '\nDONE %d tests in %d s\n' "$(cat "$log"/* | grep '"Test":' | grep -cE '"Action":"(pass|fail|skip)"')" "$SECONDS"
+# Go counts for a test neither its parallel subtests nor what it waited for them, so the longest of them counts; gotestsum's own list
+# leaves out tests that have subtests.
+cat "$log"/* | sed -nE 's|.*"Action":"(pass\|fail)","Package":"[^"/]*/([^"]*)","Test":"([^"/]*).*"Elapsed":([0-9.]+).*|\4 \2 \3|p' |
+    awk '{ test = $2 " " $3; if ($1 >= longest[test]) longest[test] = $1 } END { for (test in longest) printf "%8.2f s  %s\n", longest[test], test }' |
+    LC_ALL=C sort -rn | awk 'NR <= 20'
+verdict=''
+[ "$status" = 0 ] || verdict=', FAILED: see above,'
+printf '\nDONE %d tests%s in %d s\n' "$(cat "$log"/* | grep '"Test":' | grep -cE '"Action":"(pass|fail|skip)"')" "$verdict" "$SECONDS"
 exit "$status"

@@ -36,30 +36,39 @@ const allFixes = "apikey-index,apikey-check,name-index"
 
 var pairs = map[string]pair{
 	"narrower": {
-		request{allFixes, false}, request{"apikey-index", false}, []string{"guarded: ", "apikey-index=guarded"},
+		request{allFixes, false},
+		request{"apikey-index", false},
+		[]string{"guarded: ", "apikey-index=guarded"},
 		"unique OpenaiCreds_name_key", "padding", "changed=false",
 	},
 	"wider": {
-		request{"apikey-index", false}, request{allFixes, false},
+		request{"apikey-index", false},
+		request{allFixes, false},
 		[]string{"pending: ", "apikey-index=guarded apikey-check=pending name-index=pending"},
 		"padding", "padding", "changed=true",
 	},
 	"none in common": {
-		request{"name-index", false}, request{"apikey-index,apikey-check", false},
+		request{"name-index", false},
+		request{"apikey-index,apikey-check", false},
 		[]string{"pending: ", "apikey-index=pending apikey-check=pending"},
 		"unique OpenaiCreds_name_key, padding", "padding", "changed=true",
 	},
 	"names to be kept": {
-		request{allFixes, false}, request{allFixes, true}, []string{"guarded: "},
+		request{allFixes, false},
+		request{allFixes, true},
+		[]string{"guarded: "},
 		"plain OpenaiCreds_apiKey_key, plain OpenaiCreds_name_key, padding",
 		"plain OpenaiCreds_apiKey_key, plain OpenaiCreds_name_key, padding", "changed=true",
 	},
 	"names no longer to be kept": {
-		request{allFixes, true}, request{allFixes, false}, []string{"guarded: "},
+		request{allFixes, true},
+		request{allFixes, false},
+		[]string{"guarded: "},
 		"padding", "plain OpenaiCreds_apiKey_key, plain OpenaiCreds_name_key, padding", "changed=false",
 	},
 	"wider, names no longer to be kept": {
-		request{"apikey-index", true}, request{"apikey-index,name-index", false},
+		request{"apikey-index", true},
+		request{"apikey-index,name-index", false},
 		[]string{"pending: ", "apikey-index=guarded name-index=pending"},
 		"", "plain OpenaiCreds_apiKey_key", "changed=true",
 	},

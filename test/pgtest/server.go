@@ -40,11 +40,7 @@ func StartServer(dir string, settings ...string) (*Server, error) {
 		return nil, err
 	}
 	passwordFile := filepath.Join(dir, "pw")
-	secret, err := scramSecret(Password)
-	if err != nil {
-		return nil, err
-	}
-	if err := os.WriteFile(passwordFile, []byte(secret), 0o644); err != nil {
+	if err := os.WriteFile(passwordFile, []byte(Password), 0o644); err != nil {
 		return nil, err
 	}
 	cmd, err := PostgresCommand("initdb", "-D", s.DataDir(), "-U", "postgres", "-A", "scram-sha-256", "--pwfile", passwordFile, "-E", "UTF8", "--locale", "C", "-N")
@@ -58,7 +54,24 @@ func StartServer(dir string, settings ...string) (*Server, error) {
 	if err := os.WriteFile(filepath.Join(s.DataDir(), "pg_hba.conf"), []byte(rules), 0o644); err != nil {
 		return nil, err
 	}
-	return s, s.Start(settings...)
+	if err := s.Start(settings...); err != nil {
+		return s, err
+	}
+	return s, s.shortenLogins()
+}
+
+// shortenLogins stores the password with one iteration of SCRAM. initdb of PostgreSQL 13 cannot, which reads 99 bytes of a password.
+func (s *Server) shortenLogins() error {
+	secret, err := scramSecret(Password)
+	if err != nil {
+		return err
+	}
+	c, err := pgconn.Connect(context.Background(), s.URI("postgres", ""))
+	if err != nil {
+		return err
+	}
+	defer c.Close(context.Background())
+	return c.Exec(context.Background(), "ALTER ROLE postgres PASSWORD '"+secret+"'").Close()
 }
 
 // scramSecret returns what PostgreSQL stores for a password. One iteration in place of 4096 spares both sides most of a login,
