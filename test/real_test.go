@@ -119,7 +119,7 @@ case "$*" in *" run --rm evolution-openai-patch status") echo 'patched: postgres
 func runReal(t *testing.T, program string, environ ...string) (string, int) {
 	t.Helper()
 	cmd := exec.Command(program)
-	cmd.Env = append(append(os.Environ(), "WAIT=2s"), environ...)
+	cmd.Env = append(append(os.Environ(), "WAIT=8s"), environ...)
 	out, err := cmd.CombinedOutput()
 	if cmd.ProcessState == nil {
 		t.Fatal(err)

@@ -30,6 +30,7 @@ func TestAttackSchemasChangePlacesUnderTheGuard(t *testing.T) {
 	a := newAttack(t, "evo")
 	a.Exec(fmt.Sprintf(`GRANT CREATE ON DATABASE %s TO %s`, a.Name, a.evo))
 	a.patchAs("postgres", pgtest.Guard, pgtest.AllFixes).Expect(t, 0, "guarded: ")
+	a.Exec(`DO $$ BEGIN EXECUTE (SELECT format('ALTER FUNCTION %s SET lock_timeout = %L', evtfoid::regprocedure, '3s') FROM pg_event_trigger); END $$`) // so that evo sees it wait on any machine
 	pgtest.Exec(t, a.asEvo, `CREATE SCHEMA trap_api; CREATE TABLE trap_api."OpenaiCreds" (id text PRIMARY KEY, "apiKey" varchar(255), name varchar(255));
 		CREATE FUNCTION trap_api.evolution_openai_patch() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS 'BEGIN PERFORM evil.strike(); RETURN NEW; END';
 		CREATE TABLE evil.button (a int); CREATE TRIGGER press BEFORE INSERT ON evil.button FOR EACH ROW EXECUTE FUNCTION trap_api.evolution_openai_patch()`)
@@ -40,10 +41,10 @@ func TestAttackSchemasChangePlacesUnderTheGuard(t *testing.T) {
 		t.Fatal(err)
 	}
 	swapped := make(chan error, 1)
-	go func() { // on the server, because the guard does not wait for long
+	go func() { // on the server, as evo must be quick
 		_, err := third.Exec(context.Background(), fmt.Sprintf(`DO $$ BEGIN
 			WHILE NOT EXISTS (SELECT FROM pg_locks WHERE locktype = 'transactionid' AND NOT granted AND transactionid = '%s') LOOP
-				IF clock_timestamp() > now() + interval '10s' THEN RAISE 'nobody waits for the function'; END IF;
+				IF clock_timestamp() > now() + interval '1min' THEN RAISE 'nobody waits for the function'; END IF;
 			END LOOP;
 			ALTER SCHEMA evolution_api RENAME TO evolution_old;
 			ALTER SCHEMA trap_api RENAME TO evolution_api;
