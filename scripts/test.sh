@@ -16,6 +16,7 @@ if [ ${#race[@]} -gt 0 ] && { [ "$(go env CGO_ENABLED)" != 1 ] || ! command -v $
     echo "no C compiler here, which the race detector needs: the tests run without it"
 fi
 packages=$(go list -f '{{if or .TestGoFiles .XTestGoFiles}}{{.ImportPath}}{{end}}' "${patterns[@]}")
+[ ${#race[@]} -gt 0 ] || meeting=' ' # none: one command for all
 mapfile -t with < <(grep -E "$meeting" <<<"$packages")
 mapfile -t without < <(grep -vE "$meeting" <<<"$packages")
 functions=$(go list -f '{{range .TestGoFiles}}{{$.Dir}}/{{.}} {{end}}{{range .XTestGoFiles}}{{$.Dir}}/{{.}} {{end}}' "${patterns[@]}" |
@@ -46,7 +47,7 @@ outside() {
 printf '\nthe slowest test functions, which run side by side:\n'
 # Go counts for a test neither its parallel subtests nor what it waited for them, so the longest of them counts; gotestsum's own list
 # leaves out tests that have subtests.
-cat "$log"/* | sed -nE 's|.*"Action":"(pass\|fail)","Package":"[^"/]*/([^"]*)","Test":"([^"/]*).*"Elapsed":([0-9.]+).*|\4 \2 \3|p' |
+cat "$log"/* | sed -nE 's,.*"Action":"(pass|fail)"\,"Package":"[^"/]*/([^"]*)"\,"Test":"([^"/]*).*"Elapsed":([0-9.]+).*,\4 \2 \3,p' |
     awk '{ test = $2 " " $3; if ($1 >= longest[test]) longest[test] = $1 } END { for (test in longest) printf "%8.2f s  %s\n", longest[test], test }' |
     LC_ALL=C sort -rn | awk 'NR <= 20'
 verdict=''

@@ -1,6 +1,7 @@
 package fleet
 
 import (
+	"fmt"
 	"strings"
 	"syscall"
 	"testing"
@@ -78,14 +79,17 @@ func TestFleetCannotList(t *testing.T) {
 // A database refuses connections for a while, for each of the reasons that it can have. The other one is handled meanwhile.
 func TestFleetWatchOfADatabaseThatRefusesConnections(t *testing.T) {
 	t.Parallel()
+	tests := 0
 	for name, c := range map[string]struct{ refuse, allow, named, found string }{
 		"allow":   {"ALTER DATABASE wf_a ALLOW_CONNECTIONS false", "ALTER DATABASE wf_a ALLOW_CONNECTIONS true", "is not currently accepting connections", pgtest.DatabaseGone},
 		"connect": {"REVOKE CONNECT ON DATABASE wf_a FROM PUBLIC", "GRANT CONNECT ON DATABASE wf_a TO PUBLIC", pgtest.MayNotConnect, pgtest.DatabaseGone},
 		"limit":   {"ALTER DATABASE wf_a CONNECTION LIMIT 0", "ALTER DATABASE wf_a CONNECTION LIMIT -1", "too many connections for database", "too many connections for database"},
 	} {
 		for databases, reason := range map[string]string{"wf_a,wf_b": c.named, "wf_[ab]": c.found} {
+			tests++
+			prefix := fmt.Sprintf("wf%d_", tests) // of databases of this test's own
 			t.Run(name+" "+databases, func(t *testing.T) {
-				prefix := "wf" + pgtest.FreePort() + "_" // for a database of this test's own
+				t.Parallel()
 				sql := func(s string) string { return strings.ReplaceAll(s, "wf_", prefix) }
 				f := fleetOn(t, pgtest.Shared)
 				f.add(prefix+"a", prefix+"b")

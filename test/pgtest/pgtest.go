@@ -40,7 +40,7 @@ import (
 var Shared *Server
 
 // atOnce is the least number of tests of a package that run at the same time. Most of a test is waiting for servers.
-const atOnce = 8
+const atOnce = 16
 
 var atEnd []func()
 
