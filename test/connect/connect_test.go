@@ -85,7 +85,7 @@ func TestPassingTroubles(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer nobody.Close() // accepts connections and sends nothing
+	t.Cleanup(func() { nobody.Close() }) // accepts connections and sends nothing
 	for name, c := range map[string]struct{ uri, says string }{
 		"refused":        {pgtest.URI("u", "localhost:"+pgtest.FreePort(), "x", ""), "connection refused: " + pgtest.IsContainer},
 		"unknown host":   {pgtest.URI("u", "no-such-host.invalid", "x", ""), `\"no-such-host.invalid\" ` + pgtest.UnknownHost},
@@ -101,6 +101,7 @@ func TestPassingTroubles(t *testing.T) {
 		"starting up": {pgtest.URI("u", pgtest.Listen(t, pgtest.AnswerError("SFATAL\x00C57P03\x00Mthe database system is starting up\x00\x00")), "x", ""), "(SQLSTATE 57P03)"},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			o := pgtest.Run(t, "DATABASE_CONNECTION_URI="+c.uri, pgtest.Shortly, "PATCH_CONNECT_TIMEOUT=2s")
 			o.Expect(t, 4, pgtest.GaveUp+pgtest.ShortWait, c.says, "failed: ", pgtest.WaitsForServer)
 		})
