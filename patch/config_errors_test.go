@@ -81,7 +81,7 @@ var configErrors = map[string]struct {
 	"1001 connections":   {[]string{goodURI, "PATCH_CONNECTIONS=1001"}, []string{"PATCH_CONNECTIONS: " + notCount}},
 	"half a connection":  {[]string{goodURI, "PATCH_CONNECTIONS=1.5"}, []string{"PATCH_CONNECTIONS: " + notCount}},
 	"libpq, no user":     {[]string{"PGHOST=h"}, []string{"PGUSER: " + notSet}},
-	"libpq, no sslmode":  {[]string{"PGHOST=h", "PGUSER=u", "PGSSLMODE=ture"}, []string{"PGSSLMODE: " + notOneOf + "disable, allow, prefer, require, verify-ca, verify-full"}},
+	"libpq, no sslmode":  {[]string{"PGHOST=h", "PGUSER=u", "PGSSLMODE=ture"}, []string{"PGSSLMODE: " + notOneOf + "disable, allow, prefer, require, no-verify, verify-ca, verify-full"}},
 	"libpq, port":        {[]string{"PGHOST=h", "PGUSER=u", "PGPORT=abc"}, []string{"PGPORT: " + notPort}},
 	"libpq, ports":       {[]string{"PGHOST=h,i", "PGUSER=u", "PGPORT=5432,0"}, []string{"PGPORT: " + notPort}},
 	"libpq, more ports":  {[]string{"PGHOST=h,i", "PGUSER=u", "PGPORT=1,2,3"}, []string{"PGPORT: " + portPerHost}},

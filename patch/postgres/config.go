@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -16,8 +17,8 @@ import (
 type Config struct {
 	Host, Port, User, Password, Database string
 
-	SSLMode          string // empty means prefer
-	VerifyServer     bool   // with SSLMode prefer and require: the certificate must be valid for Host
+	SSLMode          string // one of SSLModes; empty means prefer
+	VerifyServer     bool   // the certificate must be valid for Host, so that TLS is required; not with SSLMode disable
 	RootCertificates string // file with the trusted CAs
 	Certificate, Key string // files of the client's identity
 	Identity         string // the same as one PKCS#12 file
@@ -26,6 +27,18 @@ type Config struct {
 	Options          string // command-line options for the server
 	ChannelBinding   string // disable, prefer or require
 	ApplicationName  string
+}
+
+// SSLModes are the modes of libpq, and no-verify, which other programs call that which libpq calls require.
+var SSLModes = []string{"disable", "allow", "prefer", "require", "no-verify", "verify-ca", "verify-full"}
+
+// ParseSSLMode returns the mode for a word in any case. The error lists the words that there are.
+func ParseSSLMode(word string) (mode string, err error) {
+	mode = strings.ToLower(word)
+	if !slices.Contains(SSLModes, mode) {
+		return "", errors.New("is not one of " + strings.Join(SSLModes, ", "))
+	}
+	return mode, nil
 }
 
 // Target is a database that can be connected to.
@@ -76,7 +89,7 @@ func NewTarget(c Config) (Target, error) {
 		}
 	}
 	t := Target{conn: conn}
-	if c.SSLMode == "" {
+	if c.prefersTLS() {
 		t.preferTLS, conn.TLSConfig = conn.TLSConfig, nil
 		for _, f := range conn.Fallbacks {
 			f.TLSConfig = nil
@@ -86,16 +99,21 @@ func NewTarget(c Config) (Target, error) {
 	return t, nil
 }
 
+// prefersTLS reports whether the server decides whether there is TLS. A check of the certificate would be worth nothing then: whoever
+// can answer in the server's place could answer that it has no TLS.
+func (c Config) prefersTLS() bool {
+	return !c.VerifyServer && (c.SSLMode == "" || c.SSLMode == "allow" || c.SSLMode == "prefer")
+}
+
 // effectiveSSLMode is the mode that pgconn is given; prefer is negotiated by Target itself.
 func (c Config) effectiveSSLMode() string {
-	mode := c.SSLMode
-	if mode == "" {
-		mode = "require"
+	switch {
+	case c.SSLMode == "disable" || strings.HasPrefix(c.SSLMode, "verify"):
+		return c.SSLMode
+	case c.VerifyServer:
+		return "verify-full"
 	}
-	if c.VerifyServer && mode == "require" {
-		mode = "verify-full"
-	}
-	return mode
+	return "require"
 }
 
 // keywords returns c as a connection string of keywords and values, without the password, which pgconn would quote in

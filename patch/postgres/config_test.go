@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/jackc/pgx/v5/pgconn"
 )
 
 func TestNewTarget(t *testing.T) {
@@ -50,7 +52,13 @@ func TestTLSModes(t *testing.T) {
 		{Config{SSLMode: "verify-ca"}, true, false, true},
 		{Config{SSLMode: "verify-full"}, true, false, true},
 		{Config{SSLMode: "require", VerifyServer: true}, true, false, true},
-		{Config{VerifyServer: true}, false, true, true},
+		{Config{SSLMode: "allow"}, false, true, false},
+		{Config{SSLMode: "prefer"}, false, true, false},
+		{Config{SSLMode: "no-verify"}, true, false, false},
+		{Config{VerifyServer: true}, true, false, true},
+		{Config{SSLMode: "allow", VerifyServer: true}, true, false, true},
+		{Config{SSLMode: "prefer", VerifyServer: true}, true, false, true},
+		{Config{SSLMode: "verify-ca", VerifyServer: true}, true, false, true},
 	} {
 		c.config.Host, c.config.User = "h", "u"
 		target, err := NewTarget(c.config)
@@ -72,6 +80,21 @@ func TestTLSModes(t *testing.T) {
 		}
 		if full := strings.HasSuffix(c.config.effectiveSSLMode(), "full"); full != (used.ServerName == "h" && !used.InsecureSkipVerify) {
 			t.Errorf("%+v: server name %q, skip verify %t", c.config, used.ServerName, used.InsecureSkipVerify)
+		}
+	}
+}
+
+// In a list of hosts, some may be sockets, which have no TLS.
+func TestRootsOfHostsAndSockets(t *testing.T) {
+	for _, hosts := range []string{"h,/tmp", "/tmp,h"} {
+		target, err := NewTarget(Config{Host: hosts, Port: "5432,5432", User: "u", SSLMode: "verify-full"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, c := range []*pgconn.FallbackConfig{{Host: target.conn.Host, TLSConfig: target.conn.TLSConfig}, target.conn.Fallbacks[0]} {
+			if socket := c.Host == "/tmp"; (c.TLSConfig == nil) != socket || !socket && c.TLSConfig.RootCAs == nil {
+				t.Errorf("%s: the configuration of %s is %+v", hosts, c.Host, c.TLSConfig)
+			}
 		}
 	}
 }

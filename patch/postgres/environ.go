@@ -42,19 +42,15 @@ func ConfigFromEnviron(vars map[string]string) (Config, error) {
 	if (c.Certificate == "") != (c.Key == "") {
 		return c, &SettingError{"PGSSLCERT", "goes with PGSSLKEY; set both or neither"}
 	}
-	for _, choice := range []struct {
-		variable, value string
-		words           []string
-	}{
-		{"PGSSLMODE", c.SSLMode, []string{"disable", "allow", "prefer", "require", "verify-ca", "verify-full"}},
-		{"PGCHANNELBINDING", c.ChannelBinding, []string{"disable", "prefer", "require"}},
-	} {
-		if choice.value != "" && !slices.Contains(choice.words, choice.value) {
-			return c, &SettingError{choice.variable, "is not one of " + strings.Join(choice.words, ", ")}
-		}
+	if bindings := []string{"", "disable", "prefer", "require"}; !slices.Contains(bindings, c.ChannelBinding) {
+		return c, &SettingError{"PGCHANNELBINDING", "is not one of " + strings.Join(bindings[1:], ", ")}
 	}
-	if c.SSLMode == "prefer" || c.SSLMode == "allow" {
-		c.SSLMode = ""
+	if c.SSLMode != "" {
+		mode, err := ParseSSLMode(c.SSLMode)
+		if err != nil {
+			return c, &SettingError{"PGSSLMODE", err.Error()}
+		}
+		c.SSLMode = mode
 	}
 	return c, nil
 }

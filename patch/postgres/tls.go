@@ -60,11 +60,14 @@ func useSystemRoots(conn *pgconn.Config) error {
 			}
 		}
 	}
-	if conn.TLSConfig != nil { // nil for a Unix-domain socket
-		conn.TLSConfig.RootCAs = roots
-	}
+	configs := []*tls.Config{conn.TLSConfig}
 	for _, f := range conn.Fallbacks {
-		f.TLSConfig.RootCAs = roots
+		configs = append(configs, f.TLSConfig)
+	}
+	for _, c := range configs {
+		if c != nil { // nil for a Unix-domain socket
+			c.RootCAs = roots
+		}
 	}
 	return nil
 }

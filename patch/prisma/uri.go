@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"maps"
 	"net/netip"
 	"slices"
@@ -17,9 +18,9 @@ import (
 
 // Parse reads a connection string as Prisma does: as a URL of the WHATWG standard in which the parameter schema names the
 // schema ("" if it is missing, which Prisma takes for public), host replaces the host, and sslcert is the CA's certificate.
-// Parameters that Prisma does not know are dropped (prisma-engines, quaint/src/connector/postgres/url.rs), with one
-// exception: sslmode=verify-ca and verify-full mean what they mean to libpq. No error quotes any part of the string, because
-// it holds a password, and not always where one expects it.
+// Parameters that Prisma does not know are dropped (prisma-engines, quaint/src/connector/postgres/url.rs). It takes an sslmode or
+// sslaccept that it does not know for its default, which may be plain text; here it is an error, and the other modes of libpq mean
+// what they mean there. No error quotes any part of the string, because it holds a password, and not always where one expects it.
 func Parse(uri string) (c postgres.Config, schema string, err error) {
 	scheme, rest, ok := strings.Cut(uri, "://")
 	if !ok || !strings.EqualFold(scheme, "postgresql") && !strings.EqualFold(scheme, "postgres") {
@@ -58,12 +59,11 @@ func Parse(uri string) (c postgres.Config, schema string, err error) {
 	if given && schema == "" {
 		return c, "", errors.New("its schema is empty: write ?schema=public or leave it out")
 	}
-	addParameters(&c, parameters)
-	return c, schema, nil
+	return c, schema, addParameters(&c, parameters)
 }
 
 // addParameters adds to c what the parameters say of the connection.
-func addParameters(c *postgres.Config, parameters map[string]string) {
+func addParameters(c *postgres.Config, parameters map[string]string) (err error) {
 	if host := parameters["host"]; host != "" {
 		c.Host = host
 	}
@@ -71,16 +71,25 @@ func addParameters(c *postgres.Config, parameters map[string]string) {
 	if binding := parameters["channel_binding"]; binding == "disable" || binding == "require" {
 		c.ChannelBinding = binding
 	}
-	switch mode := parameters["sslmode"]; mode {
-	case "disable", "require", "verify-ca", "verify-full":
-		c.SSLMode = mode
+	if mode, given := parameters["sslmode"]; given {
+		if c.SSLMode, err = postgres.ParseSSLMode(mode); err != nil {
+			return fmt.Errorf("its sslmode %w", err)
+		}
 	}
-	accept, given := parameters["sslaccept"]
-	c.VerifyServer = given && accept != "accept_invalid_certs"
+	if accept, given := parameters["sslaccept"]; given {
+		c.VerifyServer = strings.EqualFold(accept, "strict")
+		if !c.VerifyServer && !strings.EqualFold(accept, "accept_invalid_certs") {
+			return errors.New("its sslaccept is not one of strict, accept_invalid_certs")
+		}
+	}
+	if c.VerifyServer && (c.SSLMode == "disable" || c.SSLMode == "no-verify") {
+		return errors.New("its sslaccept=strict asks for a certificate that its sslmode excludes; remove one of the two")
+	}
 	if c.VerifyServer || strings.HasPrefix(c.SSLMode, "verify") {
 		c.RootCertificates = cmp.Or(parameters["sslcert"], parameters["sslrootcert"])
 	}
 	c.Identity, c.KeyPassword = parameters["sslidentity"], parameters["sslpassword"]
+	return nil
 }
 
 // splitHostPort splits the host and port of a URL. The host may be an IPv6 address in brackets.

@@ -52,17 +52,18 @@ func TestURI(t *testing.T) {
 func TestParameters(t *testing.T) {
 	for query, want := range map[string]postgres.Config{
 		"":                    {},
-		"sslmode=prefer":      {},
-		"sslmode=allow":       {},
-		"sslmode=nonsense":    {},
+		"sslmode=prefer":      {SSLMode: "prefer"},
+		"sslmode=allow":       {SSLMode: "allow"},
+		"sslmode=No-Verify":   {SSLMode: "no-verify"},
+		"sslmode=VERIFY-FULL": {SSLMode: "verify-full"},
 		"sslmode=disable":     {SSLMode: "disable"},
 		"sslmode=require":     {SSLMode: "require"},
 		"sslmode=verify-ca":   {SSLMode: "verify-ca"},
 		"sslmode=verify-full": {SSLMode: "verify-full"},
 		"sslcert=/ca":         {},
 		"sslaccept=strict":    {VerifyServer: true},
-		"sslaccept=anything":  {VerifyServer: true},
-		"sslaccept=":          {VerifyServer: true},
+		"sslaccept=Strict":    {VerifyServer: true},
+		"sslaccept=ACCEPT_INVALID_CERTS&sslmode=disable": {SSLMode: "disable"},
 		"sslaccept=accept_invalid_certs&sslcert=/ca":     {},
 		"sslaccept=strict&sslcert=/ca":                   {VerifyServer: true, RootCertificates: "/ca"},
 		"sslaccept=strict&sslrootcert=/ca":               {VerifyServer: true, RootCertificates: "/ca"},
@@ -84,6 +85,13 @@ func TestParameters(t *testing.T) {
 
 func TestURIErrors(t *testing.T) {
 	for uri, says := range map[string]string{
+		"postgresql://u:p@h/d?sslmode=nonsense":                   "sslmode is not one of disable, ",
+		"postgresql://u:p@h/d?sslmode=verify_full":                "sslmode is not one of disable, ",
+		"postgresql://u:p@h/d?sslmode=":                           "sslmode is not one of disable, ",
+		"postgresql://u:p@h/d?sslaccept=anything":                 "sslaccept is not one of strict, ",
+		"postgresql://u:p@h/d?sslaccept=":                         "sslaccept is not one of strict, ",
+		"postgresql://u:p@h/d?sslaccept=strict&sslmode=disable":   "remove one of the two",
+		"postgresql://u:p@h/d?sslaccept=strict&sslmode=no-verify": "remove one of the two",
 		"":                                      "does not begin with",
 		"h/d":                                   "does not begin with",
 		"mysql://u:p@h/d":                       "does not begin with",

@@ -9,6 +9,7 @@ import (
 	"crypto/x509/pkix"
 	"encoding/pem"
 	"math/big"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -16,6 +17,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgproto3"
 	"software.sslmate.com/src/go-pkcs12"
 
 	"evolution-openai-patch/test/pgtest"
@@ -72,6 +74,50 @@ func TestTLS(t *testing.T) {
 	}
 	pgtest.Run(t, "PGHOST=localhost", "PGPORT="+s.Port, "PGUSER=postgres", "PGPASSWORD="+pgtest.Password, "PGDATABASE=postgres",
 		"PGSSLMODE=verify-full", "PGSSLROOTCERT="+ca).Expect(t, 0, "pending: ")
+}
+
+// A server says that it has no TLS, and asks for the password in clear text. Whoever asks for a check of the certificate sends it
+// nothing.
+func TestPasswordNeedsAVerifiedServer(t *testing.T) {
+	t.Parallel()
+	for parameters, sends := range map[string]bool{
+		"": true, "sslmode=prefer": true, "sslmode=require": false, "sslmode=no-verify": false, "sslmode=verify-ca": false, "sslmode=verify-full": false,
+		"sslaccept=strict": false, "sslaccept=Strict&sslmode=prefer": false, "sslaccept=strict&sslmode=ALLOW": false, "sslaccept=strict&sslcert=CA": false,
+		"sslmode=disable&sslaccept=accept_invalid_certs": true,
+	} {
+		t.Run(parameters, func(t *testing.T) {
+			t.Parallel()
+			ca, _ := certificates(t, pgtest.ShortTempDir(t))
+			received := make(chan string, 1)
+			address := pgtest.Listen(t, func(c net.Conn) { received <- askForPassword(c) })
+			uri := pgtest.URI("u", address, "d", "")
+			uri = strings.Replace(uri, "sslmode=disable", strings.ReplaceAll(parameters, "CA", ca), 1)
+			pgtest.Run(t, "DATABASE_CONNECTION_URI="+uri, "PATCH_CONNECT_TIMEOUT=5s").ExpectCode(t, 1)
+			if got := <-received; strings.Contains(got, pgtest.Password) != sends {
+				t.Errorf("the server received %q", got)
+			}
+		})
+	}
+}
+
+// askForPassword does what such a server does, and returns what the client sends after its request for TLS.
+func askForPassword(c net.Conn) string {
+	defer c.Close()
+	message := make([]byte, 1024)
+	n, _ := c.Read(message)
+	if n == 8 { // SSLRequest
+		_, _ = c.Write([]byte{'N'})
+		n, _ = c.Read(message)
+	}
+	if n == 0 {
+		return ""
+	}
+	asks, _ := new(pgproto3.AuthenticationCleartextPassword).Encode(nil) // cannot fail: they are short
+	_, _ = c.Write(asks)
+	m, _ := c.Read(message[n:])
+	refuses, _ := (&pgproto3.ErrorResponse{Severity: "FATAL", Code: "28P01", Message: "wrong"}).Encode(nil)
+	_, _ = c.Write(refuses)
+	return string(message[:n+m])
 }
 
 // certificates creates a CA, a certificate for localhost in the server's data directory, and a client's PKCS#12 identity. It
