@@ -37,6 +37,7 @@ var details = append([]*query{
 	{"indexes", hasTable, func(s *State) any { return &s.rows.indexes }},
 	{"constraints", hasTable, func(s *State) any { return &s.rows.constraints }},
 	{"triggers", hasTable, func(s *State) any { return &s.Triggers }},
+	{"code", func(c *Config, s *State) bool { return s.Table != nil && c.Fixes.mayPad() }, func(s *State) any { return &s.Code }},
 	{"rules", func(_ *Config, s *State) bool { return s.Table != nil && s.Table.Rules }, func(s *State) any { return &s.Rules }},
 	{"children", func(_ *Config, s *State) bool { return s.Table != nil && s.Table.Children }, func(s *State) any { return &s.Children }},
 	{"statistics", func(_ *Config, s *State) bool { return s.Table != nil && s.Table.Owner != s.Role }, func(s *State) any { return &s.Statistics }},

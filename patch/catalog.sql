@@ -43,11 +43,12 @@ ORDER BY a.attrelid, a.attnum
 
 -- name: functions
 -- The functions of the padding's name. Whoever owns one can replace it, and so is trusted only if the role could do whatever
--- the owner of the table does.
+-- the owner of the table does. Since PostgreSQL 16 a membership alone does not say so.
 SELECT f.pronamespace AS namespace, f.oid, pg_catalog.pg_get_userbyid(f.proowner) AS owner, f.prosrc AS body, f.proconfig AS settings,
     f.prokind = 'f' AND f.prolang = (SELECT l.oid FROM pg_catalog.pg_language l WHERE l.lanname = 'plpgsql') AND NOT f.prosecdef AND NOT f.proretset
         AND f.provolatile = 'v' AND f.prorettype = 'pg_catalog.trigger'::pg_catalog.regtype AS plain,
-    pg_catalog.pg_has_role(f.proowner, (SELECT c.relowner FROM pg_catalog.pg_class c WHERE c.relname = 'OpenaiCreds' AND c.relnamespace = f.pronamespace), 'MEMBER') AS trusted
+    pg_catalog.pg_has_role(f.proowner, (SELECT c.relowner FROM pg_catalog.pg_class c WHERE c.relname = 'OpenaiCreds' AND c.relnamespace = f.pronamespace),
+        CASE WHEN pg_catalog.current_setting('server_version_num')::pg_catalog.int4 < 160000 THEN 'MEMBER' ELSE 'SET' END) AS trusted
 FROM pg_catalog.pg_proc f
 WHERE f.proname = 'evolution_openai_patch' AND f.pronargs = 0
     AND f.pronamespace = ANY (ARRAY(SELECT n.oid FROM pg_catalog.pg_namespace n WHERE n.nspname = ANY (:'schemas'::pg_catalog.name[])))
@@ -84,7 +85,8 @@ ORDER BY i.indexrelid
 -- name: constraints
 -- The constraints of the tables, and the foreign keys that refer to them.
 SELECT k.conrelid AS relation, k.confrelid AS referred, k.conname AS name, k.contype AS type, k.conrelid::pg_catalog.regclass AS table, k.conindid AS index,
-    pg_catalog.pg_get_constraintdef(k.oid) AS definition, k.conkey AS columns, k.confkey AS referred_columns, k.convalidated AS validated
+    pg_catalog.pg_get_constraintdef(k.oid) AS definition, k.conkey AS columns, k.confkey AS referred_columns, k.convalidated AS validated,
+    k.confupdtype IN ('c', 'n', 'd') AS follows
 FROM pg_catalog.pg_constraint k
 WHERE k.conrelid = ANY (:'tables'::pg_catalog.oid[])
     OR k.oid = ANY (ARRAY(
@@ -100,6 +102,44 @@ SELECT t.tgrelid AS relation, t.tgname AS name, pg_catalog.pg_get_triggerdef(t.o
 FROM pg_catalog.pg_trigger t
 WHERE t.tgrelid = ANY (:'tables'::pg_catalog.oid[]) AND NOT t.tgisinternal
 ORDER BY t.tgrelid, t.tgname
+
+-- name: code
+-- What runs, or may run, when a key changes, and that calls a function, an operator or a type outside PostgreSQL's own which neither
+-- the role nor a superuser owns: whoever owns one can replace what runs with the rights of the role. 2 stands for a rule on UPDATE.
+SELECT a.relation, pg_catalog.pg_describe_object(a.class, a.oid, 0) AS name, pg_catalog.pg_describe_object(d.refclassid, d.refobjid, 0) AS calls,
+    pg_catalog.pg_get_userbyid(o.owner) AS owner
+FROM (
+        SELECT t.tgrelid AS relation, 'pg_catalog.pg_trigger'::pg_catalog.regclass AS class, t.oid FROM pg_catalog.pg_trigger t
+        WHERE t.tgrelid = ANY (:'tables'::pg_catalog.oid[]) AND NOT t.tgisinternal AND t.tgname <> 'evolution_openai_patch' AND t.tgenabled <> 'D'
+            AND t.tgtype & '16'::pg_catalog.int2 <> 0
+        UNION ALL
+        SELECT r.ev_class, 'pg_catalog.pg_rewrite'::pg_catalog.regclass, r.oid FROM pg_catalog.pg_rewrite r
+        WHERE r.ev_class = ANY (:'tables'::pg_catalog.oid[]) AND r.ev_type = '2'
+        UNION ALL
+        SELECT k.conrelid, 'pg_catalog.pg_constraint'::pg_catalog.regclass, k.oid FROM pg_catalog.pg_constraint k WHERE k.conrelid = ANY (:'tables'::pg_catalog.oid[])
+        UNION ALL
+        SELECT e.adrelid, 'pg_catalog.pg_attrdef'::pg_catalog.regclass, e.oid FROM pg_catalog.pg_attrdef e
+            JOIN pg_catalog.pg_attribute c ON c.attrelid = e.adrelid AND c.attnum = e.adnum AND c.attgenerated <> ''
+        WHERE e.adrelid = ANY (:'tables'::pg_catalog.oid[])
+        UNION ALL
+        SELECT i.indrelid, 'pg_catalog.pg_class'::pg_catalog.regclass, i.indexrelid FROM pg_catalog.pg_index i WHERE i.indrelid = ANY (:'tables'::pg_catalog.oid[])
+        UNION ALL
+        SELECT s.stxrelid, 'pg_catalog.pg_statistic_ext'::pg_catalog.regclass, s.oid FROM pg_catalog.pg_statistic_ext s
+        WHERE s.stxrelid = ANY (:'tables'::pg_catalog.oid[])
+        UNION ALL
+        SELECT c.oid, 'pg_catalog.pg_class'::pg_catalog.regclass, c.oid FROM pg_catalog.pg_class c WHERE c.oid = ANY (:'tables'::pg_catalog.oid[])
+    ) AS a
+    JOIN pg_catalog.pg_depend d ON d.classid = a.class AND d.objid = a.oid
+    CROSS JOIN LATERAL (SELECT CASE d.refclassid
+        WHEN 'pg_catalog.pg_proc'::pg_catalog.regclass THEN (SELECT p.proowner FROM pg_catalog.pg_proc p WHERE p.oid = d.refobjid)
+        WHEN 'pg_catalog.pg_operator'::pg_catalog.regclass THEN (SELECT p.oprowner FROM pg_catalog.pg_operator p WHERE p.oid = d.refobjid)
+        WHEN 'pg_catalog.pg_type'::pg_catalog.regclass THEN (SELECT p.typowner FROM pg_catalog.pg_type p WHERE p.oid = d.refobjid)
+        WHEN 'pg_catalog.pg_opclass'::pg_catalog.regclass THEN (SELECT p.opcowner FROM pg_catalog.pg_opclass p WHERE p.oid = d.refobjid)
+        END AS owner) AS o
+    JOIN pg_catalog.pg_roles r ON r.oid = o.owner
+WHERE NOT r.rolsuper AND r.rolname <> current_user
+GROUP BY a.relation, a.class, a.oid, d.refclassid, d.refobjid, o.owner
+ORDER BY a.class, a.oid, d.refclassid, d.refobjid
 
 -- name: rules
 -- The rules of the tables.

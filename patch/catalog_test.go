@@ -48,7 +48,7 @@ func TestWhatIsAsked(t *testing.T) {
 	another := table(shipped)
 	another.Table.Columns[2].Collation = "16384"
 	const always = "session schemas relations columns "
-	const ofTable = "indexes constraints triggers "
+	const ofTable, ofKeys = "indexes constraints triggers ", "indexes constraints triggers code "
 	for title, c := range map[string]struct {
 		c    Config
 		s    *State
@@ -59,9 +59,9 @@ func TestWhatIsAsked(t *testing.T) {
 		"no table, guard":        {Config{Fixes: index, OnMissingTable: MissingGuard}, bare, always + "grantees "},
 		"index":                  {Config{Fixes: index}, &missing, always + ofTable},
 		"index, backup":          {Config{Fixes: index, BackupDir: "b"}, &whole, always + "functions function_use " + ofTable},
-		"padding in place":       {Config{Fixes: check}, &whole, always + "functions " + ofTable + "replica "},
-		"padding to come":        {Config{Fixes: auto}, &missing, always + "functions " + ofTable + "replica grantees "},
-		"padding to be reverted": {Config{Fixes: check, Action: ActionRevert}, &whole, always + "functions function_use " + ofTable + "replica "},
+		"padding in place":       {Config{Fixes: check}, &whole, always + "functions " + ofKeys + "replica "},
+		"padding to come":        {Config{Fixes: auto}, &missing, always + "functions " + ofKeys + "replica grantees "},
+		"padding to be reverted": {Config{Fixes: check, Action: ActionRevert}, &whole, always + "functions function_use " + ofKeys + "replica "},
 		"collation":              {Config{Fixes: index}, &another, always + "collations " + ofTable},
 	} {
 		var asked strings.Builder

@@ -58,9 +58,8 @@ func (p *Plan) padding(f Fix, r Request, s State) error {
 	} else if err := p.unpad(f, s); err != nil {
 		return err
 	}
-	p.Pads = len(p.SQL) > before
-	if p.Pads && s.Role != s.Table.Owner {
-		if err := checkOwnersCode(s); err != nil {
+	if p.Pads = len(p.SQL) > before; p.Pads {
+		if err := checkCode(s); err != nil {
 			return err
 		}
 	}

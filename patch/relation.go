@@ -114,6 +114,7 @@ type Constraint struct {
 	Index           string `json:"index"` // the OID of the index that it is implemented by or needs
 	Definition      string `json:"definition"`
 	Validated       bool   `json:"validated"` // every stored row satisfies it
+	Follows         bool   `json:"follows"`   // of a foreign key: ON UPDATE CASCADE, SET NULL or SET DEFAULT
 }
 
 // special reports whether the index is not a plain one, or serves a further purpose.

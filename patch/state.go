@@ -16,6 +16,7 @@ type State struct {
 	ForeignKeys []Constraint // that the column of the keys is part of
 	Triggers    []Trigger
 	Function    *Function // of our name, nil if there is none or the padding does not matter
+	Code        []Code    // of other roles that may run when a key changes; only where keys may change
 	Rules       []Named
 	Statistics  []Named // only of a table that another role owns
 	Children    []Named // tables that inherit
@@ -49,6 +50,13 @@ type Session struct {
 // Named is something of which only the name matters.
 type Named struct {
 	Name string `json:"name"`
+}
+
+// Code is something attached to the table that calls what another role can replace, who is no superuser.
+type Code struct {
+	Name  string `json:"name"`  // as PostgreSQL describes it, such as: trigger t on table x
+	Calls string `json:"calls"` // the same of the function, operator or type
+	Owner string `json:"owner"` // of that
 }
 
 // names returns the names.

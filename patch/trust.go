@@ -77,6 +77,29 @@ func checkSpaceStays(f Fix, s State) error {
 	return nil
 }
 
+// checkCode refuses to change keys, or a trigger, where code that somebody else can replace would run with the rights of the role.
+func checkCode(s State) error {
+	if s.Role != s.Table.Owner {
+		if err := checkOwnersCode(s); err != nil {
+			return err
+		}
+	}
+	for _, k := range s.ForeignKeys {
+		if k.Referred == s.Table.OID && k.Follows { // what follows from a change of a key runs with the rights of the role, too
+			return refuse("foreign key %s follows every change of a key in %s; drop it", k.ofTable(), s.table())
+		}
+	}
+	if len(s.Code) == 0 {
+		return nil
+	}
+	var found []string
+	for _, c := range s.Code {
+		found = append(found, fmt.Sprintf("%s calls %s, owned by %s", c.Name, c.Calls, postgres.Identifier(c.Owner)))
+	}
+	return refuse("in a change to %s, code that another role can replace would run with the rights of %s: %s; drop it, or make %[2]s or a superuser its owner",
+		s.table(), postgres.Identifier(s.Role), strings.Join(found, "; "))
+}
+
 // checkOwnersCode refuses to change rows, or a trigger, of a table in which code of its owner would run with the rights of
 // another role. SECURITY.md explains why nothing less is safe.
 func checkOwnersCode(s State) error {

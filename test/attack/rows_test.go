@@ -60,7 +60,7 @@ var traps = []trap{
 		CREATE INDEX zz_trap ON "OpenaiCreds" USING gist (span); CREATE INDEX zz_key ON "OpenaiCreds"("apiKey"); INSERT INTO "OpenaiCreds"(id, "updatedAt", "instanceId", span) SELECT 'span' || i, now(), 'i1', evil.zz_trap_range(i, i + 1) FROM generate_series(1, 400) AS i`},
 	{name: "foreign key that cascades", sql: `ALTER TABLE "OpenaiCreds" ADD CONSTRAINT zz_trap_key UNIQUE ("apiKey", id);
 		CREATE TABLE follower (k varchar(255), id text, CONSTRAINT zz_trap FOREIGN KEY (k, id) REFERENCES "OpenaiCreds"("apiKey", id) ON UPDATE CASCADE);
-		INSERT INTO follower SELECT "apiKey", id FROM "OpenaiCreds"; CREATE TRIGGER follow AFTER UPDATE ON follower FOR EACH ROW EXECUTE FUNCTION evil.spring()`},
+		INSERT INTO follower SELECT "apiKey", id FROM "OpenaiCreds"; CREATE TRIGGER follow AFTER UPDATE ON follower FOR EACH ROW EXECUTE FUNCTION evil.spring()`, hurtsOwner: true},
 }
 
 // evo sets a trap before a superuser runs the program. Dropping the index needs no rows, so it succeeds; fixes that change
