@@ -118,6 +118,10 @@ FROM (
         UNION ALL
         SELECT k.conrelid, 'pg_catalog.pg_constraint'::pg_catalog.regclass, k.oid FROM pg_catalog.pg_constraint k WHERE k.conrelid = ANY (:'tables'::pg_catalog.oid[])
         UNION ALL
+        SELECT c.attrelid, 'pg_catalog.pg_constraint'::pg_catalog.regclass, k.oid FROM pg_catalog.pg_attribute c -- of domains
+            JOIN pg_catalog.pg_constraint k ON k.contypid = c.atttypid
+        WHERE c.attrelid = ANY (:'tables'::pg_catalog.oid[]) AND c.attnum > 0 AND c.atttypid >= '16384'::pg_catalog.oid
+        UNION ALL
         SELECT e.adrelid, 'pg_catalog.pg_attrdef'::pg_catalog.regclass, e.oid FROM pg_catalog.pg_attrdef e
             JOIN pg_catalog.pg_attribute c ON c.attrelid = e.adrelid AND c.attnum = e.adnum AND c.attgenerated <> ''
         WHERE e.adrelid = ANY (:'tables'::pg_catalog.oid[])

@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"cmp"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -92,9 +93,9 @@ func NewTarget(c Config) (Target, error) {
 	if c.prefersTLS() {
 		t.preferTLS, conn.TLSConfig = conn.TLSConfig, nil
 		for _, f := range conn.Fallbacks {
-			f.TLSConfig = nil
+			t.preferTLS, f.TLSConfig = cmp.Or(t.preferTLS, f.TLSConfig), nil // the first host may be a socket
 		}
-		conn.AfterNetConnect = t.negotiateTLS
+		conn.DialFunc = t.preferring(conn.DialFunc)
 	}
 	return t, nil
 }

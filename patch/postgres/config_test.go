@@ -84,6 +84,16 @@ func TestTLSModes(t *testing.T) {
 	}
 }
 
+// Where the first host of a list is a socket, the others are asked for TLS all the same.
+func TestPreferredTLSOfHostsAndSockets(t *testing.T) {
+	for _, hosts := range []string{"h,/tmp", "/tmp,h"} {
+		target, err := NewTarget(Config{Host: hosts, Port: "5432,5432", User: "u"})
+		if err != nil || target.preferTLS == nil || target.conn.Fallbacks[0].TLSConfig != nil {
+			t.Errorf("%s: %v, TLS is asked for: %t", hosts, err, target.preferTLS != nil)
+		}
+	}
+}
+
 // In a list of hosts, some may be sockets, which have no TLS.
 func TestRootsOfHostsAndSockets(t *testing.T) {
 	for _, hosts := range []string{"h,/tmp", "/tmp,h"} {

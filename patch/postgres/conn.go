@@ -105,7 +105,7 @@ func (c *Conn) cancel() {
 		return
 	}
 	c.broken = true
-	ctx, cancel := context.WithTimeout(context.Background(), 200*time.Millisecond)
+	ctx, cancel := context.WithTimeout(context.Background(), 500*time.Millisecond) // with TLS it takes five round trips
 	defer cancel()
 	_ = c.pg.CancelRequest(ctx)
 }

@@ -15,30 +15,44 @@ import (
 	"software.sslmate.com/src/go-pkcs12"
 )
 
-// negotiateTLS upgrades the connection if the server supports TLS. Unlike pgconn's sslmode=prefer it needs no second
-// connection, and it never falls back to plain text because a certificate is not trusted.
-func (t Target) negotiateTLS(ctx context.Context, _ *pgconn.Config, conn net.Conn) (net.Conn, error) {
-	if t.preferTLS == nil {
-		return conn, nil // a Unix-domain socket
+// preferring returns a function that connects as dial does, and with TLS if the server has it. Unlike pgconn's sslmode=prefer it needs
+// no second connection, and it never falls back to plain text because a certificate is not trusted. pgconn dials for a login and
+// for a request to cancel, so that the key of a session travels as the session does.
+func (t Target) preferring(dial pgconn.DialFunc) pgconn.DialFunc {
+	return func(ctx context.Context, network, address string) (net.Conn, error) {
+		conn, err := dial(ctx, network, address)
+		if err != nil || network == "unix" {
+			return conn, err
+		}
+		secured, err := negotiateTLS(ctx, conn, t.preferTLS)
+		if err != nil {
+			_ = conn.Close()
+			return nil, err
+		}
+		return secured, nil
 	}
+}
+
+// negotiateTLS upgrades the connection if the server supports TLS.
+func negotiateTLS(ctx context.Context, conn net.Conn, config *tls.Config) (net.Conn, error) {
 	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
 	sslRequest := []byte{0, 0, 0, 8, 4, 210, 22, 47} // PostgreSQL documentation, Message Formats, SSLRequest
 	if _, err := conn.Write(sslRequest); err != nil {
-		return conn, err
+		return nil, err
 	}
 	answer := make([]byte, 1)
 	if _, err := io.ReadFull(conn, answer); err != nil {
-		return conn, err
+		return nil, err
 	}
 	switch answer[0] {
 	case 'N':
 		return conn, nil
 	case 'S':
-		secured := tls.Client(conn, t.preferTLS)
+		secured := tls.Client(conn, config)
 		return secured, secured.HandshakeContext(ctx)
 	default:
-		return conn, errors.New("whatever listens there does not speak PostgreSQL's protocol")
+		return nil, errors.New("whatever listens there does not speak PostgreSQL's protocol")
 	}
 }
 

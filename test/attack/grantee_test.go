@@ -43,6 +43,8 @@ var granteeTraps = []struct{ name, byOwner, byEvo, named string }{
 	{name: "partial index", byOwner: `CREATE INDEX aa ON "OpenaiCreds" (id) WHERE evil.later("apiKey") IS NOT NULL`, named: "aa"},
 	{name: "exclusion", byOwner: `ALTER TABLE "OpenaiCreds" ADD CONSTRAINT aa EXCLUDE USING hash (evil.later(id) WITH =)`, named: "aa"},
 	{name: "rule", byOwner: `CREATE TABLE sink (a text); CREATE RULE aa AS ON UPDATE TO "OpenaiCreds" DO ALSO INSERT INTO sink SELECT evil.later(NEW."apiKey")`, named: "aa"},
+	{name: "CHECK of a domain", byOwner: `CREATE DOMAIN checked AS text CONSTRAINT aa CHECK (evil.later(VALUE) IS NOT NULL);
+		ALTER TABLE "OpenaiCreds" ADD COLUMN more checked GENERATED ALWAYS AS (lower("apiKey")) STORED`, named: "aa"},
 	{name: "domain", byOwner: `CREATE DOMAIN evil.aa AS text CHECK (evil.later(VALUE) IS NOT NULL); ALTER TABLE "OpenaiCreds" ADD COLUMN more evil.aa DEFAULT 'x'`,
 		byEvo: `SELECT 1`, named: "aa"},
 }

@@ -8,11 +8,14 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"errors"
+	"io"
 	"math/big"
 	"net"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -74,6 +77,56 @@ func TestTLS(t *testing.T) {
 	}
 	pgtest.Run(t, "PGHOST=localhost", "PGPORT="+s.Port, "PGUSER=postgres", "PGPASSWORD="+pgtest.Password, "PGDATABASE=postgres",
 		"PGSSLMODE=verify-full", "PGSSLROOTCERT="+ca).Expect(t, 0, "pending: ")
+}
+
+// Where the session has TLS, so has the request to cancel its statement, which carries the session's key: every connection begins with
+// a request for TLS.
+func TestCancelRequestHasTLS(t *testing.T) {
+	t.Parallel()
+	s := pgtest.NewStoppedServer(t)
+	ca, _ := certificates(t, s.DataDir())
+	if err := s.Start("ssl=on", "ssl_ca_file=root.crt"); err != nil {
+		t.Fatal(err)
+	}
+	d := s.NewMigrated(t, "public", pgtest.Last)
+	holder := d.NewConn()
+	pgtest.Exec(t, holder, `BEGIN; LOCK TABLE "OpenaiCreds" IN ACCESS SHARE MODE`)
+	for _, parameters := range []string{"", "sslmode=require", "sslmode=verify-ca&sslcert=" + ca} {
+		began := make(chan string, 10)
+		address := pgtest.Listen(t, func(c net.Conn) { forward(c, s.Address(), began) })
+		uri := strings.Replace(d.URIThrough(address), "sslmode=disable", parameters, 1)
+		p := pgtest.Start(t, "DATABASE_CONNECTION_URI="+uri, pgtest.AllFixes, "PATCH_LOCK_TIMEOUT=1m")
+		pgtest.MustUntil(t, func() error {
+			if d.Text(`SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`) != "1" {
+				return errors.New("the program does not wait for the lock")
+			}
+			return nil
+		})
+		p.Stop(syscall.SIGTERM).Expect(t, 143)
+		for _, what := range []string{"login", "request to cancel"} {
+			if got := <-began; got != "\x00\x00\x00\x08\x04\xd2\x16\x2f" { // SSLRequest
+				t.Errorf("%q: the %s begins with %q", parameters, what, got)
+			}
+		}
+	}
+}
+
+// forward passes a connection on to a server, and tells the first eight bytes that the client sends.
+func forward(client net.Conn, to string, began chan<- string) {
+	defer client.Close()
+	first := make([]byte, 8)
+	server, err := net.Dial("tcp", to)
+	if err != nil {
+		return
+	}
+	defer server.Close()
+	if _, err := io.ReadFull(client, first); err != nil {
+		return
+	}
+	began <- string(first)
+	_, _ = server.Write(first)
+	go func() { _, _ = io.Copy(client, server); _ = client.Close() }()
+	_, _ = io.Copy(server, client)
 }
 
 // A server says that it has no TLS, and asks for the password in clear text. Whoever asks for a check of the certificate sends it
