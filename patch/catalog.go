@@ -43,6 +43,7 @@ var details = append([]*query{
 	{"statistics", func(_ *Config, s *State) bool { return s.Table != nil && s.Table.Owner != s.Role }, func(s *State) any { return &s.Statistics }},
 	{"replica", func(c *Config, s *State) bool { return s.Table != nil && c.Fixes.mayPad() }, func(s *State) any { return &s.ReplicaSettings }},
 	{"grantees", (*Config).mayCreate, func(s *State) any { return &s.Grantees }},
+	{"event_triggers", (*Config).mayGuard, func(s *State) any { return &s.EventTriggers }},
 }, guardQueries...)
 
 // guardQueries are asked about a guard.
@@ -67,10 +68,13 @@ func (c *Config) mayDropPadding(s *State) bool {
 	return s.Function != nil && (c.Action == ActionRevert || c.BackupDir != "")
 }
 
+// mayGuard reports whether a guard may be installed.
+func (c *Config) mayGuard(s *State) bool { return s.Table == nil && c.OnMissingTable == MissingGuard }
+
 // mayCreate reports whether functions or schemas may be created, which default privileges may open to others.
 func (c *Config) mayCreate(s *State) bool {
 	if s.Table == nil {
-		return c.OnMissingTable == MissingGuard
+		return c.mayGuard(s)
 	}
 	return c.Fixes.mayPad() && s.Function == nil
 }

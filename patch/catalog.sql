@@ -182,6 +182,15 @@ FROM pg_catalog.pg_default_acl d, pg_catalog.aclexplode(d.defaclacl) x
 WHERE pg_catalog.pg_get_userbyid(d.defaclrole) = current_user AND d.defaclobjtype IN ('f', 'n') AND x.grantee NOT IN (0, d.defaclrole)
 ORDER BY 1
 
+-- name: event_triggers
+-- The event triggers of others that run when a command has ended, on a server on which they can fail because of a guard: before
+-- PostgreSQL 14 the list of what a command has created cannot be read any more once something of it was dropped.
+SELECT e.evtname AS name
+FROM pg_catalog.pg_event_trigger e
+WHERE e.evtevent = 'ddl_command_end' AND e.evtenabled <> 'D' AND pg_catalog.left(e.evtname::pg_catalog.text, 23) <> 'evolution_openai_patch_'
+    AND pg_catalog.current_setting('server_version_num')::pg_catalog.int4 < 140000
+ORDER BY e.evtname
+
 -- name: guard
 -- The schemas that hold the guards, and the event triggers, which have their names. What another role made could be changed by it
 -- at any time.

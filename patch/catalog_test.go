@@ -56,7 +56,7 @@ func TestWhatIsAsked(t *testing.T) {
 	}{
 		"no table, index":        {Config{Fixes: index}, bare, always},
 		"no table, auto":         {Config{Fixes: auto}, bare, always + "functions "},
-		"no table, guard":        {Config{Fixes: index, OnMissingTable: MissingGuard}, bare, always + "grantees "},
+		"no table, guard":        {Config{Fixes: index, OnMissingTable: MissingGuard}, bare, always + "grantees event_triggers "},
 		"index":                  {Config{Fixes: index}, &missing, always + ofTable},
 		"index, backup":          {Config{Fixes: index, BackupDir: "b"}, &whole, always + "functions function_use " + ofTable},
 		"padding in place":       {Config{Fixes: check}, &whole, always + "functions " + ofKeys + "replica "},

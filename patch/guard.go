@@ -161,6 +161,11 @@ func (p *Plan) installGuard(r Request, s State) {
 		p.Unguarded = "no application has tables in schema " + postgres.Identifier(r.Schema)
 		return
 	}
+	if len(s.EventTriggers) > 0 {
+		p.Unguarded = fmt.Sprintf("before PostgreSQL 14 it could make event trigger %s fail, and Evolution's migration with it",
+			postgres.Identifier(s.EventTriggers[0].Name))
+		return
+	}
 	name, body := postgres.Identifier(guardName(r.Schema)), guardBody(r, s)
 	function := "guard_" + fingerprint(body)
 	exists := false // the function

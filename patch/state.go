@@ -7,23 +7,24 @@ import (
 // State is what the database says of one schema at one moment.
 type State struct {
 	Session
-	Schema      string
-	Guarded     bool       // there is a schema with the name of the guard's
-	Relations   []Relation // whatever has a name that matters here
-	Table       *Relation  // Evolution's, nil if there is none
-	List        *Relation  // Prisma's list of migrations, nil if there is none
-	Checks      []Constraint
-	ForeignKeys []Constraint // that the column of the keys is part of
-	Triggers    []Trigger
-	Function    *Function // of our name, nil if there is none or the padding does not matter
-	Code        []Code    // of other roles that may run when a key changes; only where keys may change
-	Rules       []Named
-	Statistics  []Named // only of a table that another role owns
-	Children    []Named // tables that inherit
-	Grantees    []Named // to whom default privileges open what the role creates; only where something may be created
-	Guard       *Guard  // nil if there is nothing of one
-	Migrations  Migrations
-	Keys        *Keys // nil if they were not read
+	Schema        string
+	Guarded       bool       // there is a schema with the name of the guard's
+	Relations     []Relation // whatever has a name that matters here
+	Table         *Relation  // Evolution's, nil if there is none
+	List          *Relation  // Prisma's list of migrations, nil if there is none
+	Checks        []Constraint
+	ForeignKeys   []Constraint // that the column of the keys is part of
+	Triggers      []Trigger
+	Function      *Function // of our name, nil if there is none or the padding does not matter
+	Code          []Code    // of other roles that may run when a key changes; only where keys may change
+	Rules         []Named
+	Statistics    []Named // only of a table that another role owns
+	Children      []Named // tables that inherit
+	Grantees      []Named // to whom default privileges open what the role creates; only where something may be created
+	Guard         *Guard  // nil if there is nothing of one
+	EventTriggers []Named // of others that a guard would make fail; only where one may be installed
+	Migrations    Migrations
+	Keys          *Keys // nil if they were not read
 
 	ReplicaSettings []ReplicaSetting
 

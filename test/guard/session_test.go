@@ -1,6 +1,7 @@
 package guard
 
 import (
+	"fmt"
 	"testing"
 
 	"evolution-openai-patch/test/pgtest"
@@ -20,6 +21,28 @@ func TestGuardWaitsForNoFunction(t *testing.T) {
 	pgtest.Exec(t, mallory, `ROLLBACK`)
 	d.Patch(pgtest.AllFixes).Expect(t, 0, "patched: ", "changed=true")
 	d.ExpectNoGuard()
+}
+
+// Somebody's event trigger that reads what a command has created runs after the guard, which has dropped it. Before PostgreSQL 14
+// it would fail, and the migration with it, so no guard is installed there; since then both do their work.
+func TestGuardBesideAnEventTrigger(t *testing.T) {
+	t.Parallel()
+	for _, when := range []string{"", "WHEN TAG IN ('CREATE INDEX')"} {
+		d := pgtest.NewDatabase(t, "public")
+		d.Exec(`GRANT CREATE ON SCHEMA public TO PUBLIC; CREATE SCHEMA audit; GRANT USAGE ON SCHEMA audit TO PUBLIC;
+			CREATE FUNCTION audit.read() RETURNS event_trigger LANGUAGE plpgsql AS $$BEGIN PERFORM object_identity FROM pg_event_trigger_ddl_commands(); END$$;
+			CREATE EVENT TRIGGER zz_ddl_watch ON ddl_command_end ` + when + ` EXECUTE FUNCTION audit.read()`)
+		o := d.Patch(pgtest.Guard, pgtest.AllFixes)
+		if d.Major() < 14 {
+			o.Expect(t, 0, "pending: ", "changed=false", "level=WARN", pgtest.NoGuard, "zz_ddl_watch")
+		} else {
+			o.Expect(t, 0, "guarded: ", "changed=true")
+		}
+		evo := createRole(t, d, d.Name+"_evo")
+		pgtest.Exec(t, evo, `SET search_path TO public`)
+		pgtest.MustMigrate(t, evo, pgtest.Last)
+		d.Patch(pgtest.AllFixes).Expect(t, 0, "patched: ", fmt.Sprintf("changed=%t", d.Major() < 14))
+	}
 }
 
 // What the guard executes sends nothing to the session: neither a notice of somebody's event trigger about an index
