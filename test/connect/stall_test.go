@@ -16,7 +16,7 @@ func TestStallsWithManyKeys(t *testing.T) {
 	t.Parallel()
 	d := pgtest.NewEvolution(t, "evolution_api")
 	d.Exec(`ALTER TABLE "OpenaiCreds" ALTER "apiKey" TYPE text; INSERT INTO "OpenaiCreds"(id, name, "apiKey", "updatedAt", "instanceId")
-		SELECT n, 'n' || n, n || repeat('k', 2000), now(), 'i1' FROM generate_series(1, 15000) n`)
+		SELECT n, 'n' || n, n || repeat('k', 2000), now(), 'i1' FROM generate_series(1, 6000) n`)
 	_ = d.Conn.Close(context.Background()) // Clone requires that there are no sessions
 	sent := func(environ ...string) int {
 		n := new(pgtest.Network)
@@ -52,7 +52,7 @@ func runThrough(t *testing.T, n *pgtest.Network, to string, d *pgtest.Database, 
 func stallWithManyKeys(t *testing.T, d *pgtest.Database, to string, bytes int) {
 	// The program cannot ask the server to stop either.
 	n := &pgtest.Network{Byte: bytes, End: pgtest.Silence, Later: pgtest.Unanswered}
-	o := runThrough(t, n, to, d, "PATCH_CONNECT_TIMEOUT=3s", "PATCH_WAIT_TIMEOUT=20s")
+	o := runThrough(t, n, to, d, "PATCH_CONNECT_TIMEOUT=12s", "PATCH_WAIT_TIMEOUT=40s") // so long that 12 MB arrive on a slow machine
 	if !n.IsBroken() {
 		t.Fatal("the connection did not stall")
 	}
