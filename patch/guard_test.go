@@ -41,10 +41,10 @@ func functionForeign(g *Guard) { g.Functions[0].Exact = false }
 
 // TestGuardPlan holds every state of a guard against what is requested.
 func TestGuardPlan(t *testing.T) {
-	r := Request{Schema: "s", Fixes: Fixes[:2], Guard: true}
-	fewer := Request{Schema: "s", Fixes: Fixes[:1], Guard: true}
+	r, fewer := Request{Schema: "s", Fixes: Fixes[:2], Guard: true}, Request{Schema: "s", Fixes: Fixes[:1], Guard: true}
 	revert, without := Request{Schema: "s", Fixes: Fixes[:2], Goal: Revert}, Request{Schema: "s", Fixes: Fixes[:2]}
-	both := func(g *Guard) { // the functions of a guard for r and of one for fewer, which fires
+	// The functions of a guard for r and of one for fewer, which fires.
+	both := func(g *Guard) {
 		g.Functions = []GuardFunction{guardFunction("2", guardBody(r, State{Schema: "s"})), g.Functions[0]}
 	}
 	created := table(shipped)
@@ -81,23 +81,33 @@ func TestGuardPlan(t *testing.T) {
 			"",
 			"apikey-index (PATCH_KEEP_INDEX_NAMES=false) → apikey-index,apikey-check (PATCH_KEEP_INDEX_NAMES=false)",
 		},
-		"for other grantees":            {r, installed(r, grantees), append([]string{dropGuardTrigger}, all...), "", ""},
-		"beside an event trigger of 13": {r, State{Schema: "s", EventTriggers: []Named{{"zz"}}}, nil, `event trigger "zz" fail`, ""},
-		"foreign, disabled":             {r, installed(r, functionForeign, triggerDisabled), nil, "that this program did not make", ""},
-		"foreign":                       {r, installed(r, functionForeign), nil, "that this program did not make", ""},
-		"kept, not requested":           {without, installed(r), nil, "", ""},
-		"to be reverted":                {revert, installed(r), []string{dropGuardTrigger}, "", ""},
-		"no trigger to revert":          {revert, installed(r, triggerMissing), nil, "", ""},
-		"another's trigger":             {revert, installed(r, func(g *Guard) { g.Trigger.Mine = false }), nil, "", ""},
-		"foreign trigger":               {revert, installed(r, functionForeign), nil, "", ""},
-		"no longer needed":              {Request{Schema: "s"}, created, []string{dropGuardTrigger}, "", ""},
-		"still needed":                  {Request{Schema: "s", Fixes: Fixes[2:]}, unfinished, nil, "", ""},
-		"still needed, to revert":       {Request{Schema: "s", Fixes: Fixes[2:], Goal: Revert}, unfinished, []string{dropGuardTrigger}, "", ""},
+		"for other grantees":      {r, installed(r, grantees), append([]string{dropGuardTrigger}, all...), "", ""},
+		"foreign, disabled":       {r, installed(r, functionForeign, triggerDisabled), nil, "that this program did not make", ""},
+		"foreign":                 {r, installed(r, functionForeign), nil, "that this program did not make", ""},
+		"kept, not requested":     {without, installed(r), nil, "", ""},
+		"to be reverted":          {revert, installed(r), []string{dropGuardTrigger}, "", ""},
+		"no trigger to revert":    {revert, installed(r, triggerMissing), nil, "", ""},
+		"another's trigger":       {revert, installed(r, func(g *Guard) { g.Trigger.Mine = false }), nil, "", ""},
+		"foreign trigger":         {revert, installed(r, functionForeign), nil, "", ""},
+		"no longer needed":        {Request{Schema: "s"}, created, []string{dropGuardTrigger}, "", ""},
+		"still needed":            {Request{Schema: "s", Fixes: Fixes[2:]}, unfinished, nil, "", ""},
+		"still needed, to revert": {Request{Schema: "s", Fixes: Fixes[2:], Goal: Revert}, unfinished, []string{dropGuardTrigger}, "", ""},
 	} {
 		p := Plan{}
 		p.guard(c.r, c.s)
 		if !slices.EqualFunc(p.SQL, c.want, strings.HasPrefix) || (p.Unguarded == "") != (c.unguarded == "") || !strings.Contains(p.Unguarded, c.unguarded) || p.Replaced != c.replaced {
 			t.Errorf("%s: %q, unguarded %q, replaced %q; want %q, %q, %q", title, p.SQL, p.Unguarded, p.Replaced, c.want, c.unguarded, c.replaced)
+		}
+	}
+}
+
+// An event trigger that a guard would make fail comes before everything else.
+func TestNoGuardBesideAnEventTrigger(t *testing.T) {
+	for _, s := range []State{{Schema: "s"}, installed(Request{Schema: "s", Fixes: Fixes[:1], Guard: true})} {
+		s.EventTriggers = []Named{{"zz"}}
+		p, err := plan(Request{Schema: "s", Fixes: Fixes[:2], Guard: true}, s)
+		if err != nil || len(p.SQL) > 0 || !strings.Contains(p.Unguarded, `event trigger "zz" fail`) {
+			t.Errorf("%v, %q, %q", err, p.SQL, p.Unguarded)
 		}
 	}
 }

@@ -92,12 +92,12 @@ func checkCode(s State) error {
 	if len(s.Code) == 0 {
 		return nil
 	}
-	var found []string
+	role, found := postgres.Identifier(s.Role), []string{}
 	for _, c := range s.Code {
 		found = append(found, fmt.Sprintf("%s calls %s, owned by %s", c.Name, c.Calls, postgres.Identifier(c.Owner)))
 	}
-	return refuse("in a change to %s, code that another role can replace would run with the rights of %s: %s; drop it, or make %[2]s or a superuser its owner",
-		s.table(), postgres.Identifier(s.Role), strings.Join(found, "; "))
+	return refuse("in a change to %s, code that another role can replace would run with the rights of %s: %s; drop it, or make %s or a superuser its owner",
+		s.table(), role, strings.Join(found, "; "), role)
 }
 
 // checkOwnersCode refuses to change rows, or a trigger, of a table in which code of its owner would run with the rights of

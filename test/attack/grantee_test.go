@@ -34,9 +34,11 @@ var granteeTraps = []struct{ name, byOwner, byEvo, named string }{
 		CREATE OPERATOR evil.=== (LEFTARG = text, RIGHTARG = text, FUNCTION = evil.same);
 		CREATE TRIGGER aa BEFORE UPDATE ON "OpenaiCreds" FOR EACH ROW WHEN (NEW.name::text OPERATOR(evil.===) 'x'::text) EXECUTE FUNCTION suppress_redundant_updates_trigger()`, named: "aa"},
 	{name: "trigger in a schema of evo's", byEvo: `CREATE TRIGGER evolution_openai_patcz BEFORE UPDATE ON "OpenaiCreds" FOR EACH ROW EXECUTE FUNCTION evil.spring()`, named: "evolution_openai_patcz"},
-	{name: "foreign key that cascades", byOwner: `ALTER TABLE "OpenaiCreds" ADD UNIQUE ("apiKey", id)`,
+	{
+		name: "foreign key that cascades", byOwner: `ALTER TABLE "OpenaiCreds" ADD UNIQUE ("apiKey", id)`,
 		byEvo: `CREATE TABLE evil.follower (k varchar(255), id text, CONSTRAINT aa FOREIGN KEY (k, id) REFERENCES "OpenaiCreds"("apiKey", id) ON UPDATE CASCADE);
-		INSERT INTO evil.follower SELECT "apiKey", id FROM "OpenaiCreds"; CREATE TRIGGER follow AFTER UPDATE ON evil.follower FOR EACH ROW EXECUTE FUNCTION evil.spring()`, named: "aa"},
+		INSERT INTO evil.follower SELECT "apiKey", id FROM "OpenaiCreds"; CREATE TRIGGER follow AFTER UPDATE ON evil.follower FOR EACH ROW EXECUTE FUNCTION evil.spring()`, named: "aa",
+	},
 	{name: "CHECK", byOwner: `ALTER TABLE "OpenaiCreds" ADD CONSTRAINT aa CHECK (evil.later("apiKey") IS NOT NULL)`, named: "aa"},
 	{name: "generated column", byOwner: `ALTER TABLE "OpenaiCreds" ADD COLUMN aa text GENERATED ALWAYS AS (evil.later("apiKey")) STORED`, named: "later"},
 	{name: "index", byOwner: `CREATE INDEX aa ON "OpenaiCreds" (evil.later("apiKey"))`, named: "aa"},
@@ -45,8 +47,10 @@ var granteeTraps = []struct{ name, byOwner, byEvo, named string }{
 	{name: "rule", byOwner: `CREATE TABLE sink (a text); CREATE RULE aa AS ON UPDATE TO "OpenaiCreds" DO ALSO INSERT INTO sink SELECT evil.later(NEW."apiKey")`, named: "aa"},
 	{name: "CHECK of a domain", byOwner: `CREATE DOMAIN checked AS text CONSTRAINT aa CHECK (evil.later(VALUE) IS NOT NULL);
 		ALTER TABLE "OpenaiCreds" ADD COLUMN more checked GENERATED ALWAYS AS (lower("apiKey")) STORED`, named: "aa"},
-	{name: "domain", byOwner: `CREATE DOMAIN evil.aa AS text CHECK (evil.later(VALUE) IS NOT NULL); ALTER TABLE "OpenaiCreds" ADD COLUMN more evil.aa DEFAULT 'x'`,
-		byEvo: `SELECT 1`, named: "aa"},
+	{
+		name: "domain", byOwner: `CREATE DOMAIN evil.aa AS text CHECK (evil.later(VALUE) IS NOT NULL); ALTER TABLE "OpenaiCreds" ADD COLUMN more evil.aa DEFAULT 'x'`,
+		byEvo: `SELECT 1`, named: "aa",
+	},
 }
 
 // Whose code runs is asked of the code, not of the table: a superuser who owns the table and connects does not run what somebody
