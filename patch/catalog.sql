@@ -106,6 +106,7 @@ ORDER BY t.tgrelid, t.tgname
 -- name: code
 -- What runs, or may run, when a key changes, and that calls a function, an operator or a type outside PostgreSQL's own which neither
 -- the role nor a superuser owns: whoever owns one can replace what runs with the rights of the role. 2 stands for a rule on UPDATE.
+-- One row is enough to refuse, and whoever makes them can make any number.
 SELECT a.relation, pg_catalog.pg_describe_object(a.class, a.oid, 0) AS name, pg_catalog.pg_describe_object(d.refclassid, d.refobjid, 0) AS calls,
     pg_catalog.pg_get_userbyid(o.owner) AS owner
 FROM (
@@ -144,6 +145,7 @@ FROM (
 WHERE NOT r.rolsuper AND r.rolname <> current_user
 GROUP BY a.relation, a.class, a.oid, d.refclassid, d.refobjid, o.owner
 ORDER BY a.class, a.oid, d.refclassid, d.refobjid
+LIMIT 20
 
 -- name: rules
 -- The rules of the tables.

@@ -33,7 +33,7 @@ var granteeTraps = []struct{ name, byOwner, byEvo, named string }{
 	{name: "operator in a condition", byEvo: `CREATE FUNCTION evil.same(text, text) RETURNS bool LANGUAGE plpgsql AS 'BEGIN PERFORM evil.strike(); RETURN true; END';
 		CREATE OPERATOR evil.=== (LEFTARG = text, RIGHTARG = text, FUNCTION = evil.same);
 		CREATE TRIGGER aa BEFORE UPDATE ON "OpenaiCreds" FOR EACH ROW WHEN (NEW.name::text OPERATOR(evil.===) 'x'::text) EXECUTE FUNCTION suppress_redundant_updates_trigger()`, named: "aa"},
-	{name: "trigger in a schema of evo's", byEvo: `CREATE TRIGGER evolution_openai_patcz BEFORE UPDATE ON "OpenaiCreds" FOR EACH ROW EXECUTE FUNCTION evil.spring()`, named: "evolution_openai_patcz"},
+	{name: "trigger with a name like the program's", byEvo: `CREATE TRIGGER evolution_openai_patcz BEFORE UPDATE ON "OpenaiCreds" FOR EACH ROW EXECUTE FUNCTION evil.spring()`, named: "evolution_openai_patcz"},
 	{
 		name: "foreign key that cascades", byOwner: `ALTER TABLE "OpenaiCreds" ADD UNIQUE ("apiKey", id)`,
 		byEvo: `CREATE TABLE evil.follower (k varchar(255), id text, CONSTRAINT aa FOREIGN KEY (k, id) REFERENCES "OpenaiCreds"("apiKey", id) ON UPDATE CASCADE);

@@ -21,6 +21,8 @@
 //	listen.go      free ports, and servers that misbehave
 //	wait.go        polling
 //	files.go       temporary files
+//	repository.go  files of the repository, and blocks of its documents
+//	http.go        stand-ins for Evolution's and OpenAI's HTTP
 package pgtest
 
 import (
