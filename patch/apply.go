@@ -55,9 +55,11 @@ func (c *change) execute(ctx context.Context) (after State, err error) {
 
 // explainFailure adds to an error what it means here and what to do about it.
 func (c *change) explainFailure(ctx context.Context, err error) error {
-	code, s := postgres.SQLState(err), c.before
+	code, s, pgErr := postgres.SQLState(err), c.before, caught(err)
 	switch {
-	case code == "23505" && c.request.Goal == Revert: // unique_violation
+	case pgErr != nil && (pgErr.Detail != "23505" || c.request.Goal == Apply): // unique_violation
+		return explainCaught(s, pgErr)
+	case pgErr != nil:
 		credentials, err := c.credentials(ctx)
 		if err != nil {
 			return err
@@ -133,9 +135,13 @@ func (c *change) try(ctx context.Context) (after State, err error) {
 	if c.plan.Pads {
 		requireKeys(b, s)
 	}
-	b.Exec("SET CONSTRAINTS ALL IMMEDIATE") // so that what is verified is what is committed
+	if s.leavesReplica() {
+		b.Exec("SET LOCAL session_replication_role = origin")
+	}
+	b.Exec("SET LOCAL max_parallel_maintenance_workers = 0") // a worker logs its own errors, which may quote a key
+	b.Exec("SET CONSTRAINTS ALL IMMEDIATE")                  // so that what is verified is what is committed
 	for _, sql := range c.plan.SQL {
-		b.Exec(sql)
+		b.Exec(catching(sql))
 	}
 	after = State{Schema: s.Schema, Table: s.Table, Migrations: s.Migrations, Keys: s.Keys}
 	values := placeholders(&after)
@@ -187,6 +193,9 @@ func (c *change) verify(after State) error {
 	rest, err := plan(request, after)
 	if err != nil {
 		return fmt.Errorf("verify: %w", err)
+	}
+	if request.Goal == Apply && after.Keys != nil && after.Keys.Bare > 0 && pads(request.Fixes) {
+		return keysStayBare(after)
 	}
 	if len(rest.SQL) > 0 {
 		return fmt.Errorf("verify: the change did not have its effect and was rolled back; left to do: %s%s", strings.Join(rest.SQL, "; "), suspects(after))

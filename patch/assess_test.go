@@ -93,7 +93,7 @@ func TestPaddingFitsTheColumn(t *testing.T) {
 		s := padded(nil, nil, Keys{Bare: 1})
 		s.Table.column("apiKey").Limit = limit
 		p, err := plan(Request{Schema: "s", Fixes: Fixes[1:2]}, s)
-		if err != nil || !strings.HasSuffix(p.SQL[0], `<> rtrim("apiKey", ' ') || ' '`+want) || p.Rows != 1 || !p.Pads {
+		if err != nil || !strings.HasSuffix(p.SQL[3], `<> rtrim("apiKey", ' ') || ' '`+want) || p.Rows != 1 || !p.Pads {
 			t.Errorf("limit %d: %v, %+v", limit, err, p)
 		}
 	}

@@ -40,10 +40,9 @@ var details = append([]*query{
 	{"code", func(c *Config, s *State) bool { return s.Table != nil && c.Fixes.mayPad() }, func(s *State) any { return &s.Code }},
 	{"rules", func(_ *Config, s *State) bool { return s.Table != nil && s.Table.Rules }, func(s *State) any { return &s.Rules }},
 	{"children", func(_ *Config, s *State) bool { return s.Table != nil && s.Table.Children }, func(s *State) any { return &s.Children }},
-	{"statistics", func(_ *Config, s *State) bool { return s.Table != nil && s.Table.Owner != s.Role }, func(s *State) any { return &s.Statistics }},
 	{"replica", func(c *Config, s *State) bool { return s.Table != nil && c.Fixes.mayPad() }, func(s *State) any { return &s.ReplicaSettings }},
 	{"grantees", (*Config).mayCreate, func(s *State) any { return &s.Grantees }},
-	{"event_triggers", (*Config).mayGuard, func(s *State) any { return &s.EventTriggers }},
+	{"event_triggers", (*Config).mayMeetEventTriggers, func(s *State) any { return &s.EventTriggers }},
 }, guardQueries...)
 
 // guardQueries are asked about a guard.
@@ -70,6 +69,9 @@ func (c *Config) mayDropPadding(s *State) bool {
 
 // mayGuard reports whether a guard may be installed.
 func (c *Config) mayGuard(s *State) bool { return s.Table == nil && c.OnMissingTable == MissingGuard }
+
+// mayMeetEventTriggers reports whether something may be executed for which they fire.
+func (c *Config) mayMeetEventTriggers(s *State) bool { return s.Table != nil || c.mayGuard(s) }
 
 // mayCreate reports whether functions or schemas may be created, which default privileges may open to others.
 func (c *Config) mayCreate(s *State) bool {

@@ -7,6 +7,8 @@
 -- The session, and whether Prisma's advisory lock is held in this database.
 SELECT current_user AS role, pg_catalog.current_setting('is_superuser') = 'on' AS superuser, pg_catalog.pg_is_in_recovery() AS standby,
     pg_catalog.current_setting('session_replication_role') = 'replica' AS replica,
+    CASE WHEN pg_catalog.current_setting('session_replication_role') = 'replica' THEN
+        (SELECT g.reset_val <> 'replica' FROM pg_catalog.pg_show_all_settings() g WHERE g.name = 'session_replication_role') END AS replica_left,
     EXISTS (SELECT FROM pg_catalog.pg_lock_status() l
         WHERE l.locktype = 'advisory' AND l.classid = '0'::pg_catalog.oid AND l.objid = '72707369'::pg_catalog.oid AND l.objsubid = 1 AND l.granted
             AND l.database = (SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database())) AS migrating
@@ -29,10 +31,12 @@ WHERE c.relname = ANY (:'names'::pg_catalog.name[])
 ORDER BY c.oid
 
 -- name: columns
--- The columns of the table and of Prisma's list. The types text and varchar are 25 and 1043; what initdb makes is below 16384.
+-- The columns of the table and of Prisma's list. The types text and varchar are 25 and 1043.
 SELECT a.attrelid AS relation, a.attname AS name, a.attnum AS number, pg_catalog.format_type(a.atttypid, NULL) AS type, a.atttypid IN (25, 1043) AS text,
-    a.atttypid < '16384'::pg_catalog.oid AS builtin, CASE WHEN a.atttypmod > 4 THEN a.atttypmod - 4 ELSE 0 END AS limit, a.attgenerated <> '' AS generated,
-    a.attcollation AS collation
+    CASE WHEN a.atttypmod > 4 THEN a.atttypmod - 4 ELSE 0 END AS limit, a.attgenerated <> '' AS generated,
+    a.attcollation AS collation, CASE WHEN a.attgenerated <> '' THEN
+        (SELECT pg_catalog.strpos(pg_catalog.pg_get_expr(g.adbin, g.adrelid), '"apiKey"') > 0 FROM pg_catalog.pg_attrdef g
+            WHERE g.adrelid = a.attrelid AND g.adnum = a.attnum) END AS computed
 FROM pg_catalog.pg_attribute a
 WHERE a.attrelid = ANY (ARRAY(
         SELECT c.oid FROM pg_catalog.pg_class c
@@ -97,54 +101,103 @@ ORDER BY k.oid
 
 -- name: triggers
 -- The triggers of the tables.
-SELECT t.tgrelid AS relation, t.tgname AS name, pg_catalog.pg_get_triggerdef(t.oid) AS definition, t.tgfoid AS function, t.tgtype AS type, t.tgenabled AS enabled,
-    t.tgattr = '' AND t.tgqual IS NULL AND t.tgnargs = 0 AND t.tgconstraint = 0 AND t.tgoldtable IS NULL AND t.tgnewtable IS NULL AS plain
+SELECT t.tgrelid AS relation, t.tgname AS name, pg_catalog.pg_get_triggerdef(t.oid) AS definition, t.tgfoid AS function, t.tgtype AS type, t.tgattr::pg_catalog.int2[] AS columns,
+    t.tgenabled AS enabled, t.tgattr = '' AND t.tgqual IS NULL AND t.tgnargs = 0 AND t.tgconstraint = 0 AND t.tgoldtable IS NULL AND t.tgnewtable IS NULL AS plain
 FROM pg_catalog.pg_trigger t
 WHERE t.tgrelid = ANY (:'tables'::pg_catalog.oid[]) AND NOT t.tgisinternal
 ORDER BY t.tgrelid, t.tgname
 
 -- name: code
--- What runs, or may run, when a key changes, and that calls a function, an operator or a type outside PostgreSQL's own which neither
--- the role nor a superuser owns: whoever owns one can replace what runs with the rights of the role. 2 stands for a rule on UPDATE.
--- One row is enough to refuse, and whoever makes them can make any number.
-SELECT a.relation, pg_catalog.pg_describe_object(a.class, a.oid, 0) AS name, pg_catalog.pg_describe_object(d.refclassid, d.refobjid, 0) AS calls,
-    pg_catalog.pg_get_userbyid(o.owner) AS owner
+-- What runs, or may run, when a key changes, and that another role than the one that is connected or a superuser decides; SECURITY.md
+-- has the rule. 2 stands for a rule on UPDATE. One row is enough to refuse, and whoever makes them can make any number.
+SELECT c.relation, pg_catalog.pg_describe_object(c.class, c.oid, 0) AS name, c.calls, c.owner
 FROM (
-        SELECT t.tgrelid AS relation, 'pg_catalog.pg_trigger'::pg_catalog.regclass AS class, t.oid FROM pg_catalog.pg_trigger t
-        WHERE t.tgrelid = ANY (:'tables'::pg_catalog.oid[]) AND NOT t.tgisinternal AND t.tgname <> 'evolution_openai_patch' AND t.tgenabled <> 'D'
-            AND t.tgtype & '16'::pg_catalog.int2 <> 0
-        UNION ALL
-        SELECT r.ev_class, 'pg_catalog.pg_rewrite'::pg_catalog.regclass, r.oid FROM pg_catalog.pg_rewrite r
-        WHERE r.ev_class = ANY (:'tables'::pg_catalog.oid[]) AND r.ev_type = '2'
-        UNION ALL
-        SELECT k.conrelid, 'pg_catalog.pg_constraint'::pg_catalog.regclass, k.oid FROM pg_catalog.pg_constraint k WHERE k.conrelid = ANY (:'tables'::pg_catalog.oid[])
-        UNION ALL
-        SELECT c.attrelid, 'pg_catalog.pg_constraint'::pg_catalog.regclass, k.oid FROM pg_catalog.pg_attribute c -- of domains
-            JOIN pg_catalog.pg_constraint k ON k.contypid = c.atttypid
-        WHERE c.attrelid = ANY (:'tables'::pg_catalog.oid[]) AND c.attnum > 0 AND c.atttypid >= '16384'::pg_catalog.oid
-        UNION ALL
-        SELECT e.adrelid, 'pg_catalog.pg_attrdef'::pg_catalog.regclass, e.oid FROM pg_catalog.pg_attrdef e
-            JOIN pg_catalog.pg_attribute c ON c.attrelid = e.adrelid AND c.attnum = e.adnum AND c.attgenerated <> ''
-        WHERE e.adrelid = ANY (:'tables'::pg_catalog.oid[])
-        UNION ALL
-        SELECT i.indrelid, 'pg_catalog.pg_class'::pg_catalog.regclass, i.indexrelid FROM pg_catalog.pg_index i WHERE i.indrelid = ANY (:'tables'::pg_catalog.oid[])
-        UNION ALL
-        SELECT s.stxrelid, 'pg_catalog.pg_statistic_ext'::pg_catalog.regclass, s.oid FROM pg_catalog.pg_statistic_ext s
-        WHERE s.stxrelid = ANY (:'tables'::pg_catalog.oid[])
-        UNION ALL
-        SELECT c.oid, 'pg_catalog.pg_class'::pg_catalog.regclass, c.oid FROM pg_catalog.pg_class c WHERE c.oid = ANY (:'tables'::pg_catalog.oid[])
-    ) AS a
-    JOIN pg_catalog.pg_depend d ON d.classid = a.class AND d.objid = a.oid
-    CROSS JOIN LATERAL (SELECT CASE d.refclassid
-        WHEN 'pg_catalog.pg_proc'::pg_catalog.regclass THEN (SELECT p.proowner FROM pg_catalog.pg_proc p WHERE p.oid = d.refobjid)
-        WHEN 'pg_catalog.pg_operator'::pg_catalog.regclass THEN (SELECT p.oprowner FROM pg_catalog.pg_operator p WHERE p.oid = d.refobjid)
-        WHEN 'pg_catalog.pg_type'::pg_catalog.regclass THEN (SELECT p.typowner FROM pg_catalog.pg_type p WHERE p.oid = d.refobjid)
-        WHEN 'pg_catalog.pg_opclass'::pg_catalog.regclass THEN (SELECT p.opcowner FROM pg_catalog.pg_opclass p WHERE p.oid = d.refobjid)
-        END AS owner) AS o
-    JOIN pg_catalog.pg_roles r ON r.oid = o.owner
-WHERE NOT r.rolsuper AND r.rolname <> current_user
-GROUP BY a.relation, a.class, a.oid, d.refclassid, d.refobjid, o.owner
-ORDER BY a.class, a.oid, d.refclassid, d.refobjid
+    -- It calls a function, an operator or a type which such a role owns and can replace. An enum holds no code.
+    SELECT a.relation, a.class, a.oid, pg_catalog.pg_describe_object(d.refclassid, d.refobjid, 0) AS calls, r.rolname AS owner
+    FROM (
+            SELECT t.tgrelid AS relation, 'pg_catalog.pg_trigger'::pg_catalog.regclass AS class, t.oid FROM pg_catalog.pg_trigger t
+            WHERE t.tgrelid = ANY (:'tables'::pg_catalog.oid[]) AND NOT t.tgisinternal AND t.tgname <> 'evolution_openai_patch' AND t.tgenabled <> 'D'
+                AND t.tgtype & '16'::pg_catalog.int2 <> 0
+            UNION ALL
+            SELECT r.ev_class, 'pg_catalog.pg_rewrite'::pg_catalog.regclass, r.oid FROM pg_catalog.pg_rewrite r
+            WHERE r.ev_class = ANY (:'tables'::pg_catalog.oid[]) AND r.ev_type = '2'
+            UNION ALL
+            SELECT k.conrelid, 'pg_catalog.pg_constraint'::pg_catalog.regclass, k.oid FROM pg_catalog.pg_constraint k WHERE k.conrelid = ANY (:'tables'::pg_catalog.oid[])
+            UNION ALL
+            SELECT c.attrelid, 'pg_catalog.pg_constraint'::pg_catalog.regclass, k.oid FROM pg_catalog.pg_attribute c -- of domains
+                JOIN pg_catalog.pg_constraint k ON k.contypid = c.atttypid
+            WHERE c.attrelid = ANY (:'tables'::pg_catalog.oid[]) AND c.attnum > 0 AND c.atttypid >= '16384'::pg_catalog.oid
+            UNION ALL
+            SELECT e.adrelid, 'pg_catalog.pg_attrdef'::pg_catalog.regclass, e.oid FROM pg_catalog.pg_attrdef e
+                JOIN pg_catalog.pg_attribute c ON c.attrelid = e.adrelid AND c.attnum = e.adnum AND c.attgenerated <> ''
+            WHERE e.adrelid = ANY (:'tables'::pg_catalog.oid[])
+            UNION ALL
+            SELECT i.indrelid, 'pg_catalog.pg_class'::pg_catalog.regclass, i.indexrelid FROM pg_catalog.pg_index i WHERE i.indrelid = ANY (:'tables'::pg_catalog.oid[])
+            UNION ALL
+            SELECT s.stxrelid, 'pg_catalog.pg_statistic_ext'::pg_catalog.regclass, s.oid FROM pg_catalog.pg_statistic_ext s
+            WHERE s.stxrelid = ANY (:'tables'::pg_catalog.oid[])
+            UNION ALL
+            SELECT c.oid, 'pg_catalog.pg_class'::pg_catalog.regclass, c.oid FROM pg_catalog.pg_class c WHERE c.oid = ANY (:'tables'::pg_catalog.oid[])
+        ) AS a
+        JOIN pg_catalog.pg_depend d ON d.classid = a.class AND d.objid = a.oid
+        CROSS JOIN LATERAL (SELECT CASE d.refclassid
+            WHEN 'pg_catalog.pg_proc'::pg_catalog.regclass THEN (SELECT p.proowner FROM pg_catalog.pg_proc p WHERE p.oid = d.refobjid)
+            WHEN 'pg_catalog.pg_operator'::pg_catalog.regclass THEN (SELECT p.oprowner FROM pg_catalog.pg_operator p WHERE p.oid = d.refobjid)
+            WHEN 'pg_catalog.pg_type'::pg_catalog.regclass THEN (SELECT p.typowner FROM pg_catalog.pg_type p WHERE p.oid = d.refobjid)
+            WHEN 'pg_catalog.pg_opclass'::pg_catalog.regclass THEN (SELECT p.opcowner FROM pg_catalog.pg_opclass p WHERE p.oid = d.refobjid)
+            END AS owner) AS o
+        JOIN pg_catalog.pg_roles r ON r.oid = o.owner
+    WHERE NOT r.rolsuper AND r.rolname <> current_user
+        AND NOT (d.refclassid = 'pg_catalog.pg_type'::pg_catalog.regclass AND EXISTS (
+            SELECT FROM pg_catalog.pg_type y LEFT JOIN pg_catalog.pg_type e ON e.oid = y.typelem
+            WHERE y.oid = d.refobjid AND (y.typtype = 'e' OR y.typlen = -1 AND e.typtype = 'e')))
+    UNION ALL
+    -- The same of the functions behind its operators. Where such a role may have written it, every function has to be immutable, because
+    -- some of PostgreSQL's own execute what they are told to, and others read what somebody else defined; nobody knows who created a
+    -- trigger. The numbers are the types of dates and times, whose functions are stable for the sake of the time zone.
+    SELECT e.relation, e.class, e.oid, pg_catalog.pg_describe_object('pg_catalog.pg_proc'::pg_catalog.regclass, f.oid, 0), CASE WHEN NOT r.rolsuper THEN r.rolname END
+    FROM (
+            SELECT t.tgrelid AS relation, 'pg_catalog.pg_trigger'::pg_catalog.regclass AS class, t.oid, t.tgqual::pg_catalog.text AS tree, true AS strange
+            FROM pg_catalog.pg_trigger t
+            WHERE t.tgrelid = ANY (:'tables'::pg_catalog.oid[]) AND t.tgqual IS NOT NULL AND t.tgenabled <> 'D' AND t.tgtype & '16'::pg_catalog.int2 <> 0
+            UNION ALL
+            SELECT o.oid, x.class, x.oid, x.tree, NOT r.rolsuper AND r.rolname <> current_user
+            FROM pg_catalog.pg_class o
+                JOIN pg_catalog.pg_roles r ON r.oid = o.relowner
+                CROSS JOIN LATERAL (
+                    SELECT 'pg_catalog.pg_constraint'::pg_catalog.regclass AS class, k.oid, k.conbin::pg_catalog.text AS tree
+                    FROM pg_catalog.pg_constraint k WHERE k.conrelid = o.oid
+                    UNION ALL
+                    SELECT 'pg_catalog.pg_class'::pg_catalog.regclass, i.indexrelid, pg_catalog.concat(i.indexprs, i.indpred)
+                    FROM pg_catalog.pg_index i WHERE i.indrelid = o.oid
+                    UNION ALL
+                    SELECT 'pg_catalog.pg_attrdef'::pg_catalog.regclass, g.oid, g.adbin::pg_catalog.text
+                    FROM pg_catalog.pg_attrdef g JOIN pg_catalog.pg_attribute c ON c.attrelid = g.adrelid AND c.attnum = g.adnum AND c.attgenerated <> ''
+                    WHERE g.adrelid = o.oid
+                    UNION ALL -- before PostgreSQL 14 there are no expressions in statistics
+                    SELECT 'pg_catalog.pg_statistic_ext'::pg_catalog.regclass, s.oid, pg_catalog.to_jsonb(s) ->> 'stxexprs'
+                    FROM pg_catalog.pg_statistic_ext s WHERE s.stxrelid = o.oid
+                ) AS x
+            WHERE o.oid = ANY (:'tables'::pg_catalog.oid[])
+        ) AS e
+        CROSS JOIN LATERAL pg_catalog.regexp_matches(e.tree, ':\w*funcid (\d+)', 'g') AS m(found)
+        JOIN pg_catalog.pg_proc f ON f.oid = m.found[1]::pg_catalog.oid
+        JOIN pg_catalog.pg_roles r ON r.oid = f.proowner
+    WHERE NOT r.rolsuper AND r.rolname <> current_user
+        OR e.strange AND f.provolatile <> 'i' AND (f.pronamespace <> 'pg_catalog'::pg_catalog.regnamespace
+            OR f.proname NOT IN ('now', 'statement_timestamp', 'transaction_timestamp', 'clock_timestamp', 'current_setting', 'pg_trigger_depth')
+                AND NOT (f.provolatile = 's' AND f.proargtypes::pg_catalog.oid[] && '{1082,1083,1114,1184,1186,1266}'
+                    AND f.proargtypes::pg_catalog.oid[] <@ '{25,1082,1083,1114,1184,1186,1266}'))
+    UNION ALL
+    -- A rule may do anything.
+    SELECT u.ev_class, 'pg_catalog.pg_rewrite'::pg_catalog.regclass, u.oid, NULL, r.rolname
+    FROM pg_catalog.pg_rewrite u
+        JOIN pg_catalog.pg_class o ON o.oid = u.ev_class
+        JOIN pg_catalog.pg_roles r ON r.oid = o.relowner AND NOT r.rolsuper AND r.rolname <> current_user
+    WHERE u.ev_class = ANY (:'tables'::pg_catalog.oid[]) AND u.ev_type = '2'
+) AS c
+GROUP BY c.relation, c.class, c.oid, c.calls, c.owner
+ORDER BY c.class, c.oid, c.calls
 LIMIT 20
 
 -- name: rules
@@ -160,13 +213,6 @@ SELECT i.inhparent AS relation, i.inhrelid::pg_catalog.regclass AS name
 FROM pg_catalog.pg_inherits i
 WHERE i.inhparent = ANY (:'tables'::pg_catalog.oid[])
 ORDER BY i.inhrelid
-
--- name: statistics
--- The extended statistics of the tables.
-SELECT e.stxrelid AS relation, e.stxname AS name
-FROM pg_catalog.pg_statistic_ext e
-WHERE e.stxrelid = ANY (:'tables'::pg_catalog.oid[])
-ORDER BY e.oid
 
 -- name: replica
 -- For whom session_replication_role is set to replica. A setting is stored in the spelling of whoever made it.
@@ -185,13 +231,17 @@ WHERE pg_catalog.pg_get_userbyid(d.defaclrole) = current_user AND d.defaclobjtyp
 ORDER BY 1
 
 -- name: event_triggers
--- The event triggers of others that run when a command has ended, on a server on which they can fail because of a guard: before
--- PostgreSQL 14 the list of what a command has created cannot be read any more once something of it was dropped.
-SELECT e.evtname AS name
+-- The event triggers of others that run in a change of this program. Whoever owns the function of one can replace what runs with the
+-- rights of the role. Before PostgreSQL 14 those at the end of a command can fail because of a guard: the list of what a command has
+-- created cannot be read any more once something of it was dropped.
+SELECT e.evtname AS name, r.rolname AS owner, r.rolsuper OR r.rolname = current_user AS trusted,
+    e.evtevent = 'ddl_command_end' AND pg_catalog.current_setting('server_version_num')::pg_catalog.int4 < 140000 AS fragile
 FROM pg_catalog.pg_event_trigger e
-WHERE e.evtevent = 'ddl_command_end' AND e.evtenabled <> 'D' AND pg_catalog.left(e.evtname::pg_catalog.text, 23) <> 'evolution_openai_patch_'
-    AND pg_catalog.current_setting('server_version_num')::pg_catalog.int4 < 140000
+    JOIN pg_catalog.pg_proc f ON f.oid = e.evtfoid
+    JOIN pg_catalog.pg_roles r ON r.oid = f.proowner
+WHERE e.evtevent <> 'login' AND e.evtenabled <> 'D' AND pg_catalog.left(e.evtname::pg_catalog.text, 23) <> 'evolution_openai_patch_'
 ORDER BY e.evtname
+LIMIT 20
 
 -- name: guard
 -- The schemas that hold the guards, and the event triggers, which have their names. What another role made could be changed by it

@@ -57,12 +57,12 @@ func TestWhatIsAsked(t *testing.T) {
 		"no table, index":        {Config{Fixes: index}, bare, always},
 		"no table, auto":         {Config{Fixes: auto}, bare, always + "functions "},
 		"no table, guard":        {Config{Fixes: index, OnMissingTable: MissingGuard}, bare, always + "grantees event_triggers "},
-		"index":                  {Config{Fixes: index}, &missing, always + ofTable},
-		"index, backup":          {Config{Fixes: index, BackupDir: "b"}, &whole, always + "functions function_use " + ofTable},
-		"padding in place":       {Config{Fixes: check}, &whole, always + "functions " + ofKeys + "replica "},
-		"padding to come":        {Config{Fixes: auto}, &missing, always + "functions " + ofKeys + "replica grantees "},
-		"padding to be reverted": {Config{Fixes: check, Action: ActionRevert}, &whole, always + "functions function_use " + ofKeys + "replica "},
-		"collation":              {Config{Fixes: index}, &another, always + "collations " + ofTable},
+		"index":                  {Config{Fixes: index}, &missing, always + ofTable + "event_triggers "},
+		"index, backup":          {Config{Fixes: index, BackupDir: "b"}, &whole, always + "functions function_use " + ofTable + "event_triggers "},
+		"padding in place":       {Config{Fixes: check}, &whole, always + "functions " + ofKeys + "replica event_triggers "},
+		"padding to come":        {Config{Fixes: auto}, &missing, always + "functions " + ofKeys + "replica grantees event_triggers "},
+		"padding to be reverted": {Config{Fixes: check, Action: ActionRevert}, &whole, always + "functions function_use " + ofKeys + "replica event_triggers "},
+		"collation":              {Config{Fixes: index}, &another, always + "collations " + ofTable + "event_triggers "},
 	} {
 		var asked strings.Builder
 		for _, q := range slices.Concat(identity, details) {

@@ -42,6 +42,7 @@ var remedies = []struct{ code, message, text string }{
 	{"28P01", "", "user or password is wrong, or the role has expired; give this container the very connection string that Evolution gets"},
 	{"28000", "not permitted to log in", "give it the right with ALTER ROLE … LOGIN, or connect as another role"},
 	{"28000", "", "the server lets this role in neither from here nor in this way; see its pg_hba.conf"},
+	{"42501", " pg_", "what every role may read of PostgreSQL's catalog was taken from this one: GRANT it to PUBLIC again, or connect as a superuser"},
 	{"42501", "for database", "grant the role CONNECT on the database, or connect as another"},
 	{"42501", "for schema", "grant the role USAGE and CREATE on the schema, or connect as a superuser"},
 	{"42501", "", "connect as the role that owns the table, or as a superuser"},

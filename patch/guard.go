@@ -161,10 +161,16 @@ func (p *Plan) installGuard(r Request, s State) {
 		p.Unguarded = "no application has tables in schema " + postgres.Identifier(r.Schema)
 		return
 	}
-	if len(s.EventTriggers) > 0 {
-		p.Unguarded = fmt.Sprintf("before PostgreSQL 14 it could make event trigger %s fail, and Evolution's migration with it",
-			postgres.Identifier(s.EventTriggers[0].Name))
+	if e := s.foreignEventTrigger(); e != nil {
+		p.Unguarded = fmt.Sprintf("event trigger %s would run a function of role %s with the rights of %s",
+			postgres.Identifier(e.Name), postgres.Identifier(e.Owner), postgres.Identifier(s.Role))
 		return
+	}
+	for _, e := range s.EventTriggers {
+		if e.Fragile {
+			p.Unguarded = fmt.Sprintf("before PostgreSQL 14 it could make event trigger %s fail, and Evolution's migration with it", postgres.Identifier(e.Name))
+			return
+		}
 	}
 	name, body := postgres.Identifier(guardName(r.Schema)), guardBody(r, s)
 	function := "guard_" + fingerprint(body)

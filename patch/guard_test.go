@@ -104,7 +104,7 @@ func TestGuardPlan(t *testing.T) {
 // An event trigger that a guard would make fail comes before everything else.
 func TestNoGuardBesideAnEventTrigger(t *testing.T) {
 	for _, s := range []State{{Schema: "s"}, installed(Request{Schema: "s", Fixes: Fixes[:1], Guard: true})} {
-		s.EventTriggers = []Named{{"zz"}}
+		s.EventTriggers = []EventTrigger{{Name: "zz", Trusted: true, Fragile: true}}
 		p, err := plan(Request{Schema: "s", Fixes: Fixes[:2], Guard: true}, s)
 		if err != nil || len(p.SQL) > 0 || !strings.Contains(p.Unguarded, `event trigger "zz" fail`) {
 			t.Errorf("%v, %q, %q", err, p.SQL, p.Unguarded)

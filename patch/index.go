@@ -98,6 +98,8 @@ func checkIndex(f Fix, s State, x *Index) error {
 	case x.constraint("x") != nil && mentions(x.Definition, f.Column):
 		return refuse("the exclusion constraint %s of %s is not as Evolution creates it, so somebody made it on purpose: %s",
 			postgres.Identifier(x.constraint("x").Name), s.table(), x.constraint("x").Definition)
+	case x.Unique && f.Column == "apiKey" && s.Table.computes(x): // which forbids a second row with the same key
+		return refuse("the unique index %s is on a column that is generated from %s: %s; drop it", x.Name, postgres.Identifier(f.Column), x.Definition)
 	case x.Unique && (x.onlyColumn(column) || x.Expressions && mentions(x.Definition, "*")): // * is the whole row
 		return refuse("the unique index %s may forbid a second row with the same %s, and is not as Evolution creates it: %s", x.Name, postgres.Identifier(f.Column), x.Definition)
 	case covers && len(x.dependants()) > 0:

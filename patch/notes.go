@@ -3,6 +3,7 @@ package patch
 import (
 	"context"
 	"log/slog"
+	"strings"
 )
 
 // note is what the log says of a Result besides its line in the report.
@@ -36,7 +37,13 @@ func notes(cfg *Config, r Result, missing *MissingError) (found []note) {
 	case s.Keys != nil && s.Keys.Full > 0 && cfg.Action != ActionRevert:
 		add(slog.LevelWarn, "keys that fill their column cannot take the space, so Evolution goes on refusing them to a second instance", "keys", s.Keys.Full)
 	}
+	if s.leavesReplica() && pads(r.requested) && cfg.Action != ActionRevert {
+		add(slog.LevelWarn, "somebody has set session_replication_role to replica in a session that a pooler gives to others, and no trigger pads the keys stored from there: end the pooler's sessions (RECONNECT in PgBouncer), and let nobody set it but with SET LOCAL")
+	}
 	for _, f := range r.requested {
+		if untried := s.untried(f, r.Changed); f.Pad && len(untried) > 0 && cfg.Action != ActionRevert {
+			add(slog.LevelWarn, "no stored key shows whether these allow the space at the end of a key, and a change would: "+strings.Join(untried, ", "))
+		}
 		if cfg.Action == ActionStatus && r.Fixes[f.Name] == Unpatched {
 			add(slog.LevelInfo, "the fix is not in place", "fix", f.Name, "found", r.Found[f.Name])
 		}

@@ -69,11 +69,26 @@ func (p *Plan) padding(f Fix, r Request, s State) error {
 	return nil
 }
 
-// pad adds what stores the keys with the space, and creates the function and the trigger where they are missing.
+// pad adds what creates the function and the trigger where they are missing, and stores the keys with the space. The trigger is there
+// when the keys change, so that the change shows whether the space stays; but not if its function belongs to another role, which
+// could replace it meanwhile.
 func (p *Plan) pad(f Fix, s State) {
-	before, trigger, column := len(p.SQL), s.padTrigger(), postgres.Identifier(f.Column)
-	if trigger != nil && (s.Keys.Bare > 0 || !trigger.fires()) {
+	trigger, function, column := s.padTrigger(), padFunction(s.Schema), postgres.Identifier(f.Column)
+	foreign := s.Function != nil && s.Function.Owner != s.Role
+	if s.Function == nil {
+		p.add("%s", createPadFunction(s.Schema))
+		p.add("REVOKE ALL ON FUNCTION %s FROM %s", function, s.grantees())
+		if len(s.Keys.Spaces) > 0 { // a dump carries the comment
+			p.add("%s", commentPadFunction(s.Schema, s.Keys.Spaces))
+		}
+	}
+	drop := trigger != nil && (!trigger.fires() || foreign && s.Keys.Bare > 0)
+	if drop {
 		p.dropPadTrigger(s)
+	}
+	create := drop || trigger == nil
+	if create && !foreign {
+		p.add("%s", createPadTrigger(s.Schema))
 	}
 	if s.Keys.Bare > 0 {
 		fits := ""
@@ -83,19 +98,11 @@ func (p *Plan) pad(f Fix, s State) {
 		p.add("UPDATE ONLY %s SET %s = rtrim(%s, ' ') || ' ' WHERE %s <> rtrim(%s, ' ') || ' '%s", s.table(), column, column, column, column, fits)
 		p.Rows += s.Keys.Bare
 	}
-	if s.Function == nil {
-		function := padFunction(s.Schema)
-		p.add("%s", createPadFunction(s.Schema))
-		p.add("REVOKE ALL ON FUNCTION %s FROM %s", function, s.grantees())
-		if len(s.Keys.Spaces) > 0 { // a dump carries the comment
-			p.add("%s", commentPadFunction(s.Schema, s.Keys.Spaces))
-		}
-		if s.Role != s.Table.Owner { // so that the owner can drop it
-			p.add("ALTER FUNCTION %s OWNER TO %s", function, postgres.Identifier(s.Table.Owner))
-		}
-	}
-	if len(p.SQL) > before || trigger == nil {
+	if create && foreign {
 		p.add("%s", createPadTrigger(s.Schema))
+	}
+	if s.Function == nil && s.Role != s.Table.Owner { // so that the owner can drop it
+		p.add("ALTER FUNCTION %s OWNER TO %s", function, postgres.Identifier(s.Table.Owner))
 	}
 }
 

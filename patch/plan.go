@@ -64,6 +64,10 @@ func plan(r Request, s State) (Plan, error) {
 			return p, err
 		}
 	}
+	if e := s.foreignEventTrigger(); e != nil && len(p.SQL) > 0 {
+		return p, refuse("event trigger %s would run a function of role %s with the rights of %s; make a superuser its owner, or disable it",
+			postgres.Identifier(e.Name), postgres.Identifier(e.Owner), postgres.Identifier(s.Role))
+	}
 	return p, nil
 }
 

@@ -15,9 +15,9 @@ import (
 // table is a State with Evolution's table and these indexes.
 func table(indexes ...Index) State {
 	s := State{Schema: "s", Keys: &Keys{}, Table: &Relation{Kind: "r", Readable: true, Columns: []Column{
-		{Name: "id", Number: 1, Text: true, BuiltIn: true, Collation: defaultCollation},
-		{Name: "name", Number: 2, Text: true, BuiltIn: true, Collation: defaultCollation, Limit: 255},
-		{Name: "apiKey", Number: 3, Text: true, BuiltIn: true, Collation: defaultCollation, Limit: 255},
+		{Name: "id", Number: 1, Text: true, Collation: defaultCollation},
+		{Name: "name", Number: 2, Text: true, Collation: defaultCollation, Limit: 255},
+		{Name: "apiKey", Number: 3, Text: true, Collation: defaultCollation, Limit: 255},
 	}}}
 	for i, x := range indexes {
 		x.OID = strconv.Itoa(i)
@@ -80,32 +80,35 @@ var plans = map[string]struct {
 	keep          bool
 	apply, revert string // the beginnings of the statements
 }{
-	"as shipped":            {Fixes[:1], table(shipped), false, dropIndex, ""},
-	"as shipped, kept":      {Fixes[:1], table(shipped), true, dropIndex + "|" + createPlain, ""},
-	"patched":               {Fixes[:1], table(), false, "", createUnique},
-	"patched, to be kept":   {Fixes[:1], table(), true, createPlain, createUnique},
-	"kept":                  {Fixes[:1], table(plainIndex), true, "", dropIndex + "|" + createUnique},
-	"kept before":           {Fixes[:1], table(plainIndex), false, "", dropIndex + "|" + createUnique},
-	"another name":          {Fixes[:1], table(otherName), true, createPlain, createUnique},
-	"dropped by Evolution":  {Fixes[:1], future, true, "", createUnique},
-	"kept by Evolution":     {Fixes[:1], futureShipped, true, dropIndex + "|" + createPlain, ""},
-	"constraint":            {Fixes[:1], table(constraint), false, `ALTER TABLE "s"."OpenaiCreds" DROP CONSTRAINT IF EXISTS "c"`, ""},
-	"two":                   {Fixes[:1], table(unique("a"), unique("b")), false, `DROP INDEX IF EXISTS "s"."a"|DROP INDEX IF EXISTS "s"."b"`, ""},
-	"needed":                {Fixes[:1], table(needed), false, refused, refused},
-	"primary":               {Fixes[:1], table(primary), false, refused, refused},
-	"partial":               {Fixes[:1], table(partial), false, refused, refused},
-	"one good, one not":     {Fixes[:1], table(unique("a"), needed), false, refused, refused},
-	"another column":        {Fixes[2:3], table(shipped), false, "", `CREATE UNIQUE INDEX "OpenaiCreds_name_key" ON "s"."OpenaiCreds" ("name")`},
-	"check, nothing stored": {Fixes[1:2], padded(nil, nil, Keys{}), false, "CREATE FUNCTION|REVOKE ALL|CREATE TRIGGER", ""},
-	"check, keys":           {Fixes[1:2], padded(nil, nil, Keys{Bare: 3}), false, "UPDATE ONLY|CREATE FUNCTION|REVOKE ALL|CREATE TRIGGER", ""},
-	"check, spaced before":  {Fixes[1:2], padded(nil, nil, Keys{Spaced: 1, Bare: 1, Spaces: map[string]int{"c": 2}}), false, "UPDATE ONLY|CREATE FUNCTION|REVOKE ALL|COMMENT ON FUNCTION|CREATE TRIGGER", ""},
-	"check, in place":       {Fixes[1:2], padded(&padTrigger, &ownFunction, Keys{Spaced: 3}), false, "", "DROP TRIGGER|DROP FUNCTION|UPDATE ONLY"},
-	"check, keys slipped":   {Fixes[1:2], padded(&padTrigger, &ownFunction, Keys{Spaced: 3, Bare: 1}), false, "DROP TRIGGER|UPDATE ONLY|CREATE TRIGGER", "DROP TRIGGER|DROP FUNCTION|UPDATE ONLY"},
-	"check, disabled":       {Fixes[1:2], padded(&disabled, &ownFunction, Keys{Spaced: 3}), false, "DROP TRIGGER|CREATE TRIGGER", "DROP TRIGGER|DROP FUNCTION|UPDATE ONLY"},
-	"check, no trigger":     {Fixes[1:2], padded(nil, &ownFunction, Keys{Spaced: 3}), false, "CREATE TRIGGER", "DROP FUNCTION|UPDATE ONLY"},
-	"check, other function": {Fixes[1:2], padded(&padTrigger, &another, Keys{Spaced: 3}), false, refused, refused},
-	"check, lone trigger":   {Fixes[1:2], padded(&padTrigger, nil, Keys{}), false, refused, refused},
-	"check, keys full":      {Fixes[1:2], padded(&padTrigger, &ownFunction, Keys{Full: 3}), false, "", "DROP TRIGGER|DROP FUNCTION"},
+	"as shipped":                      {Fixes[:1], table(shipped), false, dropIndex, ""},
+	"as shipped, kept":                {Fixes[:1], table(shipped), true, dropIndex + "|" + createPlain, ""},
+	"patched":                         {Fixes[:1], table(), false, "", createUnique},
+	"patched, to be kept":             {Fixes[:1], table(), true, createPlain, createUnique},
+	"kept":                            {Fixes[:1], table(plainIndex), true, "", dropIndex + "|" + createUnique},
+	"kept before":                     {Fixes[:1], table(plainIndex), false, "", dropIndex + "|" + createUnique},
+	"another name":                    {Fixes[:1], table(otherName), true, createPlain, createUnique},
+	"dropped by Evolution":            {Fixes[:1], future, true, "", createUnique},
+	"kept by Evolution":               {Fixes[:1], futureShipped, true, dropIndex + "|" + createPlain, ""},
+	"constraint":                      {Fixes[:1], table(constraint), false, `ALTER TABLE "s"."OpenaiCreds" DROP CONSTRAINT IF EXISTS "c"`, ""},
+	"two":                             {Fixes[:1], table(unique("a"), unique("b")), false, `DROP INDEX IF EXISTS "s"."a"|DROP INDEX IF EXISTS "s"."b"`, ""},
+	"needed":                          {Fixes[:1], table(needed), false, refused, refused},
+	"primary":                         {Fixes[:1], table(primary), false, refused, refused},
+	"partial":                         {Fixes[:1], table(partial), false, refused, refused},
+	"one good, one not":               {Fixes[:1], table(unique("a"), needed), false, refused, refused},
+	"another column":                  {Fixes[2:3], table(shipped), false, "", `CREATE UNIQUE INDEX "OpenaiCreds_name_key" ON "s"."OpenaiCreds" ("name")`},
+	"check, nothing stored":           {Fixes[1:2], padded(nil, nil, Keys{}), false, "CREATE FUNCTION|REVOKE ALL|CREATE TRIGGER", ""},
+	"check, keys":                     {Fixes[1:2], padded(nil, nil, Keys{Bare: 3}), false, "CREATE FUNCTION|REVOKE ALL|CREATE TRIGGER|UPDATE ONLY", ""},
+	"check, spaced before":            {Fixes[1:2], padded(nil, nil, Keys{Spaced: 1, Bare: 1, Spaces: map[string]int{"c": 2}}), false, "CREATE FUNCTION|REVOKE ALL|COMMENT ON FUNCTION|CREATE TRIGGER|UPDATE ONLY", ""},
+	"check, in place":                 {Fixes[1:2], padded(&padTrigger, &ownFunction, Keys{Spaced: 3}), false, "", "DROP TRIGGER|DROP FUNCTION|UPDATE ONLY"},
+	"check, keys slipped":             {Fixes[1:2], padded(&padTrigger, &ownFunction, Keys{Spaced: 3, Bare: 1}), false, "UPDATE ONLY", "DROP TRIGGER|DROP FUNCTION|UPDATE ONLY"},
+	"check, slipped, not ours to run": {Fixes[1:2], with(padded(&padTrigger, &ownFunction, Keys{Spaced: 3, Bare: 1}), func(s *State) { s.Role = "postgres" }), false, "DROP TRIGGER|UPDATE ONLY|CREATE TRIGGER", "DROP TRIGGER|DROP FUNCTION|UPDATE ONLY"},
+	"check, disabled, keys slipped":   {Fixes[1:2], padded(&disabled, &ownFunction, Keys{Spaced: 3, Bare: 1}), false, "DROP TRIGGER|CREATE TRIGGER|UPDATE ONLY", "DROP TRIGGER|DROP FUNCTION|UPDATE ONLY"},
+	"check, no trigger, keys slipped": {Fixes[1:2], with(padded(nil, &ownFunction, Keys{Spaced: 3, Bare: 1}), func(s *State) { s.Role = "postgres" }), false, "UPDATE ONLY|CREATE TRIGGER", "DROP FUNCTION|UPDATE ONLY"},
+	"check, disabled":                 {Fixes[1:2], padded(&disabled, &ownFunction, Keys{Spaced: 3}), false, "DROP TRIGGER|CREATE TRIGGER", "DROP TRIGGER|DROP FUNCTION|UPDATE ONLY"},
+	"check, no trigger":               {Fixes[1:2], padded(nil, &ownFunction, Keys{Spaced: 3}), false, "CREATE TRIGGER", "DROP FUNCTION|UPDATE ONLY"},
+	"check, other function":           {Fixes[1:2], padded(&padTrigger, &another, Keys{Spaced: 3}), false, refused, refused},
+	"check, lone trigger":             {Fixes[1:2], padded(&padTrigger, nil, Keys{}), false, refused, refused},
+	"check, keys full":                {Fixes[1:2], padded(&padTrigger, &ownFunction, Keys{Full: 3}), false, "", "DROP TRIGGER|DROP FUNCTION"},
 }
 
 // TestRequest holds what is asked of a schema against the configuration.
@@ -160,7 +163,7 @@ func TestPaddingBelongsToTheOwner(t *testing.T) {
 	s.Role, s.Table.Owner, s.Grantees = "postgres", "evo-1", []Named{{"a b"}, {"c"}}
 	p, err := plan(Request{Schema: "s", Fixes: Fixes[1:2]}, s)
 	function := `FUNCTION "s"."evolution_openai_patch"() `
-	want := []string{"CREATE " + function, "REVOKE ALL ON " + function + `FROM PUBLIC, "a b", "c"`, "ALTER " + function + `OWNER TO "evo-1"`, "CREATE TRIGGER"}
+	want := []string{"CREATE " + function, "REVOKE ALL ON " + function + `FROM PUBLIC, "a b", "c"`, "CREATE TRIGGER", "ALTER " + function + `OWNER TO "evo-1"`}
 	if err != nil || !slices.EqualFunc(p.SQL, want, strings.HasPrefix) {
 		t.Errorf("%v, %q", err, p.SQL)
 	}

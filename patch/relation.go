@@ -40,10 +40,10 @@ type Column struct {
 	Name      string `json:"name"`
 	Number    int    `json:"number"`
 	Type      string `json:"type"`
-	Text      bool   `json:"text"`    // the type is text or varchar
-	BuiltIn   bool   `json:"builtin"` // the type is PostgreSQL's own
-	Limit     int    `json:"limit"`   // in characters, 0 for none
+	Text      bool   `json:"text"`  // the type is text or varchar
+	Limit     int    `json:"limit"` // in characters, 0 for none
 	Generated bool   `json:"generated"`
+	Computed  bool   `json:"computed"`  // it is generated from the key
 	Collation string `json:"collation"` // its OID
 	Equates   bool   `json:"-"`         // the collation may hold different strings for equal
 }
@@ -73,6 +73,13 @@ func (t *Relation) index(oid string) *Index {
 		}
 	}
 	return nil
+}
+
+// computes reports whether the index has no other keys than columns that are generated from Evolution's key.
+func (t *Relation) computes(x *Index) bool {
+	return len(x.Columns) > 0 && !slices.ContainsFunc(x.Columns[:min(x.Keys, len(x.Columns))], func(n int) bool {
+		return !slices.ContainsFunc(t.Columns, func(c Column) bool { return c.Number == n && c.Computed })
+	})
 }
 
 // canCopy reports whether COPY of these columns returns every row: it is an ordinary table whose rows the role may see.
@@ -116,6 +123,9 @@ type Constraint struct {
 	Validated       bool   `json:"validated"` // every stored row satisfies it
 	Follows         bool   `json:"follows"`   // of a foreign key: ON UPDATE CASCADE, SET NULL or SET DEFAULT
 }
+
+// concerns reports whether the constraint is about the column with this number.
+func (c Constraint) concerns(column int) bool { return slices.Contains(c.Columns, column) }
 
 // special reports whether the index is not a plain one, or serves a further purpose.
 func (x *Index) special() bool { return x.Expressions || x.Partial || x.Identity }

@@ -155,7 +155,7 @@ const noOtherTransaction = `SELECT 1 / CASE WHEN EXISTS (
 // other session of the database is in a transaction, this is left to a later run.
 func (s *schema) removeGuard(ctx context.Context, conn *postgres.Conn, state State) {
 	g := state.Guard
-	if !s.cfg.mayChange() || g == nil || g.Trigger != nil || !g.Mine || g.foreign(s.name) != "" || state.Standby {
+	if !s.cfg.mayChange() || g == nil || g.Trigger != nil || !g.Mine || g.foreign(s.name) != "" || state.Standby || state.foreignEventTrigger() != nil {
 		return
 	}
 	name := postgres.Identifier(guardName(s.name))

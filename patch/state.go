@@ -1,7 +1,10 @@
 package patch
 
 import (
+	"fmt"
 	"slices"
+
+	"evolution-openai-patch/patch/postgres"
 )
 
 // State is what the database says of one schema at one moment.
@@ -16,13 +19,12 @@ type State struct {
 	ForeignKeys   []Constraint // that the column of the keys is part of
 	Triggers      []Trigger
 	Function      *Function // of our name, nil if there is none or the padding does not matter
-	Code          []Code    // of other roles that may run when a key changes; only where keys may change
+	Code          []Code    // that others decide and that may run when a key changes; only where keys may change
 	Rules         []Named
-	Statistics    []Named // only of a table that another role owns
-	Children      []Named // tables that inherit
-	Grantees      []Named // to whom default privileges open what the role creates; only where something may be created
-	Guard         *Guard  // nil if there is nothing of one
-	EventTriggers []Named // of others that a guard would make fail; only where one may be installed
+	Children      []Named        // tables that inherit
+	Grantees      []Named        // to whom default privileges open what the role creates; only where something may be created
+	Guard         *Guard         // nil if there is nothing of one
+	EventTriggers []EventTrigger // of others
 	Migrations    Migrations
 	Keys          *Keys // nil if they were not read
 
@@ -46,6 +48,8 @@ type Session struct {
 	Standby   bool   `json:"standby"`
 	Replica   bool   `json:"replica"`   // no ordinary trigger fires
 	Migrating bool   `json:"migrating"` // somebody holds Prisma's migration lock
+
+	ReplicaLeft bool `json:"replica_left"` // somebody set Replica in this session, which a pooler gives to others
 }
 
 // Named is something of which only the name matters.
@@ -53,11 +57,30 @@ type Named struct {
 	Name string `json:"name"`
 }
 
-// Code is something attached to the table that calls what another role can replace, who is no superuser.
+// Code is something attached to the table of which another role, who is no superuser, decides what it executes.
 type Code struct {
 	Name  string `json:"name"`  // as PostgreSQL describes it, such as: trigger t on table x
-	Calls string `json:"calls"` // the same of the function, operator or type
-	Owner string `json:"owner"` // of that
+	Calls string `json:"calls"` // the same of the function, operator or type, "" for a rule of the table's owner
+	Owner string `json:"owner"` // the role, "" where who wrote it is not known and what it calls is not immutable
+}
+
+// String describes it for a message.
+func (c Code) String() string {
+	switch {
+	case c.Calls == "":
+		return fmt.Sprintf("%s, owned by %s", c.Name, postgres.Identifier(c.Owner))
+	case c.Owner == "":
+		return fmt.Sprintf("%s calls %s, which is not immutable", c.Name, c.Calls)
+	}
+	return fmt.Sprintf("%s calls %s, owned by %s", c.Name, c.Calls, postgres.Identifier(c.Owner))
+}
+
+// EventTrigger is one that may fire in a change of this program.
+type EventTrigger struct {
+	Name    string `json:"name"`
+	Owner   string `json:"owner"`   // of its function
+	Trusted bool   `json:"trusted"` // that is a superuser or the role that is connected
+	Fragile bool   `json:"fragile"` // a guard may make it fail, and a migration with it
 }
 
 // names returns the names.
@@ -83,12 +106,16 @@ func (s State) replica() (places []string) {
 			places = append(places, r.Name)
 		}
 	}
-	if s.Replica {
+	if s.Replica && !s.leavesReplica() {
 		places = append(places, "this session")
 	}
 	slices.Sort(places)
 	return slices.Compact(places)
 }
+
+// leavesReplica reports whether a change can set session_replication_role to its default for itself: it was left in a session that
+// a pooler gives to others.
+func (s State) leavesReplica() bool { return s.Superuser && s.ReplicaLeft }
 
 // named reports whether the index has this name.
 func (s State) named(x *Index, name string) bool {
@@ -112,6 +139,7 @@ type Trigger struct {
 	Definition string `json:"definition"`
 	Function   string `json:"function"` // its OID
 	Type       int    `json:"type"`     // pg_trigger.tgtype
+	Columns    []int  `json:"columns"`  // of UPDATE OF, by their numbers
 	Enabled    string `json:"enabled"`  // pg_trigger.tgenabled
 	Plain      bool   `json:"plain"`    // no WHEN, no column list, no arguments, no transition tables
 }
@@ -123,6 +151,17 @@ const (
 	triggerInsert = 4
 	triggerUpdate = 16
 )
+
+// mayStrip reports whether the trigger may take the space away that the padding has added: it fires before each row, and after the
+// padding, as triggers fire in the order of their names.
+func (t Trigger) mayStrip() bool {
+	return t.Name > objectName && t.Type&triggerRow != 0 && t.Type&triggerBefore != 0 && t.Enabled != "D"
+}
+
+// firesOn reports whether the trigger fires when the column with this number is updated.
+func (t Trigger) firesOn(column int) bool {
+	return t.Type&triggerUpdate != 0 && (len(t.Columns) == 0 || slices.Contains(t.Columns, column))
+}
 
 // fires reports whether the trigger is enabled for ordinary sessions.
 func (t Trigger) fires() bool { return t.Enabled == "O" || t.Enabled == "A" }

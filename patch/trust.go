@@ -53,23 +53,22 @@ func checkColumn(f Fix, s State) error {
 	return nil
 }
 
-// checkSpaceStays refuses a table of which a CHECK constraint, a setting or another trigger may forbid the space or remove
-// it again.
+// checkSpaceStays refuses a table in which a key with the space would be refused, or lose it again, as far as the catalog shows it. What
+// else may do that, the change itself finds out.
 func checkSpaceStays(f Fix, s State) error {
 	c := s.Table.column(f.Column)
-	for _, k := range s.Checks {
-		// A key that is stored with the space, or will be in the same transaction, shows that the constraint allows it. One
-		// that was stored before a constraint that is not validated shows nothing.
-		if slices.Contains(k.Columns, c.Number) && s.Keys.Bare == 0 && (s.Keys.Spaced == 0 || !k.Validated) {
-			return refuse("the CHECK constraint %s of %s may forbid the space: %s", postgres.Identifier(k.Name), s.table(), k.Definition)
+	for _, k := range s.ForeignKeys {
+		// A key that is stored with the space, or will be in the same transaction, shows that the other table has it. One that was stored
+		// before a constraint that is not validated shows nothing.
+		if k.Relation == s.Table.OID && s.Keys.Bare == 0 && (s.Keys.Spaced == 0 || !k.Validated) {
+			return refuse("foreign key %s allows only keys that another table lists, so one with the space may be refused; drop it: %s", k.ofTable(), k.Definition)
 		}
 	}
 	if places := s.replica(); len(places) > 0 {
 		return refuse("session_replication_role is replica for %s, so no trigger would pad the keys stored from there: ALTER … RESET session_replication_role, or take it out of the connection string", strings.Join(places, ", "))
 	}
-	const before = triggerRow | triggerBefore | triggerInsert
 	for _, t := range s.Triggers {
-		if t.Name > objectName && t.Type&before == before && t.Enabled != "D" { // triggers fire in the order of their names
+		if t.mayStrip() && t.Type&triggerInsert != 0 && !t.firesOn(c.Number) {
 			return refuse("trigger %s of %s runs after the padding and may take the space away: %s; triggers run in the order of their names: rename it to one that sorts before %s",
 				postgres.Identifier(t.Name), s.table(), t.Definition, objectName)
 		}
@@ -77,13 +76,9 @@ func checkSpaceStays(f Fix, s State) error {
 	return nil
 }
 
-// checkCode refuses to change keys, or a trigger, where code that somebody else can replace would run with the rights of the role.
+// checkCode refuses to change keys, or a trigger, where code that another role decides would run with the rights of the role that is
+// connected. SECURITY.md has the rule.
 func checkCode(s State) error {
-	if s.Role != s.Table.Owner {
-		if err := checkOwnersCode(s); err != nil {
-			return err
-		}
-	}
 	for _, k := range s.ForeignKeys {
 		if k.Referred == s.Table.OID && k.Follows { // what follows from a change of a key runs with the rights of the role, too
 			return refuse("foreign key %s follows every change of a key in %s; drop it", k.ofTable(), s.table())
@@ -92,59 +87,25 @@ func checkCode(s State) error {
 	if len(s.Code) == 0 {
 		return nil
 	}
-	role, found := postgres.Identifier(s.Role), []string{}
+	role, remedy, found := postgres.Identifier(s.Role), "", []string{}
 	for _, c := range s.Code {
-		found = append(found, fmt.Sprintf("%s calls %s, owned by %s", c.Name, c.Calls, postgres.Identifier(c.Owner)))
+		found = append(found, c.String())
 	}
-	return refuse("in a change to %s, code that another role can replace would run with the rights of %s: %s; drop it, or make %s or a superuser its owner",
-		s.table(), role, strings.Join(found, "; "), role)
+	if s.Role != s.Table.Owner {
+		remedy = ", or connect as " + postgres.Identifier(s.Table.Owner)
+	}
+	return refuse("in a change to %s, code that another role may have written would run with the rights of %s: %s; drop it, make %s or a superuser its owner%s",
+		s.table(), role, strings.Join(found, "; "), role, remedy)
 }
 
-// checkOwnersCode refuses to change rows, or a trigger, of a table in which code of its owner would run with the rights of
-// another role. SECURITY.md explains why nothing less is safe.
-func checkOwnersCode(s State) error {
-	if found := ownersCode(s); len(found) > 0 {
-		owner := postgres.Identifier(s.Table.Owner)
-		return refuse("in a change to %s, code of its owner %s would run with the rights of %s: %s; connect as %s",
-			s.table(), owner, postgres.Identifier(s.Role), strings.Join(found, ", "), owner)
+// foreignEventTrigger returns the first event trigger that would run another role's code with a superuser's rights, nil if there is none.
+func (s State) foreignEventTrigger() *EventTrigger {
+	for i := range s.EventTriggers {
+		if s.Superuser && !s.EventTriggers[i].Trusted {
+			return &s.EventTriggers[i]
+		}
 	}
 	return nil
-}
-
-// ownersCode names what the owner of the table wrote that runs in an UPDATE with the rights of the role that updates, or is
-// evaluated while the UPDATE is planned.
-func ownersCode(s State) (found []string) {
-	for _, t := range s.Triggers {
-		if t.Name != objectName && t.Type&triggerUpdate != 0 && t.Enabled != "D" {
-			found = append(found, "trigger "+postgres.Identifier(t.Name))
-		}
-	}
-	for _, r := range s.Rules {
-		found = append(found, "rule "+postgres.Identifier(r.Name))
-	}
-	for _, c := range s.Checks {
-		found = append(found, "CHECK constraint "+postgres.Identifier(c.Name))
-	}
-	for _, c := range s.Table.Columns {
-		if c.Generated {
-			found = append(found, "generated column "+postgres.Identifier(c.Name))
-		}
-		if !c.BuiltIn { // an index on it, or a foreign key, calls functions of its type
-			found = append(found, fmt.Sprintf("column %s of type %s", postgres.Identifier(c.Name), c.Type))
-		}
-	}
-	for _, x := range s.Table.Indexes {
-		if x.Expressions || x.Partial {
-			found = append(found, "index "+x.Name)
-		}
-	}
-	for _, k := range s.ForeignKeys {
-		found = append(found, "foreign key "+k.ofTable())
-	}
-	for _, e := range s.Statistics {
-		found = append(found, "statistics "+postgres.Identifier(e.Name))
-	}
-	return found
 }
 
 // suspects names what may have undone a change to the table, for a message.

@@ -52,6 +52,30 @@ func check(validated bool) func(*State) {
 	}
 }
 
+// listed adds a foreign key of the keys.
+func listed(validated bool) func(*State) {
+	return func(s *State) {
+		s.ForeignKeys = []Constraint{{Name: "listed", Table: "t", Relation: s.Table.OID, Columns: []int{3}, Validated: validated}}
+	}
+}
+
+// code adds a trigger whose function belongs to owner.
+func code(owner string) func(*State) {
+	return func(s *State) { s.Code = []Code{{Name: "trigger a", Calls: "function f", Owner: owner}} }
+}
+
+// eventTrigger adds an event trigger for a superuser who is connected.
+func eventTrigger(trusted bool) func(*State) {
+	return func(s *State) {
+		s.Superuser, s.EventTriggers = true, []EventTrigger{{Name: "e", Owner: "mallory", Trusted: trusted}}
+	}
+}
+
+// computed adds a column that is generated from the keys.
+func computed(s *State) {
+	s.Table.Columns = append(s.Table.Columns, Column{Name: "hidden", Number: 4, Generated: true, Computed: true})
+}
+
 // refusals are states in which a fix is refused, or is not.
 var refusals = map[string]struct {
 	fix  Fix
@@ -109,8 +133,12 @@ var refusals = map[string]struct {
 	"row security":                {Fixes[1], state(func(s *State) { s.Table.Hidden = true }), "row security"},
 	"unreadable":                  {Fixes[1], state(func(s *State) { s.Keys = nil }), "may not read"},
 	"check, proven":               {Fixes[1], state(check(true)), ""},
-	"check, not validated":        {Fixes[1], state(check(false)), "CHECK constraint \"tight\""},
-	"check, no key":               {Fixes[1], state(check(true), func(s *State) { *s.Keys = Keys{} }), "CHECK constraint \"tight\""},
+	"check, not validated":        {Fixes[1], state(check(false)), ""},
+	"check, no key":               {Fixes[1], state(check(true), func(s *State) { *s.Keys = Keys{} }), ""},
+	"foreign key, no key":         {Fixes[1], state(listed(true), func(s *State) { *s.Keys = Keys{} }), `foreign key "listed" of table t`},
+	"foreign key, proven":         {Fixes[1], state(listed(true)), ""},
+	"foreign key, not validated":  {Fixes[1], state(listed(false)), `foreign key "listed" of table t`},
+	"foreign key, keys to pad":    {Fixes[1], state(listed(false), bare), ""},
 	"check, keys to pad":          {Fixes[1], state(check(false), bare, asOwner), ""},
 	"check of another column":     {Fixes[1], state(check(false), func(s *State) { s.Checks[0].Columns = []int{2} }), ""},
 	"replica":                     {Fixes[1], state(func(s *State) { s.Replica = true }), "session_replication_role is replica for this session"},
@@ -119,24 +147,30 @@ var refusals = map[string]struct {
 	"replica, somebody":           {Fixes[1], state(func(s *State) { s.ReplicaSettings = []ReplicaSetting{{Name: `role "x"`, Role: "x"}} }), ""},
 	"replica, keys to pad":        {Fixes[1], state(bare, func(s *State) { s.Replica = true }), "session_replication_role is replica for this session"},
 	"trigger after ours":          {Fixes[1], state(trigger("f", beforeInsert, "O")), `runs after the padding`},
+	"trigger on both":             {Fixes[1], state(trigger("f", beforeInsert|triggerUpdate, "O")), ""},
+	"trigger on other updates":    {Fixes[1], state(trigger("f", beforeInsert|triggerUpdate, "O"), func(s *State) { s.Triggers[1].Columns = []int{2} }), `runs after the padding`},
+	"trigger on the key":          {Fixes[1], state(trigger("f", beforeInsert|triggerUpdate, "O"), func(s *State) { s.Triggers[1].Columns = []int{2, 3} }), ""},
+	"replica, left":               {Fixes[1], state(func(s *State) { s.Replica, s.ReplicaLeft, s.Superuser = true, true, true }), ""},
+	"replica, left to another":    {Fixes[1], state(func(s *State) { s.Replica, s.ReplicaLeft = true, true }), "session_replication_role is replica for this session"},
 	"trigger before ours":         {Fixes[1], state(trigger("a", beforeInsert, "O")), ""},
 	"trigger after ours, off":     {Fixes[1], state(trigger("f", beforeInsert, "D")), ""},
 	"trigger after the row":       {Fixes[1], state(trigger("f", triggerRow|triggerInsert, "O")), ""},
 
-	"bare keys":                      {Fixes[1], state(bare), ""},
-	"owner's trigger":                {Fixes[1], state(bare, trigger("a", beforeUpdate, "O")), `trigger "a"`},
-	"owner's trigger, off":           {Fixes[1], state(bare, trigger("a", beforeUpdate, "D")), ""},
-	"owner's trigger on inserts":     {Fixes[1], state(bare, trigger("a", beforeInsert, "O")), ""},
-	"owner's trigger, as the owner":  {Fixes[1], state(bare, asOwner, trigger("a", beforeUpdate, "O")), ""},
-	"owner's trigger, nothing to do": {Fixes[1], state(trigger("a", beforeUpdate, "O")), ""},
-	"owner's rule":                   {Fixes[1], state(bare, func(s *State) { s.Rules = []Named{{"r"}} }), `rule "r"`},
-	"owner's check":                  {Fixes[1], state(bare, check(true)), `CHECK constraint "tight"`},
-	"owner's generated column":       {Fixes[1], state(bare, func(s *State) { s.Table.column("name").Generated = true }), `generated column "name"`},
-	"owner's type":                   {Fixes[1], state(bare, func(s *State) { c := s.Table.column("name"); c.BuiltIn, c.Type = false, "s.mood" }), `column "name" of type s.mood`},
-	"owner's expression":             {Fixes[1], state(bare, index("e", func(x *Index) { x.Unique, x.Expressions = false, true })), "index e"},
-	"owner's condition":              {Fixes[1], state(bare, index("w", func(x *Index) { x.Unique, x.Partial = false, true })), "index w"},
-	"owner's foreign key":            {Fixes[1], state(bare, func(s *State) { s.ForeignKeys = []Constraint{{Name: "k", Table: "t"}} }), `foreign key "k" of table t`},
-	"owner's statistics":             {Fixes[1], state(bare, func(s *State) { s.Statistics = []Named{{"st"}} }), `statistics "st"`},
+	"bare keys":                 {Fixes[1], state(bare), ""},
+	"others' code":              {Fixes[1], state(bare, code("mallory")), `trigger a calls function f, owned by "mallory"; drop it, make "postgres" or a superuser its owner, or connect as "evo"`},
+	"others' code, to owner":    {Fixes[1], state(bare, asOwner, code("mallory")), `make "evo" or a superuser its owner`},
+	"volatile code":             {Fixes[1], state(bare, code("")), "trigger a calls function f, which is not immutable"},
+	"others' rule":              {Fixes[1], state(bare, func(s *State) { s.Code = []Code{{Name: "rule r", Owner: "evo"}} }), `rule r, owned by "evo"; drop it`},
+	"others' code, at rest":     {Fixes[1], state(code("mallory")), ""},
+	"others' code, no rows":     {Fixes[0], state(code("mallory")), ""},
+	"cascade":                   {Fixes[1], state(bare, func(s *State) { s.ForeignKeys = []Constraint{{Name: "k", Table: "t", Referred: "9", Follows: true}} }), `foreign key "k" of table t follows`},
+	"event trigger":             {Fixes[0], state(eventTrigger(false)), `event trigger "e" would run a function of role "mallory"`},
+	"event trigger, trusted":    {Fixes[0], state(eventTrigger(true)), ""},
+	"event trigger, at rest":    {Fixes[0], state(eventTrigger(false), func(s *State) { s.Table.Indexes, s.Relations = nil, nil }), ""},
+	"event trigger, not for us": {Fixes[0], state(eventTrigger(false), func(s *State) { s.Superuser = false }), ""},
+	"computed":                  {Fixes[0], state(index("g", func(x *Index) { x.Key, x.Columns = "hidden", []int{4} }), computed), "is on a column that is generated"},
+	"computed, with another":    {Fixes[0], state(index("g", func(x *Index) { x.Key, x.Keys, x.Columns = "hidden", 2, []int{4, 2} }), computed), ""},
+	"computed, not unique":      {Fixes[0], state(index("g", func(x *Index) { x.Key, x.Columns, x.Unique = "hidden", []int{4}, false }), computed), ""},
 }
 
 // Whatever is not as Evolution or this program creates it is refused, and the refusal names it.
@@ -187,8 +221,8 @@ func TestRevertOfPadding(t *testing.T) {
 		"replica":              {state(replica), ""},
 		"nothing there":        {table(shipped), ""},
 		"nothing, and a check": {with(table(shipped), check(false)), ""},
-		"owner's check":        {state(check(false)), `CHECK constraint "tight"; connect as "evo"`},
-		"as the owner":         {state(check(false), asOwner), ""},
+		"others' code":         {state(code("evo")), `trigger a calls function f, owned by "evo"`},
+		"a check":              {state(check(false)), ""},
 		"number":               {state(column(func(c *Column) { c.Text = false })), "is of type"},
 	} {
 		p, err := plan(Request{Schema: "s", Fixes: Fixes[1:2], Goal: Revert}, c.s)

@@ -2,6 +2,7 @@ package test
 
 import (
 	"fmt"
+	"net"
 	"strings"
 	"testing"
 
@@ -55,5 +56,39 @@ func expectReplicaRefused(t *testing.T, d *pgtest.Database, options, says string
 		pgtest.Run(t, uri, pgtest.AllFixes, "PATCH_ACTION="+action).
 			Expect(t, 3, "failed: ", "changed=false", pgtest.IsReplica+says, "RESET session_replication_role")
 	}
+	d.ExpectDump(before)
+}
+
+// A session that a pooler gives to others may have been left in that mode. The program's own change is made without it, so that the
+// triggers of the table count, and a warning says what Evolution's own sessions would meet.
+func TestReplicaRoleLeftInAPooler(t *testing.T) {
+	t.Parallel()
+	d := pgtest.NewEvolution(t, "public")
+	d.Register("2.3", "i1", "one", pgtest.APIKey)
+	address := d.Server.StartPgBouncer(t)
+	uri := d.URIThrough(address)
+	pgtest.MustUntil(t, func() error {
+		c, err := net.Dial("tcp", address)
+		if err == nil {
+			_ = c.Close()
+		}
+		return err
+	})
+	left := pgtest.Connect(t, pgtest.URI("postgres", address, d.Name, "")+"&default_query_exec_mode=simple_protocol")
+	program := func(environ ...string) pgtest.Outcome {
+		t.Helper()
+		pgtest.Exec(t, left, "SET session_replication_role = replica") // a session that the last run had may be gone
+		return pgtest.Run(t, append([]string{"DATABASE_CONNECTION_URI=" + uri, pgtest.AllFixes}, environ...)...)
+	}
+	d.Exec(createStrip + `CREATE TRIGGER zz BEFORE INSERT OR UPDATE ON "OpenaiCreds" FOR EACH ROW EXECUTE FUNCTION strip()`)
+	before := d.Dump()
+	program().Expect(t, 3, "failed: ", `trigger \"zz\"`)
+	d.ExpectDump(before)
+
+	d.Exec(`DROP TRIGGER zz ON "OpenaiCreds"`)
+	before = d.Dump()
+	program().Expect(t, 0, "patched: ", "changed=true", "level=WARN", "session_replication_role")
+	program("PATCH_ACTION=status").Expect(t, 0, "patched: ", "level=WARN", "session_replication_role")
+	program("PATCH_ACTION=revert").Expect(t, 0, "unpatched: ", "changed=true")
 	d.ExpectDump(before)
 }

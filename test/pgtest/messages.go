@@ -64,14 +64,16 @@ const (
 	SortsBefore       = "rename it to one that sorts before "
 	ConnectAs         = "connect as "
 	SharedValue       = "credentials share a value"
+	Untried           = "no stored key shows whether"
 )
 
 // The change fails.
 const (
-	MayNotChange = "may not change table"
-	MayNotRead   = "may not read table"
-	Undone       = "what may have undone it: "
-	TakesTooLong = "the change takes longer than this program allows; set PATCH_CONNECT_TIMEOUT"
+	MayNotChange  = "may not change table"
+	MayNotRead    = "may not read table"
+	HiddenCatalog = "what every role may read of PostgreSQL's catalog"
+	Undone        = "what may have undone it: "
+	TakesTooLong  = "the change takes longer than this program allows; set PATCH_CONNECT_TIMEOUT"
 )
 
 // The report, and what the log says besides it.

@@ -1,0 +1,97 @@
+package patch
+
+import (
+	_ "embed"
+	"errors"
+	"strings"
+
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"evolution-openai-patch/patch/postgres"
+)
+
+//go:embed catch.sql
+var catchTemplate string
+
+// caughtMessage is the message of an error that stands for one that may have quoted a stored key.
+const caughtMessage = "evolution-openai-patch: the rows cannot be changed"
+
+// catching returns the statement as it is executed. The errors of one that changes or compares rows may quote a key, be it in the
+// words of a trigger, and the server logs every error that it does not catch. Another error takes its place, with the SQLSTATE as
+// its detail, and with the name of the constraint, which the server does not log. Its own SQLSTATE is the same where that is one of the
+// server's troubles rather than of what is stored.
+func catching(sql string) string {
+	if !strings.HasPrefix(sql, "UPDATE ") && !strings.HasPrefix(sql, "CREATE UNIQUE ") {
+		return sql
+	}
+	return "DO " + postgres.Literal(strings.NewReplacer(":statement", sql, ":'message'", postgres.Literal(caughtMessage)).Replace(catchTemplate))
+}
+
+// caught returns the error that stands for one that catching has caught, nil for any other.
+func caught(err error) *pgconn.PgError {
+	var pgErr *pgconn.PgError
+	if errors.As(err, &pgErr) && pgErr.Message == caughtMessage && pgErr.Code == "P0001" { // raise_exception
+		return pgErr
+	}
+	return nil
+}
+
+// explainCaught refuses a table whose rows cannot be changed, and names what forbids it. Of the names that the server sent it prints
+// only those that the catalog has, because a trigger may have made one up of a key.
+func explainCaught(s State, err *pgconn.PgError) error {
+	if name := err.ConstraintName; s.constraintNamed(name) {
+		return refuse("the constraint or unique index %s forbids to change the keys of %s (SQLSTATE %s): drop it, or change it so that it allows a space at the end of a key",
+			postgres.Identifier(name), s.table(), err.Detail)
+	}
+	return refuse("the keys of %s cannot be changed (SQLSTATE %s)%s; the message is left out because it may quote a key",
+		s.table(), err.Detail, suspects(s))
+}
+
+// constraintNamed reports whether a constraint or an index of the table, or a foreign key that refers to it, has this name.
+func (s State) constraintNamed(name string) bool {
+	for _, k := range append(s.Checks, s.ForeignKeys...) {
+		if k.Name == name {
+			return true
+		}
+	}
+	for _, x := range s.Table.Indexes {
+		if strings.HasSuffix(x.Name, "."+name) || strings.HasSuffix(x.Name, "."+postgres.Identifier(name)) {
+			return true
+		}
+	}
+	return false
+}
+
+// keysStayBare refuses a table of which something takes the space away as soon as it is added.
+func keysStayBare(s State) error {
+	return refuse("keys of %s end without the space although it was just added%s; triggers run in the order of their names: rename it to one that sorts before %s, or drop it",
+		s.table(), suspects(s), objectName)
+}
+
+// untried names what may forbid the space or take it away where no stored key shows that it does not, and only a change can: CHECK
+// constraints, foreign keys and triggers that fire after the padding. Those that just let a change pass have been tried.
+func (s State) untried(f Fix, changed bool) (found []string) {
+	if s.Table == nil || s.Table.column(f.Column) == nil || s.Keys == nil {
+		return nil
+	}
+	number, tried := s.Table.column(f.Column).Number, s.Keys.Spaced > 0 && s.Keys.Bare == 0
+	for _, k := range s.Checks {
+		if k.concerns(number) && !(tried && (k.Validated || changed)) {
+			found = append(found, "CHECK constraint "+postgres.Identifier(k.Name))
+		}
+	}
+	if tried {
+		return found
+	}
+	for _, k := range s.ForeignKeys {
+		if k.Relation == s.Table.OID {
+			found = append(found, "foreign key "+postgres.Identifier(k.Name))
+		}
+	}
+	for _, t := range s.Triggers {
+		if t.mayStrip() {
+			found = append(found, "trigger "+postgres.Identifier(t.Name))
+		}
+	}
+	return found
+}
