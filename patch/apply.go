@@ -163,6 +163,7 @@ func (c *change) try(ctx context.Context) (after State, err error) {
 		}
 		return after, fmt.Errorf("change: %w", err)
 	}
+	after.Replica, after.ReplicaLeft = s.Replica, s.ReplicaLeft // which the change has set for itself
 	if keys != nil {
 		after.Keys = new(Keys)
 		if err := json.Unmarshal(keys.Bytes(), after.Keys); err != nil {

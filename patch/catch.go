@@ -40,10 +40,10 @@ func caught(err error) *pgconn.PgError {
 // only those that the catalog has, because a trigger may have made one up of a key.
 func explainCaught(s State, err *pgconn.PgError) error {
 	if name := err.ConstraintName; s.constraintNamed(name) {
-		return refuse("the constraint or unique index %s forbids to change the keys of %s (SQLSTATE %s): drop it, or change it so that it allows a space at the end of a key",
+		return refuse("constraint or unique index %s does not let the keys of %s change (SQLSTATE %s); drop it, or make it allow a space at the end of a key",
 			postgres.Identifier(name), s.table(), err.Detail)
 	}
-	return refuse("the keys of %s cannot be changed (SQLSTATE %s)%s; the message is left out because it may quote a key",
+	return refuse("the keys of %s cannot be changed (SQLSTATE %s)%s; PostgreSQL's message is left out, because it may quote a key",
 		s.table(), err.Detail, suspects(s))
 }
 
@@ -64,7 +64,7 @@ func (s State) constraintNamed(name string) bool {
 
 // keysStayBare refuses a table of which something takes the space away as soon as it is added.
 func keysStayBare(s State) error {
-	return refuse("keys of %s end without the space although it was just added%s; triggers run in the order of their names: rename it to one that sorts before %s, or drop it",
+	return refuse("keys of %s lose the space as soon as it is added%s; triggers run in the order of their names: rename it to one that sorts before %s, or drop it",
 		s.table(), suspects(s), objectName)
 }
 

@@ -57,7 +57,6 @@ const (
 	IsPartition       = "is a partition of another table"
 	IsReplicaIdentity = "is the replica identity of "
 	MayForbidSecond   = "may forbid a second row"
-	MayForbidSpace    = "may forbid the space"
 	OfType            = "is of type " // the column of the keys
 	IsReplica         = "session_replication_role is replica "
 	HiddenRows        = "row security hides rows"
