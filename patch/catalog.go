@@ -37,13 +37,15 @@ var details = append([]*query{
 	{"indexes", hasTable, func(s *State) any { return &s.rows.indexes }},
 	{"constraints", hasTable, func(s *State) any { return &s.rows.constraints }},
 	{"triggers", hasTable, func(s *State) any { return &s.Triggers }},
-	{"code", func(c *Config, s *State) bool { return s.Table != nil && c.Fixes.mayPad() }, func(s *State) any { return &s.Code }},
 	{"rules", func(_ *Config, s *State) bool { return s.Table != nil && s.Table.Rules }, func(s *State) any { return &s.Rules }},
 	{"children", func(_ *Config, s *State) bool { return s.Table != nil && s.Table.Children }, func(s *State) any { return &s.Children }},
 	{"replica", func(c *Config, s *State) bool { return s.Table != nil && c.Fixes.mayPad() }, func(s *State) any { return &s.ReplicaSettings }},
 	{"grantees", (*Config).mayCreate, func(s *State) any { return &s.Grantees }},
 	{"event_triggers", (*Config).mayMeetEventTriggers, func(s *State) any { return &s.EventTriggers }},
 }, guardQueries...)
+
+// code is asked before keys change. It is the most expensive of the questions.
+var code = []*query{{"code", hasTable, func(s *State) any { return &s.Code }}}
 
 // guardQueries are asked about a guard.
 var guardQueries = []*query{

@@ -15,7 +15,7 @@ import (
 func (s *State) readAll(answers string) error {
 	for line := range strings.Lines(answers) {
 		name, row, _ := strings.Cut(strings.TrimSuffix(line, "\n"), "\t")
-		for _, q := range slices.Concat(identity, details) {
+		for _, q := range slices.Concat(identity, details, code) {
 			var concerns about
 			if q.name != name || json.Unmarshal([]byte(row), &concerns) != nil || !s.concerned(concerns) {
 				continue

@@ -18,7 +18,7 @@ func TestNothingIsFilledIntoComments(t *testing.T) {
 		}
 	}
 	const schema = "a\n;SELECT 1;\r--'\\"
-	for _, q := range slices.Concat(identity, details) {
+	for _, q := range slices.Concat(identity, details, code) {
 		filled := q.with(placeholders(&State{Schema: schema}))
 		if strings.Count(filled, schema) != 0 || strings.Count(filled, postgres.Array([]string{schema})) != strings.Count(q.sql(), ":'schemas'") {
 			t.Errorf("%s: the name of the schema stands elsewhere than in a literal:\n%s", q.name, filled)
@@ -28,7 +28,7 @@ func TestNothingIsFilledIntoComments(t *testing.T) {
 
 // Every statement of the file is used, by its name.
 func TestCatalogNames(t *testing.T) {
-	queries := slices.Concat(identity, details)
+	queries := slices.Concat(identity, details, code)
 	for _, q := range queries {
 		if !strings.Contains(q.sql(), "SELECT") {
 			t.Errorf("catalog.sql has no statement of the name %s", q.name)
@@ -48,7 +48,7 @@ func TestWhatIsAsked(t *testing.T) {
 	another := table(shipped)
 	another.Table.Columns[2].Collation = "16384"
 	const always = "session schemas relations columns "
-	const ofTable, ofKeys = "indexes constraints triggers ", "indexes constraints triggers code "
+	const ofTable = "indexes constraints triggers "
 	for title, c := range map[string]struct {
 		c    Config
 		s    *State
@@ -59,9 +59,9 @@ func TestWhatIsAsked(t *testing.T) {
 		"no table, guard":        {Config{Fixes: index, OnMissingTable: MissingGuard}, bare, always + "grantees event_triggers "},
 		"index":                  {Config{Fixes: index}, &missing, always + ofTable + "event_triggers "},
 		"index, backup":          {Config{Fixes: index, BackupDir: "b"}, &whole, always + "functions function_use " + ofTable + "event_triggers "},
-		"padding in place":       {Config{Fixes: check}, &whole, always + "functions " + ofKeys + "replica event_triggers "},
-		"padding to come":        {Config{Fixes: auto}, &missing, always + "functions " + ofKeys + "replica grantees event_triggers "},
-		"padding to be reverted": {Config{Fixes: check, Action: ActionRevert}, &whole, always + "functions function_use " + ofKeys + "replica event_triggers "},
+		"padding in place":       {Config{Fixes: check}, &whole, always + "functions " + ofTable + "replica event_triggers "},
+		"padding to come":        {Config{Fixes: auto}, &missing, always + "functions " + ofTable + "replica grantees event_triggers "},
+		"padding to be reverted": {Config{Fixes: check, Action: ActionRevert}, &whole, always + "functions function_use " + ofTable + "replica event_triggers "},
 		"collation":              {Config{Fixes: index}, &another, always + "collations " + ofTable + "event_triggers "},
 	} {
 		var asked strings.Builder

@@ -48,6 +48,14 @@ func (c *Config) inspect(ctx context.Context, conn *postgres.Conn, schemas ...st
 	return states, err
 }
 
+// inspectCode adds to s what else may run when a key changes.
+func (c *Config) inspectCode(ctx context.Context, conn *postgres.Conn, s *State) error {
+	b := conn.Begin("READ ONLY", c.limits())
+	c.ask(b, placeholders(s), code, s)
+	b.Exec("COMMIT")
+	return conn.Send(ctx, b, c.ConnectTimeout.Duration)
+}
+
 // readRows adds what is read of rows.
 func (c *Config) readRows(b *postgres.Batch, s *State) {
 	readMigrations(b, s)

@@ -58,11 +58,7 @@ func (p *Plan) padding(f Fix, r Request, s State) error {
 	} else if err := p.unpad(f, s); err != nil {
 		return err
 	}
-	if p.Pads = len(p.SQL) > before; p.Pads {
-		if err := checkCode(s); err != nil {
-			return err
-		}
-	}
+	p.Pads = len(p.SQL) > before
 	if r.Goal == Apply {
 		return checkSpaceStays(f, s)
 	}

@@ -40,6 +40,14 @@ func (s *schema) attempt(ctx, waiting context.Context, conn *postgres.Conn, stat
 		return r, err
 	}
 	r.assessment = assess(request, state)
+	if p.Rows > 0 && s.cfg.Action != ActionStatus {
+		if err := s.cfg.inspectCode(waiting, conn, &state); err != nil {
+			return r, fmt.Errorf("inspect: %w", err)
+		}
+		if err := checkCode(state); err != nil {
+			return r, err
+		}
+	}
 	if s.cfg.DryRun {
 		r.SQL = p.SQL
 	}

@@ -59,8 +59,8 @@ func listed(validated bool) func(*State) {
 	}
 }
 
-// code adds a trigger whose function belongs to owner.
-func code(owner string) func(*State) {
+// foreignCode adds a trigger whose function belongs to owner.
+func foreignCode(owner string) func(*State) {
 	return func(s *State) { s.Code = []Code{{Name: "trigger a", Calls: "function f", Owner: owner}} }
 }
 
@@ -157,13 +157,6 @@ var refusals = map[string]struct {
 	"trigger after the row":       {Fixes[1], state(trigger("f", triggerRow|triggerInsert, "O")), ""},
 
 	"bare keys":                 {Fixes[1], state(bare), ""},
-	"others' code":              {Fixes[1], state(bare, code("mallory")), `trigger a calls function f, owned by "mallory"; drop it, make "postgres" or a superuser its owner, or connect as "evo"`},
-	"others' code, to owner":    {Fixes[1], state(bare, asOwner, code("mallory")), `make "evo" or a superuser its owner`},
-	"volatile code":             {Fixes[1], state(bare, code("")), "trigger a calls function f, which is not immutable"},
-	"others' rule":              {Fixes[1], state(bare, func(s *State) { s.Code = []Code{{Name: "rule r", Owner: "evo"}} }), `rule r, owned by "evo"; drop it`},
-	"others' code, at rest":     {Fixes[1], state(code("mallory")), ""},
-	"others' code, no rows":     {Fixes[0], state(code("mallory")), ""},
-	"cascade":                   {Fixes[1], state(bare, func(s *State) { s.ForeignKeys = []Constraint{{Name: "k", Table: "t", Referred: "9", Follows: true}} }), `foreign key "k" of table t follows`},
 	"event trigger":             {Fixes[0], state(eventTrigger(false)), `event trigger "e" would run a function of role "mallory"`},
 	"event trigger, trusted":    {Fixes[0], state(eventTrigger(true)), ""},
 	"event trigger, at rest":    {Fixes[0], state(eventTrigger(false), func(s *State) { s.Table.Indexes, s.Relations = nil, nil }), ""},
@@ -171,6 +164,26 @@ var refusals = map[string]struct {
 	"computed":                  {Fixes[0], state(index("g", func(x *Index) { x.Key, x.Columns = "hidden", []int{4} }), computed), "is on a column that is generated"},
 	"computed, with another":    {Fixes[0], state(index("g", func(x *Index) { x.Key, x.Keys, x.Columns = "hidden", 2, []int{4, 2} }), computed), ""},
 	"computed, not unique":      {Fixes[0], state(index("g", func(x *Index) { x.Key, x.Columns, x.Unique = "hidden", []int{4}, false }), computed), ""},
+}
+
+// Code that another role decides is refused where keys change, and named.
+func TestCheckCode(t *testing.T) {
+	for title, c := range map[string]struct {
+		s    State
+		want string
+	}{
+		"nothing":       {state(), ""},
+		"code":          {state(foreignCode("mallory")), `trigger a calls function f, owned by "mallory"; drop it, make "postgres" or a superuser its owner, or connect as "evo"`},
+		"to the owner":  {state(asOwner, foreignCode("mallory")), `make "evo" or a superuser its owner`},
+		"volatile code": {state(foreignCode("")), "trigger a calls function f, which is not immutable"},
+		"rule":          {state(func(s *State) { s.Code = []Code{{Name: "rule r", Owner: "evo"}} }), `rule r, owned by "evo"; drop it`},
+		"cascade":       {state(func(s *State) { s.ForeignKeys = []Constraint{{Name: "k", Table: "t", Referred: "9", Follows: true}} }), `foreign key "k" of table t follows`},
+		"foreign key":   {state(func(s *State) { s.ForeignKeys = []Constraint{{Name: "k", Table: "t", Referred: "9"}} }), ""},
+	} {
+		if err := checkCode(c.s); c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
+			t.Errorf("%s: %v, want %q", title, err, c.want)
+		}
+	}
 }
 
 // Whatever is not as Evolution or this program creates it is refused, and the refusal names it.
@@ -221,7 +234,6 @@ func TestRevertOfPadding(t *testing.T) {
 		"replica":              {state(replica), ""},
 		"nothing there":        {table(shipped), ""},
 		"nothing, and a check": {with(table(shipped), check(false)), ""},
-		"others' code":         {state(code("evo")), `trigger a calls function f, owned by "evo"`},
 		"a check":              {state(check(false)), ""},
 		"number":               {state(column(func(c *Column) { c.Text = false })), "is of type"},
 	} {

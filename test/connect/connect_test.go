@@ -9,13 +9,24 @@ import (
 	"evolution-openai-patch/test/pgtest"
 )
 
+// Three to log in, two to look, two to change; where keys are stored, one more to ask whose code a change would run.
 func TestRoundTrips(t *testing.T) {
 	t.Parallel()
 	d := pgtest.NewEvolution(t, "evolution_api")
 	for _, c := range []struct {
-		says  string
-		trips int32
-	}{{"changed=true", 7}, {"changed=false", 5}} {
+		before, says string
+		trips        int32
+	}{
+		{"", "changed=true", 7},
+		{"", "changed=false", 5},
+		{`DROP TRIGGER evolution_openai_patch ON evolution_api."OpenaiCreds"`, "changed=true", 7},
+		{`ALTER TABLE evolution_api."OpenaiCreds" DISABLE TRIGGER evolution_openai_patch; INSERT INTO evolution_api."OpenaiCreds"(id, "apiKey", "updatedAt", "instanceId")
+			SELECT 'c', 'sk-c', now(), id FROM evolution_api."Instance" LIMIT 1`, "changed=true", 8},
+		{"", "changed=false", 5},
+	} {
+		if c.before != "" {
+			d.Exec(c.before)
+		}
 		n := new(pgtest.Network)
 		o := pgtest.Run(t, "DATABASE_CONNECTION_URI="+d.URIThrough(n.Listen(t, pgtest.Shared.Address())))
 		o.Expect(t, 0, c.says)
