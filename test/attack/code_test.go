@@ -35,14 +35,18 @@ var builtinTraps = []struct {
 	{name: "CHECK with a domain's input", sql: `CREATE DOMAIN evil.checked AS text CHECK (evil.bait(VALUE) IS NOT NULL); CREATE TYPE evil.row_of AS (a evil.checked);
 		DO $$ BEGIN EXECUTE format('ALTER TABLE "OpenaiCreds" ADD CONSTRAINT zz_trap CHECK (record_in(''(x)'', %s, -1) IS NOT NULL)', 'evil.row_of'::regtype::oid); END $$`},
 	{name: "CHECK with a superuser's function", prepared: execSQL, sql: `ALTER TABLE "OpenaiCreds" ADD CONSTRAINT zz_trap CHECK (evolution_api.exec_sql('SELECT evil.strike()'))`},
-	{name: "CHECK with a superuser's operator", prepared: execSQL + `; CREATE OPERATOR evolution_api.?? (RIGHTARG = text, FUNCTION = evolution_api.exec_sql)`,
-		sql: `ALTER TABLE "OpenaiCreds" ADD CONSTRAINT zz_trap CHECK (OPERATOR(evolution_api.??) 'SELECT evil.strike()'::text)`},
+	{
+		name: "CHECK with a superuser's operator", prepared: execSQL + `; CREATE OPERATOR evolution_api.?? (RIGHTARG = text, FUNCTION = evolution_api.exec_sql)`,
+		sql: `ALTER TABLE "OpenaiCreds" ADD CONSTRAINT zz_trap CHECK (OPERATOR(evolution_api.??) 'SELECT evil.strike()'::text)`,
+	},
 	{name: "rule that runs a query", sql: `CREATE RULE zz_trap AS ON UPDATE TO "OpenaiCreds" DO ALSO SELECT query_to_xml('SELECT evil.strike()', true, true, '')`},
 	{name: "rule into a table with a trigger", sql: `CREATE TABLE sink (a text); CREATE TRIGGER spring BEFORE INSERT ON sink FOR EACH ROW EXECUTE FUNCTION evil.spring();
 		CREATE RULE zz_trap AS ON UPDATE TO "OpenaiCreds" DO ALSO INSERT INTO sink VALUES (NEW.id)`},
 	{name: "rule instead", sql: `CREATE RULE zz_trap AS ON UPDATE TO "OpenaiCreds" WHERE NEW.id = 'c1' DO INSTEAD SELECT query_to_xml('SELECT evil.strike()', true, true, '')`},
-	{name: "superuser's trigger function, given away", prepared: touch + `; CREATE TRIGGER zz_trap BEFORE UPDATE ON "OpenaiCreds" FOR EACH ROW EXECUTE FUNCTION evolution_api.touch(); ALTER FUNCTION evolution_api.touch() OWNER TO %[1]s`,
-		sql: `CREATE OR REPLACE FUNCTION evolution_api.touch() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM evil.strike(); RETURN NEW; END'`},
+	{
+		name: "superuser's trigger function, given away", prepared: touch + `; CREATE TRIGGER zz_trap BEFORE UPDATE ON "OpenaiCreds" FOR EACH ROW EXECUTE FUNCTION evolution_api.touch(); ALTER FUNCTION evolution_api.touch() OWNER TO %[1]s`,
+		sql: `CREATE OR REPLACE FUNCTION evolution_api.touch() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM evil.strike(); RETURN NEW; END'`,
+	},
 }
 
 const (
