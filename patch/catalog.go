@@ -3,6 +3,7 @@ package patch
 import (
 	_ "embed"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"reflect"
 	"slices"
@@ -33,11 +34,11 @@ var identity = []*query{
 // details are asked about what there is.
 var details = append([]*query{
 	{"collations", hasCollation, func(s *State) any { return &s.rows.collations }},
-	{"function_use", (*Config).mayDropPadding, func(s *State) any { return &s.Function }},
+	{"function_use", (*Config).mayRevertPadding, func(s *State) any { return &s.Function }},
 	{"indexes", hasTable, func(s *State) any { return &s.rows.indexes }},
 	{"constraints", hasTable, func(s *State) any { return &s.rows.constraints }},
 	{"triggers", hasTable, func(s *State) any { return &s.Triggers }},
-	{"code", func(c *Config, s *State) bool { return s.Table != nil && c.Fixes.mayPad() }, func(s *State) any { return &s.Code }},
+	{"code", (*Config).runsCode, func(s *State) any { return &s.Code }},
 	{"rules", func(_ *Config, s *State) bool { return s.Table != nil && s.Table.Rules }, func(s *State) any { return &s.Rules }},
 	{"children", func(_ *Config, s *State) bool { return s.Table != nil && s.Table.Children }, func(s *State) any { return &s.Children }},
 	{"statistics", func(_ *Config, s *State) bool { return s.Table != nil && s.Table.Owner != s.Role }, func(s *State) any { return &s.Statistics }},
@@ -63,9 +64,14 @@ func hasCollation(_ *Config, s *State) bool {
 // mayMeetPadding reports whether the padding may be applied or reverted, or is to stand in a backup.
 func (c *Config) mayMeetPadding(*State) bool { return c.Fixes.mayPad() || c.BackupDir != "" }
 
-// mayDropPadding reports whether a padding that is there may be dropped, and by a backup brought back.
-func (c *Config) mayDropPadding(s *State) bool {
-	return s.Function != nil && (c.Action == ActionRevert || c.BackupDir != "")
+// mayRevertPadding reports whether a padding that is there may be dropped.
+func (c *Config) mayRevertPadding(s *State) bool {
+	return s.Function != nil && c.Action == ActionRevert
+}
+
+// runsCode reports whether a statement may be planned, or rows changed, that the code of others could run in.
+func (c *Config) runsCode(s *State) bool {
+	return s.Table != nil && (c.Fixes.mayPad() || c.Action == ActionRevert)
 }
 
 // mayGuard reports whether a guard may be installed.
@@ -116,6 +122,28 @@ func (c *Config) ask(b *postgres.Batch, values *strings.Replacer, queries []*que
 	}
 }
 
+// maxAnswers is the most that the catalog may say about the schemas of one inspection, in bytes. Of Evolution's own it says some
+// 6 kB; the owner of a table can make it say any amount.
+const maxAnswers = 256 << 10
+
+// errTooMuch reports that several schemas together have more, so that one by one they may have less.
+var errTooMuch = errors.New("the schemas hold too much to be inspected together")
+
+// take counts a row about s, and reports whether it may be kept. Once one may not, nothing more is.
+func (s *State) take(q *query, row []byte, together []*State) bool {
+	total := len(row)
+	for _, other := range together {
+		total += other.size
+	}
+	if total > maxAnswers && s.Excess == "" {
+		s.Excess = strings.ReplaceAll(q.name, "_", " ")
+	}
+	if s.Excess == "" {
+		s.size += len(row)
+	}
+	return s.Excess == ""
+}
+
 // ask adds the query, with values for the placeholders that include those of some schemas. The rows about these are taken over
 // as they arrive.
 func (q *query) ask(b *postgres.Batch, values *strings.Replacer, states ...*State) {
@@ -130,7 +158,7 @@ func (q *query) ask(b *postgres.Batch, values *strings.Replacer, states ...*Stat
 			}
 		}
 		for _, s := range states {
-			if !s.concerned(concerns) {
+			if !s.concerned(concerns) || !s.take(q, row, states) {
 				continue
 			}
 			for _, a := range s.answersTo(q) {
@@ -195,7 +223,8 @@ func placeholders(states ...*State) *strings.Replacer {
 			names = append(names, f.Index)
 		}
 	}
-	return strings.NewReplacer(":'schemas'", postgres.Array(schemas), ":'guards'", postgres.Array(guards), ":'names'", postgres.Array(names), ":'tables'", postgres.Array(tables))
+	return strings.NewReplacer(":'schemas'", postgres.Array(schemas), ":'guards'", postgres.Array(guards), ":'names'", postgres.Array(names), ":'tables'", postgres.Array(tables),
+		":'body'", postgres.Literal(padBody), ":'settings'", postgres.Literal(padSettings))
 }
 
 // with returns the query with a JSON object in each row.

@@ -48,6 +48,9 @@ type Plan struct {
 // Plan leads to, the next Plan is empty. The error is a *RefusedError, or the lack of a right.
 func plan(r Request, s State) (Plan, error) {
 	p := Plan{Found: map[string]string{}}
+	if s.Excess != "" {
+		return p, refuse("schema %s holds more than Evolution creates, more than 256 KiB when it came to the %s of its table", postgres.Identifier(s.Schema), s.Excess)
+	}
 	p.guard(r, s)
 	if s.Table == nil {
 		return p, nil
@@ -127,7 +130,7 @@ func assess(r Request, s State) assessment {
 	s.Guard = nil // where there is a table, a guard is part of no fix
 	for _, f := range r.Fixes {
 		p, err := plan(Request{Schema: s.Schema, Fixes: []Fix{f}, KeepNames: r.KeepNames}, s)
-		a.Found[f.Name] = p.Found[f.Name]
+		a.Found[f.Name] = shorten(p.Found[f.Name], 1000)
 		switch {
 		case s.notYet(f):
 			a.Fixes[f.Name] = Pending

