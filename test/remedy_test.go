@@ -106,3 +106,19 @@ func TestRemedy(t *testing.T) {
 		})
 	}
 }
+
+// Of many groups and members some are listed, and no key travels.
+func TestRevertListsFewDuplicates(t *testing.T) {
+	t.Parallel()
+	d := pgtest.NewEvolution(t, "evolution_api")
+	d.Patch(pgtest.IndexOnly+",apikey-check").Expect(t, 0, "patched: ")
+	d.Exec(`INSERT INTO "OpenaiCreds"(id, name, "apiKey", "updatedAt", "instanceId")
+		SELECT 'c' || lpad(i::text, 3, '0'), 'name ' || i, CASE WHEN i <= 30 THEN 'sk-shared-by-thirty' ELSE 'sk-shared-by-two-' || i / 2 END, now(), 'i1' FROM generate_series(1, 301) AS i`)
+	d.Exec(`ALTER TABLE "OpenaiCreds" DISABLE TRIGGER USER; UPDATE "OpenaiCreds" SET "apiKey" = rtrim("apiKey") WHERE id = 'c030'; ALTER TABLE "OpenaiCreds" ENABLE TRIGGER USER`)
+	o := d.Patch("PATCH_FIXES=apikey-index,apikey-check", "PATCH_ACTION=revert")
+	o.Expect(t, 3, pgtest.SharedValue, "…irty in c001 (name name 1, instance i1), c002 ", "c020 (name name 20, instance i1) and 10 ", "…-100 in c200 ")
+	o.ExpectNot(t, "c021", "sk-shared")
+	if listed := strings.Count(o.Stdout, "(name "); listed > 60 || len(o.Stdout) > 8<<10 {
+		t.Errorf("the line has %d credentials and %d bytes", listed, len(o.Stdout))
+	}
+}
