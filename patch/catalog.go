@@ -3,7 +3,6 @@ package patch
 import (
 	_ "embed"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"reflect"
 	"slices"
@@ -125,9 +124,6 @@ func (c *Config) ask(b *postgres.Batch, values *strings.Replacer, queries []*que
 // maxAnswers is the most that the catalog may say about the schemas of one inspection, in bytes. Of Evolution's own it says some
 // 6 kB; the owner of a table can make it say any amount.
 const maxAnswers = 256 << 10
-
-// errTooMuch reports that several schemas together have more, so that one by one they may have less.
-var errTooMuch = errors.New("the schemas hold too much to be inspected together")
 
 // take counts a row about s, and reports whether it may be kept. Once one may not, nothing more is.
 func (s *State) take(q *query, row []byte, together []*State) bool {

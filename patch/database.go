@@ -199,20 +199,6 @@ func (d *database) advance(ctx, waiting context.Context, schemas []*progress) (a
 	return again
 }
 
-// recover does what is to be done about a connection that an attempt has broken. Where the schema is refused because of what it
-// sent, the next one gets another connection; else the next attempt does.
-func (d *database) recover(ctx context.Context, err error) error {
-	var refused *RefusedError
-	switch {
-	case d.conn.Usable():
-		return err
-	case errors.As(err, &refused):
-		d.disconnect()
-		return cmp.Or(d.connect(ctx), err)
-	}
-	return d.reconnect(err)
-}
-
 // inspectedAtOnce is the number of schemas that are inspected together. It bounds memory, the tables that are read in one
 // transaction, and the age of what a plan is made from.
 const inspectedAtOnce = 32
@@ -237,13 +223,6 @@ func (d *database) inspect(ctx context.Context, schemas []*progress) (states []S
 		err = d.recover(ctx, rowTooLong(names[0]))
 	}
 	return nil, fmt.Errorf("inspect: %w", err)
-}
-
-// rowTooLong refuses a schema in which a row is longer than what can be read.
-func rowTooLong(schema string) error {
-	table, list := postgres.Qualified(schema, tableName), postgres.Qualified(schema, migrationsName)
-	return refuse(`a row of %s or %s is longer than 1 MiB, which none of Evolution's is; SELECT ctid FROM %s WHERE octet_length(id) + octet_length("apiKey") > 1000000 finds it, or SELECT ctid FROM %s WHERE octet_length(migration_name) > 1000000`,
-		table, list, table, list)
 }
 
 // list adds the schemas that hold the table, where they are requested and not known yet.

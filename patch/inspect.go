@@ -43,12 +43,19 @@ func (c *Config) inspect(ctx context.Context, conn *postgres.Conn, schemas ...st
 		err = errSchemaChanged
 	}
 	for _, s := range pointers {
-		if s.Excess != "" && len(states) > 1 {
-			err = cmp.Or(err, errTooMuch)
+		if len(states) > 1 { // one by one they may say less
+			err = cmp.Or(err, s.checkSize())
 		}
 		err = cmp.Or(err, s.complete())
 	}
 	return states, err
+}
+
+// rowTooLong refuses a schema in which a row is longer than what can be read.
+func rowTooLong(schema string) error {
+	table, list := postgres.Qualified(schema, tableName), postgres.Qualified(schema, migrationsName)
+	return refuse(`a row of %s or %s is longer than 1 MiB, which none of Evolution's is; SELECT ctid FROM %s WHERE octet_length(id) + octet_length("apiKey") > 1000000 finds it, or SELECT ctid FROM %s WHERE octet_length(migration_name) > 1000000`,
+		table, list, table, list)
 }
 
 // readRows adds what is read of rows.

@@ -48,8 +48,8 @@ type Plan struct {
 // Plan leads to, the next Plan is empty. The error is a *RefusedError, or the lack of a right.
 func plan(r Request, s State) (Plan, error) {
 	p := Plan{Found: map[string]string{}}
-	if s.Excess != "" {
-		return p, refuse("schema %s holds more than Evolution creates, more than 256 KiB when it came to the %s of its table", postgres.Identifier(s.Schema), s.Excess)
+	if err := s.checkSize(); err != nil {
+		return p, err
 	}
 	p.guard(r, s)
 	if s.Table == nil {
@@ -79,6 +79,14 @@ func (p *Plan) add(format string, args ...any) {
 var kinds = map[string]string{
 	"r": "table", "i": "index", "S": "sequence", "v": "view", "m": "materialized view", "c": "composite type",
 	"f": "foreign table", "p": "partitioned table", "I": "partitioned index",
+}
+
+// checkSize refuses a schema of which the catalog has more to say than it is asked.
+func (s State) checkSize() error {
+	if s.Excess == "" {
+		return nil
+	}
+	return refuse("schema %s holds more than Evolution creates, more than 256 KiB when it came to the %s of its table", postgres.Identifier(s.Schema), s.Excess)
 }
 
 // checkTable refuses a table that Evolution cannot have created.
