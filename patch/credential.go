@@ -30,12 +30,12 @@ const (
 // sharedSQL selects the credentials that share a value with others. Of a key only the last four characters come, which tell it
 // from others, and of a short one none.
 const sharedSQL = `SELECT pg_catalog.row_to_json(r)::pg_catalog.text FROM (
-	SELECT left(g.id::text, 100) AS id, left(g.name::text, 100) AS name, left(g.instance::text, 100) AS instance, %[4]s AS value, g.position AS group, g.size, g.groups
+	SELECT pg_catalog.left(g.id::pg_catalog.text, 100) AS id, pg_catalog.left(g.name::pg_catalog.text, 100) AS name, pg_catalog.left(g.instance::pg_catalog.text, 100) AS instance, %[4]s AS value, g.position AS group, g.size, g.groups
 	FROM (
-		SELECT c.*, dense_rank() OVER (ORDER BY c.value) AS position, count(*) FILTER (WHERE c.nth = 1) OVER () AS groups
+		SELECT c.*, pg_catalog.dense_rank() OVER (ORDER BY c.value) AS position, pg_catalog.count(*) FILTER (WHERE c.nth = 1) OVER () AS groups
 		FROM (
-			SELECT t.id, t.name, t."instanceId" AS instance, %[3]s AS value, count(*) OVER (PARTITION BY %[3]s) AS size,
-				row_number() OVER (PARTITION BY %[3]s ORDER BY t.id::text COLLATE "C") AS nth
+			SELECT t.id, t.name, t."instanceId" AS instance, %[3]s AS value, pg_catalog.count(*) OVER (PARTITION BY %[3]s) AS size,
+				pg_catalog.row_number() OVER (PARTITION BY %[3]s ORDER BY t.id::pg_catalog.text COLLATE "C") AS nth
 			FROM ONLY %[1]s AS t WHERE t.%[2]s IS NOT NULL
 		) AS c WHERE c.size > 1
 	) AS g WHERE g.position <= %[5]d AND g.nth <= %[6]d
@@ -56,11 +56,12 @@ func (c *change) shared(ctx context.Context) (all []credential) {
 	lock(b, s)
 	requireUnchanged(b, s, s.answers...)
 	for _, column := range indexed(c.request.Fixes) {
-		value, shown := "t."+postgres.Identifier(column), "left(g.value::text, 100)"
+		value, shown := "t."+postgres.Identifier(column), "pg_catalog.left(g.value::pg_catalog.text, 100)"
 		if column == "apiKey" {
-			shown = "CASE WHEN length(rtrim(g.value::text, ' ')) > 12 THEN right(rtrim(g.value::text, ' '), 4) ELSE '' END"
+			shown = `CASE WHEN pg_catalog.length(pg_catalog.rtrim(g.value::pg_catalog.text, ' ')) > 12
+				THEN pg_catalog.right(pg_catalog.rtrim(g.value::pg_catalog.text, ' '), 4) ELSE '' END`
 			if s.padded() {
-				value = fmt.Sprintf("rtrim(%s, ' ')", value)
+				value = fmt.Sprintf("pg_catalog.rtrim(%s, ' ')", value)
 			}
 		}
 		b.Rows(fmt.Sprintf(sharedSQL, s.table(), postgres.Identifier(column), value, shown, maxGroups, maxMembers), func(row []byte) error {

@@ -220,7 +220,7 @@ func (d *database) inspect(ctx context.Context, schemas []*progress) (states []S
 	}
 	d.conn.RollBack()
 	if postgres.TooLong(err) {
-		err = d.recover(ctx, rowTooLong(names[0]))
+		return nil, d.recover(ctx, rowTooLong(names[0]))
 	}
 	return nil, fmt.Errorf("inspect: %w", err)
 }
