@@ -60,11 +60,7 @@ func (c *change) explainFailure(ctx context.Context, err error) error {
 	case pgErr != nil && (pgErr.Detail != "23505" || c.request.Goal == Apply): // unique_violation
 		return explainCaught(s, pgErr)
 	case pgErr != nil:
-		credentials, err := c.credentials(ctx)
-		if err != nil {
-			return err
-		}
-		return duplicates(c.request.Fixes, c.cfg.Fixes.Auto, s, credentials)
+		return duplicates(c.request.Fixes, c.cfg.Fixes.Auto, s, c.shared(ctx))
 	case s.Table == nil && c.request.Guard && (code == "42501" || code == "42P06" || code == "42710" || code == "42723"): // insufficient_privilege, duplicate_schema, duplicate_object, duplicate_function
 		why := explain(err)
 		if code == "42501" {
@@ -232,8 +228,10 @@ func (c *change) holders(ctx context.Context) string {
 
 // shorten cuts s to at most so many characters.
 func shorten(s string, most int) string {
-	if runes := []rune(s); len(runes) > most {
-		return string(runes[:most]) + "…"
+	for i := range s {
+		if most--; most < 0 {
+			return s[:i] + "…"
+		}
 	}
 	return s
 }

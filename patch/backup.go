@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -17,21 +18,22 @@ import (
 	"evolution-openai-patch/patch/postgres"
 )
 
-// backUp writes the file that psql restores, and returns its name. Rows and definitions are of one snapshot. Rows are written
+// backUp writes the file that psql restores. Rows and definitions are of one snapshot. Rows are written
 // as they arrive, so that memory does not grow with the table.
-func (c *change) backUp(ctx context.Context, database postgres.Target) (file string, err error) {
+func (c *change) backUp(ctx context.Context, database postgres.Target) error {
 	s := c.before
-	columns := s.Table.storedColumns()
+	columns := s.Table.evolutions()
 	if !s.Table.canCopy(columns...) {
-		return "", refuse("role %s cannot read every row of %s, so there is no backup of it; connect as its owner, %s, or as a superuser",
+		return refuse("role %s cannot read every row of %s, so there is no backup of it; connect as its owner, %s, or as a superuser",
 			postgres.Identifier(s.Role), s.table(), postgres.Identifier(s.Table.Owner))
 	}
 	name := fmt.Sprintf("%s_%s_%s.sql", database.Database(), s.Schema, time.Now().UTC().Format("20060102T150405.000000Z"))
-	file = filepath.Join(c.cfg.BackupDir, regexp.MustCompile(`[^A-Za-z0-9._-]`).ReplaceAllString(name, "_"))
-	err = writeFile(file, func(out io.Writer) error {
+	file := filepath.Join(c.cfg.BackupDir, regexp.MustCompile(`[^A-Za-z0-9._-]`).ReplaceAllString(name, "_"))
+	err := writeFile(file, func(out io.Writer) error {
 		// With repeatable read, COPY sees the rows that belong to the catalog that was compared.
 		b := c.conn.Begin("ISOLATION LEVEL REPEATABLE READ READ ONLY", c.cfg.limits())
 		requireUnchanged(b, s, s.answers...)
+		b.Exec("SET LOCAL DateStyle = 'ISO'") // in which a date is the same to whoever reads it
 		b.Rows(postgres.CopyTo(s.Schema, tableName, columns...), func(row []byte) error {
 			_, err := out.Write(row)
 			return err
@@ -50,33 +52,40 @@ func (c *change) backUp(ctx context.Context, database postgres.Target) (file str
 	var pathErr *fs.PathError
 	switch {
 	case postgres.SQLState(err) == changedCode:
-		return "", errSchemaChanged
+		return errSchemaChanged
+	case postgres.TooLong(err):
+		return refuse("a row of %s is longer than 1 MiB, which none of Evolution's is, so there is no backup of it; SELECT ctid FROM %s AS t WHERE octet_length(t::text) > 1000000 finds it", s.table(), s.table())
 	case errors.As(err, &pathErr):
-		return "", fmt.Errorf("PATCH_BACKUP_DIR cannot be written, so nothing was changed: %w", err)
+		return fmt.Errorf("PATCH_BACKUP_DIR cannot be written, so nothing was changed: %w", err)
 	case err != nil:
-		return "", fmt.Errorf("back up: %w", err)
+		return fmt.Errorf("back up: %w", err)
 	}
 	c.log.Info("backed up", "file", file)
-	return file, nil
+	return nil
 }
 
-// storedColumns names the columns that are stored rather than generated.
-func (t *Relation) storedColumns() (names []string) {
+// evolutions names those of Evolution's columns that are there and stored rather than generated.
+func (t *Relation) evolutions() (names []string) {
 	for _, c := range t.Columns {
-		if !c.Generated {
+		if slices.Contains(columns, c.Name) && !c.Generated {
 			names = append(names, c.Name)
 		}
 	}
 	return names
 }
 
-// prefixed returns a list of columns of one table.
-func prefixed(table string, columns []string) string {
-	quoted := make([]string, len(columns))
+// each returns a list of columns in a format.
+func each(columns []string, format func(quoted, name string) string) string {
+	list := make([]string, len(columns))
 	for i, c := range columns {
-		quoted[i] = table + "." + postgres.Identifier(c)
+		list[i] = format(postgres.Identifier(c), c)
 	}
-	return strings.Join(quoted, ", ")
+	return strings.Join(list, ", ")
+}
+
+// asText returns a list of columns of one table as text, which can be compared whatever their types are.
+func asText(table string, columns []string) string {
+	return each(columns, func(quoted, _ string) string { return table + "." + quoted + "::text" })
 }
 
 // lines collects the lines of a file.
@@ -101,11 +110,14 @@ func (c *change) backupHead(database postgres.Target, columns []string) string {
 	var l lines
 	l.add("-- Backup of %s in %s, taken by evolution-openai-patch before its first change.", comment(table), comment(database.String()))
 	l.add("-- It holds API keys. To restore it, stop Evolution and run, as the owner of the table: psql -X -d DATABASE -f THIS_FILE")
+	l.add("-- It holds Evolution's own columns. Keys that ended in spaces stand in it exactly; PATCH_ACTION=revert gives them back without these.")
+	l.add("-- If it fails, psql and the server's log may show a key.")
 	l.add("-- All or nothing. Credentials that came later stay; if they share a key, the unique index cannot come back: run this program with PATCH_ACTION=revert first, which tells the way out.")
 	l.add(`\set ON_ERROR_STOP on`)
 	l.add("BEGIN;")
 	l.add("SET LOCAL client_encoding = '%s';", c.conn.Encoding())
 	l.add("SET LOCAL standard_conforming_strings = on;")
+	l.add("SET LOCAL DateStyle = 'ISO';")
 	l.add("SET LOCAL search_path = pg_catalog, pg_temp;")
 	l.add("LOCK TABLE %s IN ACCESS EXCLUSIVE MODE;", table)
 	l.add("DROP TRIGGER IF EXISTS %s ON %s;", objectName, table)
@@ -121,7 +133,8 @@ func (c *change) backupHead(database postgres.Target, columns []string) string {
 			l.add("DROP INDEX IF EXISTS %s;", postgres.Qualified(s.Schema, f.Index))
 		}
 	}
-	l.add("CREATE TEMPORARY TABLE %s_backup (LIKE %s) ON COMMIT DROP;", objectName, table)
+	l.add("CREATE TEMPORARY TABLE %s_backup (%s) ON COMMIT DROP;", objectName,
+		each(columns, func(quoted, name string) string { return quoted + " " + s.Table.column(name).Type }))
 	l.add("COPY %s_backup (%s) FROM stdin;", objectName, postgres.Identifiers(columns))
 	return l.String()
 }
@@ -133,7 +146,7 @@ func (c *change) backupTail(columns []string) string {
 	var l lines
 	l.add(`\.`)
 	l.add("UPDATE %s AS t SET (%s) = (SELECT %s FROM %s_backup AS b WHERE b.id = t.id)", table, list, list, objectName)
-	l.add("    WHERE EXISTS (SELECT FROM %s_backup AS b WHERE b.id = t.id AND (%s) IS DISTINCT FROM (%s));", objectName, prefixed("b", columns), prefixed("t", columns))
+	l.add("    WHERE EXISTS (SELECT FROM %s_backup AS b WHERE b.id = t.id AND (%s) IS DISTINCT FROM (%s));", objectName, asText("b", columns), asText("t", columns))
 	l.add("INSERT INTO %s (%s) SELECT %s FROM %s_backup AS b WHERE NOT EXISTS (SELECT FROM %s AS t WHERE t.id = b.id);", table, list, list, objectName, table)
 	for _, x := range c.indexes() {
 		if u := x.constraint("u"); u != nil {
@@ -146,9 +159,6 @@ func (c *change) backupTail(columns []string) string {
 		l.add("%s;", createPadFunction(s.Schema))
 		l.add("REVOKE ALL ON FUNCTION %s FROM PUBLIC;", padFunction(s.Schema))
 		l.add("ALTER FUNCTION %s OWNER TO %s;", padFunction(s.Schema), postgres.Identifier(s.Function.Owner))
-		if kept := s.Function.spaces(); len(kept) > 0 {
-			l.add("%s;", commentPadFunction(s.Schema, kept))
-		}
 		l.add("%s;", createPadTrigger(s.Schema))
 	}
 	l.add("COMMIT;")

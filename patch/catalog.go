@@ -33,7 +33,7 @@ var identity = []*query{
 // details are asked about what there is.
 var details = append([]*query{
 	{"collations", hasCollation, func(s *State) any { return &s.rows.collations }},
-	{"function_use", (*Config).mayDropPadding, func(s *State) any { return &s.Function }},
+	{"function_use", (*Config).mayRevertPadding, func(s *State) any { return &s.Function }},
 	{"indexes", hasTable, func(s *State) any { return &s.rows.indexes }},
 	{"constraints", hasTable, func(s *State) any { return &s.rows.constraints }},
 	{"triggers", hasTable, func(s *State) any { return &s.Triggers }},
@@ -64,9 +64,9 @@ func hasCollation(_ *Config, s *State) bool {
 // mayMeetPadding reports whether the padding may be applied or reverted, or is to stand in a backup.
 func (c *Config) mayMeetPadding(*State) bool { return c.Fixes.mayPad() || c.BackupDir != "" }
 
-// mayDropPadding reports whether a padding that is there may be dropped, and by a backup brought back.
-func (c *Config) mayDropPadding(s *State) bool {
-	return s.Function != nil && (c.Action == ActionRevert || c.BackupDir != "")
+// mayRevertPadding reports whether a padding that is there may be dropped.
+func (c *Config) mayRevertPadding(s *State) bool {
+	return s.Function != nil && c.Action == ActionRevert
 }
 
 // mayGuard reports whether a guard may be installed.
@@ -120,6 +120,25 @@ func (c *Config) ask(b *postgres.Batch, values *strings.Replacer, queries []*que
 	}
 }
 
+// maxAnswers is the most that the catalog may say about the schemas of one inspection, in bytes. Of Evolution's own it says some
+// 6 kB; the owner of a table can make it say any amount.
+const maxAnswers = 256 << 10
+
+// take counts a row about s, and reports whether it may be kept. Once one may not, nothing more is.
+func (s *State) take(q *query, row []byte, together []*State) bool {
+	total := len(row)
+	for _, other := range together {
+		total += other.size
+	}
+	if total > maxAnswers && s.Excess == "" {
+		s.Excess = strings.ReplaceAll(q.name, "_", " ")
+	}
+	if s.Excess == "" {
+		s.size += len(row)
+	}
+	return s.Excess == ""
+}
+
 // ask adds the query, with values for the placeholders that include those of some schemas. The rows about these are taken over
 // as they arrive.
 func (q *query) ask(b *postgres.Batch, values *strings.Replacer, states ...*State) {
@@ -134,7 +153,7 @@ func (q *query) ask(b *postgres.Batch, values *strings.Replacer, states ...*Stat
 			}
 		}
 		for _, s := range states {
-			if !s.concerned(concerns) {
+			if !s.concerned(concerns) || !s.take(q, row, states) {
 				continue
 			}
 			for _, a := range s.answersTo(q) {
@@ -199,7 +218,8 @@ func placeholders(states ...*State) *strings.Replacer {
 			names = append(names, f.Index)
 		}
 	}
-	return strings.NewReplacer(":'schemas'", postgres.Array(schemas), ":'guards'", postgres.Array(guards), ":'names'", postgres.Array(names), ":'tables'", postgres.Array(tables))
+	return strings.NewReplacer(":'schemas'", postgres.Array(schemas), ":'guards'", postgres.Array(guards), ":'names'", postgres.Array(names), ":'tables'", postgres.Array(tables),
+		":'body'", postgres.Literal(padBody), ":'settings'", postgres.Literal(padSettings))
 }
 
 // with returns the query with a JSON object in each row.

@@ -46,11 +46,11 @@ WHERE a.attrelid = ANY (ARRAY(
 ORDER BY a.attrelid, a.attnum
 
 -- name: functions
--- The functions of the padding's name. Whoever owns one can replace it, and so is trusted only if the role could do whatever
+-- The functions of the padding's name. quote_all_identifiers leaves quotes in the settings. Whoever owns one can replace it, and so is trusted only if the role could do whatever
 -- the owner of the table does. Since PostgreSQL 16 a membership alone does not say so.
-SELECT f.pronamespace AS namespace, f.oid, pg_catalog.pg_get_userbyid(f.proowner) AS owner, f.prosrc AS body, f.proconfig AS settings,
-    f.prokind = 'f' AND f.prolang = (SELECT l.oid FROM pg_catalog.pg_language l WHERE l.lanname = 'plpgsql') AND NOT f.prosecdef AND NOT f.proretset
-        AND f.provolatile = 'v' AND f.prorettype = 'pg_catalog.trigger'::pg_catalog.regtype AS plain,
+SELECT f.pronamespace AS namespace, f.oid, pg_catalog.pg_get_userbyid(f.proowner) AS owner,
+    f.prosrc = :'body' AND pg_catalog.replace(pg_catalog.array_to_string(f.proconfig, ';'), '"', '') = :'settings' AND f.prokind = 'f' AND f.prolang = (SELECT l.oid FROM pg_catalog.pg_language l WHERE l.lanname = 'plpgsql') AND NOT f.prosecdef AND NOT f.proretset
+        AND f.provolatile = 'v' AND f.prorettype = 'pg_catalog.trigger'::pg_catalog.regtype AS exact,
     pg_catalog.pg_has_role(f.proowner, (SELECT c.relowner FROM pg_catalog.pg_class c WHERE c.relname = 'OpenaiCreds' AND c.relnamespace = f.pronamespace),
         CASE WHEN pg_catalog.current_setting('server_version_num')::pg_catalog.int4 < 160000 THEN 'MEMBER' ELSE 'SET' END) AS trusted
 FROM pg_catalog.pg_proc f
@@ -65,21 +65,21 @@ WHERE NOT o.collisdeterministic
 ORDER BY o.oid
 
 -- name: function_use
--- The comments on the functions of the padding's name, and the triggers of others that call them.
-SELECT f.pronamespace AS namespace, pg_catalog.obj_description(f.oid, 'pg_proc') AS comment,
+-- The triggers of others that call the functions of the padding's name, at most ten of them.
+SELECT f.pronamespace AS namespace,
     ARRAY(SELECT pg_catalog.format('trigger %I on table %s', t.tgname, t.tgrelid::pg_catalog.regclass)
         FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_trigger t ON t.oid = d.objid JOIN pg_catalog.pg_class c ON c.oid = t.tgrelid
         WHERE d.refclassid = 'pg_catalog.pg_proc'::pg_catalog.regclass AND d.refobjid = f.oid AND d.classid = 'pg_catalog.pg_trigger'::pg_catalog.regclass
             AND (t.tgname <> 'evolution_openai_patch' OR c.relname <> 'OpenaiCreds' OR c.relnamespace <> f.pronamespace)
-        ORDER BY t.oid) AS users
+        ORDER BY t.oid LIMIT 10) AS users
 FROM pg_catalog.pg_proc f
 WHERE f.proname = 'evolution_openai_patch' AND f.pronargs = 0
     AND f.pronamespace = ANY (ARRAY(SELECT n.oid FROM pg_catalog.pg_namespace n WHERE n.nspname = ANY (:'schemas'::pg_catalog.name[])))
 
 -- name: indexes
--- The indexes of the tables.
+-- The indexes of the tables. A definition of more than 4000 characters is cut, and its index refused.
 SELECT i.indrelid AS relation, i.indexrelid AS oid, i.indexrelid::pg_catalog.regclass AS name,
-    pg_catalog.pg_get_indexdef(i.indexrelid) AS definition, pg_catalog.pg_get_indexdef(i.indexrelid, 1, false) AS key,
+    pg_catalog.left(pg_catalog.pg_get_indexdef(i.indexrelid), 4001) AS definition, pg_catalog.left(pg_catalog.pg_get_indexdef(i.indexrelid, 1, false), 4001) AS key,
     i.indisunique AS unique, i.indisprimary AS primary, i.indnkeyatts AS keys, i.indkey::pg_catalog.int2[] AS columns,
     i.indexprs IS NOT NULL AS expressions, i.indpred IS NOT NULL AS partial, i.indisreplident AS identity
 FROM pg_catalog.pg_index i
@@ -87,9 +87,10 @@ WHERE i.indrelid = ANY (:'tables'::pg_catalog.oid[])
 ORDER BY i.indexrelid
 
 -- name: constraints
--- The constraints of the tables, and the foreign keys that refer to them.
+-- The constraints of the tables, and the foreign keys that refer to them. What a definition says after 4000 characters is left
+-- out: nothing is decided by the text of one that can be longer.
 SELECT k.conrelid AS relation, k.confrelid AS referred, k.conname AS name, k.contype AS type, k.conrelid::pg_catalog.regclass AS table, k.conindid AS index,
-    pg_catalog.pg_get_constraintdef(k.oid) AS definition, k.conkey AS columns, k.confkey AS referred_columns, k.convalidated AS validated,
+    pg_catalog.left(pg_catalog.pg_get_constraintdef(k.oid), 4000) AS definition, k.conkey AS columns, k.confkey AS referred_columns, k.convalidated AS validated,
     k.confupdtype IN ('c', 'n', 'd') AS follows
 FROM pg_catalog.pg_constraint k
 WHERE k.conrelid = ANY (:'tables'::pg_catalog.oid[])
@@ -100,9 +101,10 @@ WHERE k.conrelid = ANY (:'tables'::pg_catalog.oid[])
 ORDER BY k.oid
 
 -- name: triggers
--- The triggers of the tables.
-SELECT t.tgrelid AS relation, t.tgname AS name, pg_catalog.pg_get_triggerdef(t.oid) AS definition, t.tgfoid AS function, t.tgtype AS type, t.tgattr::pg_catalog.int2[] AS columns,
-    t.tgenabled AS enabled, t.tgattr = '' AND t.tgqual IS NULL AND t.tgnargs = 0 AND t.tgconstraint = 0 AND t.tgoldtable IS NULL AND t.tgnewtable IS NULL AS plain
+-- The triggers of the tables. A definition is only shown.
+SELECT t.tgrelid AS relation, t.tgname AS name, pg_catalog.left(pg_catalog.pg_get_triggerdef(t.oid), 1000) AS definition, t.tgfoid AS function, t.tgtype AS type,
+    t.tgattr::pg_catalog.int2[] AS columns, t.tgenabled AS enabled,
+    t.tgattr = '' AND t.tgqual IS NULL AND t.tgnargs = 0 AND t.tgconstraint = 0 AND t.tgoldtable IS NULL AND t.tgnewtable IS NULL AS plain
 FROM pg_catalog.pg_trigger t
 WHERE t.tgrelid = ANY (:'tables'::pg_catalog.oid[]) AND NOT t.tgisinternal
 ORDER BY t.tgrelid, t.tgname
@@ -250,7 +252,7 @@ SELECT n.nspname AS schema, pg_catalog.pg_get_userbyid(n.nspowner) AS owner, pg_
     pg_catalog.pg_get_userbyid(n.nspowner) = current_user OR (SELECT r.rolsuper FROM pg_catalog.pg_roles r WHERE r.oid = n.nspowner) AS trusted,
     ARRAY(SELECT pg_catalog.pg_describe_object(d.classid, d.objid, d.objsubid) FROM pg_catalog.pg_depend d
         WHERE d.refclassid = 'pg_catalog.pg_namespace'::pg_catalog.regclass AND d.refobjid = n.oid AND d.classid <> 'pg_catalog.pg_proc'::pg_catalog.regclass
-        ORDER BY d.classid, d.objid) AS others,
+        ORDER BY d.classid, d.objid LIMIT 1) AS others,
     (SELECT pg_catalog.row_to_json(t) FROM (
         SELECT e.evtfoid AS function, e.evtenabled IN ('O', 'A') AS enabled, pg_catalog.pg_has_role(e.evtowner, 'USAGE') AS mine
         FROM pg_catalog.pg_event_trigger e WHERE e.evtname = n.nspname) AS t) AS trigger
@@ -258,8 +260,9 @@ FROM pg_catalog.pg_namespace n
 WHERE n.nspname = ANY (:'guards'::pg_catalog.name[])
 
 -- name: guard_functions
--- The functions in the schemas that hold the guards.
-SELECT n.nspname AS schema, f.oid, f.proname AS name, f.prosrc AS body, f.proconfig AS settings,
+-- The functions in the schemas that hold the guards. The text of one is a few kB long, that of its settings less than one.
+SELECT n.nspname AS schema, f.oid, f.proname AS name, CASE WHEN pg_catalog.octet_length(f.prosrc) < 16000 THEN f.prosrc ELSE '' END AS body,
+    CASE WHEN pg_catalog.octet_length(pg_catalog.array_to_string(f.proconfig, ',')) < 1000 THEN f.proconfig END AS settings,
     (o.rolname = current_user OR o.rolsuper) AND f.prokind = 'f' AND f.prosecdef AND f.pronargs = 0
         AND f.prorettype = 'pg_catalog.event_trigger'::pg_catalog.regtype AND l.lanname = 'plpgsql' AS exact
 FROM pg_catalog.pg_namespace n

@@ -58,7 +58,7 @@ func TestWhatIsAsked(t *testing.T) {
 		"no table, auto":         {Config{Fixes: auto}, bare, always + "functions "},
 		"no table, guard":        {Config{Fixes: index, OnMissingTable: MissingGuard}, bare, always + "grantees event_triggers "},
 		"index":                  {Config{Fixes: index}, &missing, always + ofTable + "event_triggers "},
-		"index, backup":          {Config{Fixes: index, BackupDir: "b"}, &whole, always + "functions function_use " + ofTable + "event_triggers "},
+		"index, backup":          {Config{Fixes: index, BackupDir: "b"}, &whole, always + "functions " + ofTable + "event_triggers "},
 		"padding in place":       {Config{Fixes: check}, &whole, always + "functions " + ofTable + "replica event_triggers "},
 		"padding to come":        {Config{Fixes: auto}, &missing, always + "functions " + ofTable + "replica grantees event_triggers "},
 		"padding to be reverted": {Config{Fixes: check, Action: ActionRevert}, &whole, always + "functions function_use " + ofTable + "replica event_triggers "},

@@ -2,12 +2,14 @@ package patch
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"runtime/debug"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -60,11 +62,23 @@ func command(ctx context.Context, args, environ []string, stdout, stderr io.Writ
 
 // newLogger writes to standard error in the format asked for.
 func newLogger(cfg Config, stderr io.Writer) *slog.Logger {
-	options := &slog.HandlerOptions{Level: cfg.LogLevel.Level}
+	options := &slog.HandlerOptions{Level: cfg.LogLevel.Level, ReplaceAttr: shortenValue}
 	if cfg.LogFormat == FormatJSON {
 		return slog.New(slog.NewJSONHandler(stderr, options))
 	}
 	return slog.New(slog.NewTextHandler(stderr, options))
+}
+
+// shortenValue cuts what a line of the log says, some of which others wrote, so that no line is longer than one of the report.
+func shortenValue(_ []string, a slog.Attr) slog.Attr {
+	for most := maxLine; a.Value.Kind() == slog.KindString; most /= 2 {
+		value := shorten(a.Value.String(), most)
+		if text, _ := json.Marshal(value); max(len(text), len(strconv.Quote(value))) <= maxLine*3/4 {
+			a.Value = slog.StringValue(value)
+			break
+		}
+	}
+	return a
 }
 
 // exitStatus is the only map from an error to an exit status.

@@ -1,7 +1,9 @@
 package patch
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 
 	"evolution-openai-patch/patch/postgres"
@@ -56,6 +58,20 @@ func (d *database) reconnect(err error) error {
 		return fmt.Errorf("the connection was lost %d times: %s", d.disconnects, explain(err))
 	}
 	return err
+}
+
+// recover does what is to be done about a connection that an attempt has broken. Where the schema is refused because of what it
+// sent, the next one gets another connection; else the next attempt does.
+func (d *database) recover(ctx context.Context, err error) error {
+	var refused *RefusedError
+	switch {
+	case d.conn.Usable():
+		return err
+	case errors.As(err, &refused):
+		d.disconnect()
+		return cmp.Or(d.connect(ctx), err)
+	}
+	return d.reconnect(err)
 }
 
 // disconnect closes the connection, if there is one, and allows another in its place.

@@ -2,38 +2,95 @@ package patch
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
+	"slices"
 
 	"evolution-openai-patch/patch/postgres"
 )
 
-// credential is what is printed of a row of Evolution's table. A nil value is NULL.
-type credential struct{ id, name, key, instance *string }
-
-// text returns a value, "" for NULL.
-func text(value *string) string {
-	if value == nil {
-		return ""
-	}
-	return *value
+// credential is what is printed of a row of Evolution's table, and of the value that it shares with others.
+type credential struct {
+	ID       string `json:"id"`
+	Name     string `json:"name"`
+	Instance string `json:"instance"`
+	Value    string `json:"value"`  // as much of it as may be printed
+	Group    int    `json:"group"`  // the number of the value
+	Size     int    `json:"size"`   // how many credentials share the value
+	Groups   int    `json:"groups"` // how many values are shared
+	Column   string `json:"-"`      // of the value
 }
 
-// credentials reads all of them, none where not every row can be read.
-func (c *change) credentials(ctx context.Context) (all []*credential, err error) {
-	columns, s := []string{"id", "name", "apiKey", "instanceId"}, c.before
-	if !s.Table.canCopy(columns...) {
-		return nil, nil
-	}
-	b := c.conn.Begin("READ ONLY", c.cfg.limits())
-	b.Rows(postgres.CopyTo(s.Schema, tableName, columns...), func(row []byte) error {
-		v := postgres.CopyValues(row)
-		all = append(all, &credential{v[0], v[1], v[2], v[3]})
-		return nil
-	})
-	b.Exec("COMMIT")
-	if err := c.conn.Send(ctx, b, c.cfg.ConnectTimeout.Duration); err != nil {
+// The most that is listed of what credentials share.
+const (
+	maxGroups  = 100
+	maxMembers = 20
+)
+
+// sharedSQL selects the credentials that share a value with others. Of a key only the last four characters come, which tell it
+// from others, and of a short one none.
+const sharedSQL = `SELECT pg_catalog.row_to_json(r)::pg_catalog.text FROM (
+	SELECT pg_catalog.left(g.id::pg_catalog.text, 100) AS id, pg_catalog.left(g.name::pg_catalog.text, 100) AS name, pg_catalog.left(g.instance::pg_catalog.text, 100) AS instance, %[4]s AS value, g.position AS group, g.size, g.groups
+	FROM (
+		SELECT c.*, pg_catalog.dense_rank() OVER (ORDER BY c.value) AS position, pg_catalog.count(*) FILTER (WHERE c.nth = 1) OVER () AS groups
+		FROM (
+			SELECT t.id, t.name, t."instanceId" AS instance, %[3]s AS value, pg_catalog.count(*) OVER (PARTITION BY %[3]s) AS size,
+				pg_catalog.row_number() OVER (PARTITION BY %[3]s ORDER BY t.id::pg_catalog.text COLLATE "C") AS nth
+			FROM ONLY %[1]s AS t WHERE t.%[2]s IS NOT NULL
+		) AS c WHERE c.size > 1
+	) AS g WHERE g.position <= %[5]d AND g.nth <= %[6]d
+	ORDER BY g.position, g.nth
+) AS r`
+
+// shared reads the credentials that share a value with others in a column whose index is to come back, as revert compares it. It
+// returns none where not every row can be read, and none where the query could run code of others: the table is locked as it is
+// for a change, so that nobody attaches any meanwhile.
+func (c *change) shared(ctx context.Context) (all []credential) {
+	s := c.before
+	if len(s.answersTo(code...)) == 0 && c.cfg.inspectCode(ctx, c.conn, &s) != nil {
 		c.conn.RollBack()
-		return nil, fmt.Errorf("read the credentials that share a value: %w", err)
+		return nil
 	}
-	return all, nil
+	if !s.Table.canCopy("id", "name", "apiKey", "instanceId") || checkCode(s) != nil {
+		return nil
+	}
+	limits := c.cfg.limits()
+	limits.Statement = c.cfg.ConnectTimeout.Duration
+	b := c.conn.Begin("ISOLATION LEVEL READ COMMITTED READ WRITE", limits)
+	lock(b, s)
+	requireUnchanged(b, s, s.answers...)
+	for _, column := range indexed(c.request.Fixes) {
+		value, shown := "t."+postgres.Identifier(column), "pg_catalog.left(g.value::pg_catalog.text, 100)"
+		if column == "apiKey" {
+			shown = `CASE WHEN pg_catalog.length(pg_catalog.rtrim(g.value::pg_catalog.text, ' ')) > 12
+				THEN pg_catalog.right(pg_catalog.rtrim(g.value::pg_catalog.text, ' '), 4) ELSE '' END`
+			if s.padded() {
+				value = fmt.Sprintf("pg_catalog.rtrim(%s, ' ')", value)
+			}
+		}
+		b.Rows(fmt.Sprintf(sharedSQL, s.table(), postgres.Identifier(column), value, shown, maxGroups, maxMembers), func(row []byte) error {
+			one := credential{Column: column}
+			err := json.Unmarshal(row, &one)
+			all = append(all, one)
+			return err
+		})
+	}
+	b.Exec("COMMIT")
+	if err := c.conn.Send(ctx, b, 2*c.cfg.ConnectTimeout.Duration); err != nil {
+		c.log.Debug("the credentials that share a value cannot be listed", "reason", explain(err))
+		c.conn.RollBack()
+		return nil
+	}
+	return all
+}
+
+// indexed returns the columns of fixes that have an index.
+func indexed(fixes []Fix) (columns []string) {
+	for _, f := range fixes {
+		if f.Index != "" {
+			columns = append(columns, f.Column)
+		}
+	}
+	slices.Sort(columns)
+	return columns
 }

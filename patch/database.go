@@ -78,8 +78,10 @@ func (d *database) handle(ctx context.Context, limit time.Duration) (results []*
 
 // add adds a schema to those that are handled.
 func (d *database) add(name string, named bool) {
-	p := &progress{schema: schema{cfg: d.cfg, log: d.log.With("schema", name), database: d.target, name: name, named: named}}
-	p.latest = d.blank(name, d.cfg.fixesFor(State{Schema: name}))
+	r := d.blank(name, d.cfg.fixesFor(State{Schema: name}))
+	p := &progress{latest: r, schema: schema{
+		cfg: d.cfg, log: d.log.With("schema", name), database: d.target, place: r.place, backups: &d.server.backups, name: name, named: named,
+	}}
 	d.schemas = append(d.schemas, p)
 }
 
@@ -145,35 +147,53 @@ func (d *database) attempt(ctx, waiting context.Context) (again error) {
 		}
 		return err
 	}
-	unfinished := d.unfinished()
-	for chunk := range slices.Chunk(unfinished, inspectedAtOnce) {
-		states, errs := d.inspect(waiting, chunk)
-		if chunk[len(chunk)-1] == unfinished[len(unfinished)-1] {
-			d.endTurn(true)
+	for chunk := range slices.Chunk(d.unfinished(), inspectedAtOnce) {
+		err := d.advance(ctx, waiting, chunk)
+		if !d.conn.Usable() {
+			return err
 		}
-		for i, p := range chunk {
-			r := d.blank(p.name, p.latest.requested)
-			err := errs[i]
-			if err == nil {
-				r, err = p.attempt(ctx, waiting, d.conn, states[i], r)
-			}
-			if r.known() || !p.latest.known() {
-				p.latest = r
-			}
+		again = cmp.Or(again, err)
+	}
+	return again
+}
+
+// advance inspects some schemas together, or each on its own if that fails, so that the error of one does not become that of
+// others. It attempts what was inspected, and returns the first error after which a schema has to be attempted again, or because
+// of which there is no connection.
+func (d *database) advance(ctx, waiting context.Context, schemas []*progress) (again error) {
+	states, err := d.inspect(waiting, schemas)
+	if err != nil && len(schemas) > 1 && d.conn.Usable() {
+		for _, p := range schemas {
+			err := d.advance(ctx, waiting, []*progress{p})
 			if !d.conn.Usable() {
-				err = d.reconnect(err)
-			}
-			if waiting.Err() == nil || !postgres.TimedOut(err) {
-				p.err = err // an attempt that was cut short has found nothing out
-			}
-			switch {
-			case !d.conn.Usable():
 				return err
-			case err != nil && postgres.Retryable(err):
-				again = cmp.Or(again, err)
-			default:
-				d.conclude(ctx, p, r, err)
 			}
+			again = cmp.Or(again, err)
+		}
+		return again
+	}
+	if unfinished := d.unfinished(); schemas[len(schemas)-1] == unfinished[len(unfinished)-1] {
+		d.endTurn(true)
+	}
+	for i, p := range schemas {
+		r, err := d.blank(p.name, p.latest.requested), err
+		if err == nil {
+			r, err = p.attempt(ctx, waiting, d.conn, states[i], r)
+		}
+		if r.known() || !p.latest.known() {
+			p.latest = r
+		}
+		err = d.recover(waiting, err)
+		if waiting.Err() == nil || !postgres.TimedOut(err) {
+			p.err = err // an attempt that was cut short has found nothing out
+		}
+		switch {
+		case !d.conn.Usable():
+			return err
+		case err != nil && postgres.Retryable(err):
+			again = cmp.Or(again, err)
+		default:
+			d.conclude(ctx, p, r, err)
 		}
 	}
 	return again
@@ -188,26 +208,21 @@ func (d *database) unfinished() []*progress {
 	return slices.DeleteFunc(slices.Clone(d.schemas), func(p *progress) bool { return p.done })
 }
 
-// inspect returns a State or an error for each of some schemas. An error of one does not become that of others.
-func (d *database) inspect(ctx context.Context, schemas []*progress) (states []State, errs []error) {
+// inspect returns the States of some schemas. After an error the connection is another one, or there is none.
+func (d *database) inspect(ctx context.Context, schemas []*progress) (states []State, err error) {
 	var names []string
 	for _, p := range schemas {
 		names = append(names, p.name)
 	}
-	states, err := d.cfg.inspect(ctx, d.conn, names...)
+	states, err = d.cfg.inspect(ctx, d.conn, names...)
 	if err == nil {
-		return states, make([]error, len(schemas))
+		return states, nil
 	}
 	d.conn.RollBack()
-	if len(schemas) == 1 || !d.conn.Usable() {
-		return make([]State, len(schemas)), slices.Repeat([]error{fmt.Errorf("inspect: %w", err)}, len(schemas))
+	if postgres.TooLong(err) {
+		return nil, d.recover(ctx, rowTooLong(names[0]))
 	}
-	states = nil
-	for _, p := range schemas {
-		s, e := d.inspect(ctx, []*progress{p})
-		states, errs = append(states, s...), append(errs, e...)
-	}
-	return states, errs
+	return nil, fmt.Errorf("inspect: %w", err)
 }
 
 // list adds the schemas that hold the table, where they are requested and not known yet.

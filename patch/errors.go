@@ -26,7 +26,7 @@ func (e *RefusedError) Error() string { return "refused, and nothing was changed
 
 // refuse returns a *RefusedError.
 func refuse(format string, args ...any) error {
-	return &RefusedError{reason: fmt.Sprintf(format, args...)}
+	return &RefusedError{reason: shorten(fmt.Sprintf(format, args...), 4000)}
 }
 
 // MissingError reports that there is no database or no table yet.

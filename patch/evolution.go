@@ -31,6 +31,9 @@ var Fixes = []Fix{
 	},
 }
 
+// columns are those that Evolution's migrations create in its table. Others are somebody's.
+var columns = []string{"id", "name", "apiKey", "createdAt", "updatedAt", "instanceId"}
+
 // firstChecking is the migration from which on the application itself refuses a key that another instance has.
 const firstChecking = "20250613143000"
 

@@ -2,7 +2,6 @@ package patch
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -178,18 +177,21 @@ func (t *target) failure(ctx context.Context, err error) *Result {
 
 // databasesSQL lists the databases of the server that allow connections and that the role may connect to, without the
 // templates. The limit of a database whose DROP failed half-way is -2.
-const databasesSQL = `SELECT pg_catalog.json_agg(d.datname)::pg_catalog.text FROM pg_catalog.pg_database d
+const databasesSQL = `SELECT d.datname::pg_catalog.text FROM pg_catalog.pg_database d
 	WHERE d.datallowconn AND d.datconnlimit <> -2 AND NOT d.datistemplate AND pg_catalog.has_database_privilege(d.oid, 'CONNECT')`
 
 // schemasSQL lists the schemas of the database that hold a table of the name of Evolution's.
-const schemasSQL = `SELECT pg_catalog.json_agg(n.nspname)::pg_catalog.text
+const schemasSQL = `SELECT n.nspname::pg_catalog.text
 	FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 	WHERE c.relname = '` + tableName + `' AND c.relkind = 'r' AND c.relpersistence <> 't'`
 
-// listNames returns the names that a query for a JSON array finds, sorted.
+// listNames returns the names that a query finds, sorted.
 func (c *Config) listNames(ctx context.Context, conn *postgres.Conn, sql string) (names []string, err error) {
 	b := conn.Begin("ISOLATION LEVEL READ COMMITTED READ ONLY", c.limits())
-	b.Rows(sql, func(row []byte) error { return json.Unmarshal(row, &names) })
+	b.Rows(sql, func(row []byte) error {
+		names = append(names, string(row))
+		return nil
+	})
 	b.Exec("COMMIT")
 	if err = conn.Send(ctx, b, c.ConnectTimeout.Duration); err != nil {
 		conn.RollBack()

@@ -89,6 +89,8 @@ func checkIndexes(f Fix, s State) error {
 func checkIndex(f Fix, s State, x *Index) error {
 	column, covers := s.Table.column(f.Column), x.covers(f.Column)
 	switch {
+	case x.long() && (x.Unique || x.constraint("x") != nil || s.named(x, f.Index)):
+		return refuse("the definition of %s is longer than 4000 characters, so what it forbids is not known: %s", x.Name, shorten(x.Definition, 200))
 	case x.Primary && covers:
 		return refuse("%s is the primary key of %s", x.Name, s.table())
 	case covers && x.Identity: // which only a unique index can be

@@ -43,6 +43,9 @@ func (c *Config) inspect(ctx context.Context, conn *postgres.Conn, schemas ...st
 		err = errSchemaChanged
 	}
 	for _, s := range pointers {
+		if len(states) > 1 { // one by one they may say less
+			err = cmp.Or(err, s.checkSize())
+		}
 		err = cmp.Or(err, s.complete())
 	}
 	return states, err
@@ -56,11 +59,18 @@ func (c *Config) inspectCode(ctx context.Context, conn *postgres.Conn, s *State)
 	return conn.Send(ctx, b, c.ConnectTimeout.Duration)
 }
 
+// rowTooLong refuses a schema in which a row is longer than what can be read.
+func rowTooLong(schema string) error {
+	table, list := postgres.Qualified(schema, tableName), postgres.Qualified(schema, migrationsName)
+	return refuse(`a row of %s or %s is longer than 1 MiB, which none of Evolution's is; SELECT ctid FROM %s WHERE octet_length(id) + octet_length("apiKey") > 1000000 finds it, or SELECT ctid FROM %s WHERE octet_length(migration_name) > 1000000`,
+		table, list, table, list)
+}
+
 // readRows adds what is read of rows.
 func (c *Config) readRows(b *postgres.Batch, s *State) {
 	readMigrations(b, s)
 	if s.Table != nil && c.Fixes.mayPad() {
-		s.Keys = readKeys(b, *s, s.Function == nil) // the spaces that keys end in before the padding are to be kept
+		s.Keys = readKeys(b, *s)
 	}
 }
 
@@ -115,27 +125,38 @@ func (s *State) sortConstraints() {
 	}
 }
 
+// maxKey is the longest key that is padded, in bytes. Nobody's key is as long, and the memory of a run has to suffice for it.
+const maxKey = 256 << 10
+
 // readKeys adds the statement that counts the stored keys, and returns where the count will be, nil if they cannot be read.
-func readKeys(b *postgres.Batch, s State, spaces bool) *Keys {
+func readKeys(b *postgres.Batch, s State) *Keys {
 	if !s.Table.canCopy("id", "apiKey") {
 		return nil
 	}
 	k, limit := new(Keys), s.Table.column("apiKey").Limit
-	if spaces {
-		k.Spaces = map[string]int{}
-	}
 	b.Rows(postgres.CopyTo(s.Schema, tableName, "id", "apiKey"), func(row []byte) error {
-		values := postgres.CopyValues(row)
-		if id, key := values[0], values[1]; id != nil && key != nil {
-			k.count(*id, *key, limit)
-		}
+		id, key, _ := bytes.Cut(bytes.TrimSuffix(row, []byte("\n")), []byte("\t"))
+		k.count(id, key, limit)
 		return nil
 	})
 	return k
 }
 
-// count adds the key of one credential. The column takes so many characters, or any number if limit is 0.
-func (k *Keys) count(id, key string, limit int) {
+// count adds the key of one credential, both as COPY writes them. The column takes so many characters, or any number if limit
+// is 0.
+func (k *Keys) count(id, raw []byte, limit int) {
+	key := ""
+	if len(raw) <= 2*maxKey { // an escape takes two bytes
+		value := postgres.CopyValues(raw)[0]
+		if value == nil {
+			return
+		}
+		key = *value
+	}
+	if len(raw) > 2*maxKey || len(key) > maxKey {
+		k.Long = append(k.Long[:0], id[:min(len(id), maxID)]...)
+		return
+	}
 	bare := strings.TrimRight(key, " ")
 	spaces := len(key) - len(bare)
 	switch {
@@ -147,13 +168,25 @@ func (k *Keys) count(id, key string, limit int) {
 	}
 	if spaces > 0 {
 		k.Spaced++
-		if k.Spaces != nil {
-			k.Spaces[id] = spaces
-		}
 	}
 }
 
-// The keys that the padding changes, and those that it has changed or that ended in spaces before it, as conditions of SQL.
+// maxID is the longest id that is printed, in bytes. One that has come to that may have been cut.
+const maxID = 100
+
+// checkLength refuses a key that is too long to be read.
+func (k *Keys) checkLength(f Fix, s State) error {
+	if k.Long == nil {
+		return nil
+	}
+	column, which := postgres.Identifier(f.Column), "credential "+string(k.Long)
+	if len(k.Long) == maxID {
+		which = fmt.Sprintf(`SELECT ctid, left(id, 40) FROM %s WHERE octet_length(%s) > %d finds it`, s.table(), column, maxKey)
+	}
+	return refuse("column %s of %s holds a key of more than 256 KiB, which nobody's key has: %s", column, s.table(), which)
+}
+
+// The keys that the padding changes, and those that it has changed or that ended in spaces anyway, as conditions of SQL.
 const (
 	bareKey   = `"apiKey" <> rtrim("apiKey", ' ') || ' '`
 	spacedKey = `"apiKey" LIKE '% '`
@@ -177,11 +210,11 @@ func countKeys(b *postgres.Batch, s State) *postgres.Slot {
 }
 
 // requireKeys adds a query, for the same moment, that fails as that of requireUnchanged does if a key was stored since they were
-// counted that the plan knows nothing of: one to be changed where there was none, or one with spaces where there was none or
-// where they are noted. Other keys may come at any time, as the plan changes every key that there is.
+// counted that the plan knows nothing of: one to be changed, or one with spaces, where there was none. Other keys may come at any
+// time, as the plan changes every key that there is.
 func requireKeys(b *postgres.Batch, s State) {
-	b.Exec(fmt.Sprintf("SELECT 1 / CASE WHEN (%t OR count(*) FILTER (WHERE %s AND %s) = 0) AND (%t OR count(*) FILTER (WHERE %s) = %d) THEN 1 ELSE 0 END FROM ONLY %s",
-		s.Keys.Bare > 0, bareKey, s.Table.fits(), s.Keys.Spaced > 0 && s.Function != nil, spacedKey, s.Keys.Spaced, s.table()))
+	b.Exec(fmt.Sprintf("SELECT 1 / CASE WHEN (%t OR count(*) FILTER (WHERE %s AND %s) = 0) AND (%t OR count(*) FILTER (WHERE %s) = 0) THEN 1 ELSE 0 END FROM ONLY %s",
+		s.Keys.Bare > 0, bareKey, s.Table.fits(), s.Keys.Spaced > 0, spacedKey, s.table()))
 }
 
 // timeStamp matches the beginning of the name of a migration.

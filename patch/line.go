@@ -1,8 +1,10 @@
 package patch
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -40,6 +42,47 @@ func newLine(r *Result) line {
 		l.Remedy = refused.remedy
 	}
 	return l
+}
+
+// maxLine is the longest line that is written, in bytes.
+const maxLine = 8000
+
+// write returns the line as text or as JSON. What others wrote is cut until the line is short enough. Of SQL whole statements are
+// left out, so that what is left of it commits nothing.
+func (l line) write(format LogFormat) string {
+	for most := maxLine; ; most /= 2 {
+		cut := l
+		cut.Error = shorten(l.Error, most)
+		cut.Found = maps.Clone(l.Found)
+		for name, found := range cut.Found {
+			cut.Found[name] = shorten(found, most)
+		}
+		cut.SQL = firstStatements(l.SQL, most)
+		if text := cut.encode(format); len(text) <= maxLine || most == 0 {
+			return text
+		}
+	}
+}
+
+// firstStatements returns the first of some statements, which together are at most so long, and says how many are left out.
+func firstStatements(all []string, most int) []string {
+	for i, sql := range all {
+		if most -= len(sql); most < 0 {
+			return append(slices.Clone(all[:i]), fmt.Sprintf("-- and %d statements more", len(all)-i))
+		}
+	}
+	return all
+}
+
+// encode returns the line as text or as JSON.
+func (l line) encode(format LogFormat) string {
+	if format == FormatJSON {
+		text, _ := json.Marshal(l) // cannot fail: strings, bools, lists and maps of these
+		return string(text)
+	}
+	var b strings.Builder
+	l.text(&b)
+	return b.String()
 }
 
 // text writes the line for people. SQL stands last and unquoted, to be copied.

@@ -1,7 +1,9 @@
 package patch
 
 import (
+	"encoding/json"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -27,6 +29,49 @@ func TestLineAsText(t *testing.T) {
 		var b strings.Builder
 		if newLine(r).text(&b); b.String() != want {
 			t.Errorf("%s\nwant %s", b.String(), want)
+		}
+	}
+}
+
+// However much others wrote, the line is short, and is JSON where it is to be. SQL of which something is left out commits nothing.
+func TestLineIsShort(t *testing.T) {
+	for _, others := range []string{"x", "\x01", "\xff", "<", `"`, "\u2028", "я", "😀"} {
+		r := Result{Target: "h:1/d", Schema: strings.Repeat(others, 60), Err: refuse("%s", strings.Repeat(others, 100_000)), assessment: everyFix(Fixes, Failed)}
+		r.Found = map[string]string{}
+		for _, f := range Fixes {
+			r.Found[f.Name] = strings.Repeat(others, 50_000)
+		}
+		for range 1000 {
+			r.SQL = append(r.SQL, "DROP INDEX "+strings.Repeat(others, 60))
+		}
+		found := r.Found["apikey-index"]
+		for _, format := range []LogFormat{FormatText, FormatJSON} {
+			text := newLine(&r).write(format)
+			if len(text) > maxLine || len(text) < 100 || format == FormatJSON && !json.Valid([]byte(text)) {
+				t.Errorf("%q as %s: %d bytes: %.200s", others, format, len(text), text)
+			}
+		}
+		if r.Found["apikey-index"] != found {
+			t.Errorf("%q: the Result was cut, too", others)
+		}
+	}
+	sql := []string{"DROP INDEX a", "DROP INDEX b", "DROP INDEX c"}
+	if got := firstStatements(sql, 24); len(got) != 3 || got[1] != sql[1] || got[2] != "-- and 1 statements more" {
+		t.Errorf("%q", got)
+	}
+	if got := firstStatements(sql, 36); !slices.Equal(got, sql) {
+		t.Errorf("%q", got)
+	}
+}
+
+// No line of the log is longer either.
+func TestLogLineIsShort(t *testing.T) {
+	for _, format := range []LogFormat{FormatText, FormatJSON} {
+		var out strings.Builder
+		log := newLogger(Config{LogFormat: format}, &out)
+		log.With("schema", "s").Warn("found", "found", strings.Repeat("\x01<", 100_000))
+		if len(out.String()) > 8<<10 || !strings.Contains(out.String(), "…") {
+			t.Errorf("%s: %d bytes: %.200s", format, len(out.String()), out.String())
 		}
 	}
 }

@@ -1,10 +1,7 @@
 package patch
 
 import (
-	"encoding/json"
 	"fmt"
-	"maps"
-	"slices"
 	"strings"
 
 	"evolution-openai-patch/patch/postgres"
@@ -17,8 +14,8 @@ const objectName = "evolution_openai_patch"
 // the column: therefore the trigger has no column list, and the function ignores every error.
 const padBody = `BEGIN NEW."apiKey" := rtrim(NEW."apiKey", ' ') || ' '; RETURN NEW; EXCEPTION WHEN OTHERS THEN RETURN NEW; END`
 
-// padSettings is the function's pg_proc.proconfig.
-var padSettings = []string{"search_path=pg_catalog, pg_temp"}
+// padSettings is the function's only setting, as in pg_proc.proconfig.
+const padSettings = "search_path=pg_catalog, pg_temp"
 
 // padFunction returns the name of the function as it stands in statements.
 func padFunction(schema string) string { return postgres.Qualified(schema, objectName) + "()" }
@@ -49,6 +46,9 @@ func (p *Plan) padding(f Fix, r Request, s State) error {
 	if err := checkColumn(f, s); err != nil {
 		return err
 	}
+	if err := s.Keys.checkLength(f, s); err != nil {
+		return err
+	}
 	if s.Keys.Bare > 0 {
 		p.Found[f.Name] += fmt.Sprintf("; keys without the space: %d", s.Keys.Bare)
 	}
@@ -74,9 +74,6 @@ func (p *Plan) pad(f Fix, s State) {
 	if s.Function == nil {
 		p.add("%s", createPadFunction(s.Schema))
 		p.add("REVOKE ALL ON FUNCTION %s FROM %s", function, s.grantees())
-		if len(s.Keys.Spaces) > 0 { // a dump carries the comment
-			p.add("%s", commentPadFunction(s.Schema, s.Keys.Spaces))
-		}
 	}
 	drop := trigger != nil && (!trigger.fires() || foreign && s.Keys.Bare > 0)
 	if drop {
@@ -102,7 +99,8 @@ func (p *Plan) pad(f Fix, s State) {
 	}
 }
 
-// unpad adds what drops the trigger, if it is there, and the function, and gives each key back as it was.
+// unpad adds what drops the trigger, if it is there, and the function, and takes the spaces away. How many of them a key ended in
+// before the padding is not known: only a backup that was taken then has it.
 func (p *Plan) unpad(f Fix, s State) error {
 	table, column := s.table(), postgres.Identifier(f.Column)
 	if s.padTrigger() != nil {
@@ -113,11 +111,8 @@ func (p *Plan) unpad(f Fix, s State) error {
 	}
 	p.add("DROP FUNCTION %s", padFunction(s.Schema))
 	if s.Keys.Spaced > 0 {
-		p.add("UPDATE ONLY %s SET %s = left(%s, -1) WHERE %s LIKE '%% '", table, column, column, column)
+		p.add("UPDATE ONLY %s SET %s = rtrim(%s, ' ') WHERE %s LIKE '%% '", table, column, column, column)
 		p.Rows += s.Keys.Spaced
-		if kept := s.Function.spaces(); len(kept) > 0 {
-			p.add("UPDATE ONLY %s AS t SET %s = rtrim(t.%s, ' ') || repeat(' ', kept.spaces) FROM (VALUES %s) AS kept(id, spaces) WHERE t.id = kept.id", table, column, column, spaceRows(kept))
-		}
 	}
 	return nil
 }
@@ -132,38 +127,4 @@ func (s State) grantees() string {
 		roles = append(roles, postgres.Identifier(g.Name))
 	}
 	return strings.Join(roles, ", ")
-}
-
-// keptSpaces is the comment on the padding function. It holds, by the credential's id, how many spaces its key ended in
-// before the padding, for those that ended in any, so that revert gives each key back as it was.
-type keptSpaces struct {
-	Spaces map[string]int `json:"spaces"`
-}
-
-// commentPadFunction returns the statement that sets the comment.
-func commentPadFunction(schema string, spaces map[string]int) string {
-	note, _ := json.Marshal(keptSpaces{spaces}) // cannot fail: strings and numbers
-	return fmt.Sprintf("COMMENT ON FUNCTION %s IS %s", padFunction(schema), postgres.Literal(string(note)))
-}
-
-// maxSpaces is the largest number of spaces that is taken from a comment, which anybody may have edited.
-const maxSpaces = 1 << 20
-
-// spaces reads the comment. It returns nil for a comment that is not the program's.
-func (f *Function) spaces() map[string]int {
-	var kept keptSpaces
-	if f == nil || json.Unmarshal([]byte(f.Comment), &kept) != nil {
-		return nil
-	}
-	maps.DeleteFunc(kept.Spaces, func(_ string, n int) bool { return n < 1 || n > maxSpaces })
-	return kept.Spaces
-}
-
-// spaceRows returns such a map as the rows of VALUES.
-func spaceRows(spaces map[string]int) string {
-	var rows []string
-	for _, id := range slices.Sorted(maps.Keys(spaces)) {
-		rows = append(rows, fmt.Sprintf("(%s, %d)", postgres.Literal(id), spaces[id]))
-	}
-	return strings.Join(rows, ", ")
 }

@@ -48,6 +48,9 @@ type Plan struct {
 // Plan leads to, the next Plan is empty. The error is a *RefusedError, or the lack of a right.
 func plan(r Request, s State) (Plan, error) {
 	p := Plan{Found: map[string]string{}}
+	if err := s.checkSize(); err != nil {
+		return p, err
+	}
 	p.guard(r, s)
 	if s.Table == nil {
 		return p, nil
@@ -80,6 +83,14 @@ func (p *Plan) add(format string, args ...any) {
 var kinds = map[string]string{
 	"r": "table", "i": "index", "S": "sequence", "v": "view", "m": "materialized view", "c": "composite type",
 	"f": "foreign table", "p": "partitioned table", "I": "partitioned index",
+}
+
+// checkSize refuses a schema of which the catalog has more to say than it is asked.
+func (s State) checkSize() error {
+	if s.Excess == "" {
+		return nil
+	}
+	return refuse("schema %s holds more than Evolution creates, more than 256 KiB when it came to the %s of its table", postgres.Identifier(s.Schema), s.Excess)
 }
 
 // checkTable refuses a table that Evolution cannot have created.
@@ -131,7 +142,7 @@ func assess(r Request, s State) assessment {
 	s.Guard = nil // where there is a table, a guard is part of no fix
 	for _, f := range r.Fixes {
 		p, err := plan(Request{Schema: s.Schema, Fixes: []Fix{f}, KeepNames: r.KeepNames}, s)
-		a.Found[f.Name] = p.Found[f.Name]
+		a.Found[f.Name] = shorten(p.Found[f.Name], 1000)
 		switch {
 		case s.notYet(f):
 			a.Fixes[f.Name] = Pending

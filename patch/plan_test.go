@@ -2,7 +2,6 @@ package patch
 
 import (
 	"errors"
-	"fmt"
 	"reflect"
 	"slices"
 	"strconv"
@@ -44,8 +43,8 @@ var (
 
 	padTrigger  = Trigger{Name: objectName, Function: "1", Plain: true, Type: 23, Enabled: "O"}
 	disabled    = Trigger{Name: objectName, Function: "1", Plain: true, Type: 23, Enabled: "D"}
-	ownFunction = Function{OID: "1", Plain: true, Trusted: true, Body: padBody, Settings: padSettings}
-	another     = Function{OID: "1", Plain: true, Trusted: true, Body: "something else", Settings: padSettings}
+	ownFunction = Function{OID: "1", Exact: true, Trusted: true}
+	another     = Function{OID: "1", Trusted: true}
 
 	future        = with(table(), func(s *State) { s.Migrations.Last = "20991231000000" })
 	futureShipped = with(table(shipped), func(s *State) { s.Migrations = future.Migrations })
@@ -98,7 +97,7 @@ var plans = map[string]struct {
 	"another column":                  {Fixes[2:3], table(shipped), false, "", `CREATE UNIQUE INDEX "OpenaiCreds_name_key" ON "s"."OpenaiCreds" ("name")`},
 	"check, nothing stored":           {Fixes[1:2], padded(nil, nil, Keys{}), false, "CREATE FUNCTION|REVOKE ALL|CREATE TRIGGER", ""},
 	"check, keys":                     {Fixes[1:2], padded(nil, nil, Keys{Bare: 3}), false, "CREATE FUNCTION|REVOKE ALL|CREATE TRIGGER|UPDATE ONLY", ""},
-	"check, spaced before":            {Fixes[1:2], padded(nil, nil, Keys{Spaced: 1, Bare: 1, Spaces: map[string]int{"c": 2}}), false, "CREATE FUNCTION|REVOKE ALL|COMMENT ON FUNCTION|CREATE TRIGGER|UPDATE ONLY", ""},
+	"check, spaced before":            {Fixes[1:2], padded(nil, nil, Keys{Spaced: 1, Bare: 1}), false, "CREATE FUNCTION|REVOKE ALL|CREATE TRIGGER|UPDATE ONLY", ""},
 	"check, in place":                 {Fixes[1:2], padded(&padTrigger, &ownFunction, Keys{Spaced: 3}), false, "", "DROP TRIGGER|DROP FUNCTION|UPDATE ONLY"},
 	"check, keys slipped":             {Fixes[1:2], padded(&padTrigger, &ownFunction, Keys{Spaced: 3, Bare: 1}), false, "UPDATE ONLY", "DROP TRIGGER|DROP FUNCTION|UPDATE ONLY"},
 	"check, slipped, not ours to run": {Fixes[1:2], with(padded(&padTrigger, &ownFunction, Keys{Spaced: 3, Bare: 1}), func(s *State) { s.Role = "postgres" }), false, "DROP TRIGGER|UPDATE ONLY|CREATE TRIGGER", "DROP TRIGGER|DROP FUNCTION|UPDATE ONLY"},
@@ -166,22 +165,5 @@ func TestPaddingBelongsToTheOwner(t *testing.T) {
 	want := []string{"CREATE " + function, "REVOKE ALL ON " + function + `FROM PUBLIC, "a b", "c"`, "CREATE TRIGGER", "ALTER " + function + `OWNER TO "evo-1"`}
 	if err != nil || !slices.EqualFunc(p.SQL, want, strings.HasPrefix) {
 		t.Errorf("%v, %q", err, p.SQL)
-	}
-}
-
-// Of the comment on the function, which anybody may have edited, only what can be a number of spaces is taken.
-func TestKeptSpaces(t *testing.T) {
-	for _, c := range []struct {
-		f    *Function
-		want string
-	}{
-		{nil, "map[]"},
-		{&Function{}, "map[]"},
-		{&Function{Comment: "somebody's"}, "map[]"},
-		{&Function{Comment: `{"spaces":{"a":-1,"b":0,"c":1,"d":1048576,"e":1048577}}`}, "map[c:1 d:1048576]"},
-	} {
-		if got := fmt.Sprint(c.f.spaces()); got != c.want {
-			t.Errorf("%+v: %s, want %s", c.f, got, c.want)
-		}
 	}
 }

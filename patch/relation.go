@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"evolution-openai-patch/patch/postgres"
 )
@@ -126,6 +127,9 @@ type Constraint struct {
 
 // concerns reports whether the constraint is about the column with this number.
 func (c Constraint) concerns(column int) bool { return slices.Contains(c.Columns, column) }
+
+// long reports whether the definition of the index is longer than what is read of it.
+func (x *Index) long() bool { return utf8.RuneCountInString(x.Definition) > 4000 }
 
 // special reports whether the index is not a plain one, or serves a further purpose.
 func (x *Index) special() bool { return x.Expressions || x.Partial || x.Identity }

@@ -2,7 +2,6 @@ package patch
 
 import (
 	"cmp"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -66,23 +65,15 @@ func (p *reporter) count(r *Result) {
 	}
 }
 
-// print writes a line for each Result, as text or as JSON.
+// print writes a line for each Result.
 func (p *reporter) print(results []*Result) {
-	var b strings.Builder
 	for _, r := range results {
-		l := newLine(r)
-		if p.cfg.LogFormat == FormatJSON {
-			text, _ := json.Marshal(l) // cannot fail: strings, bools, lists and maps of these
-			b.Write(text)
-		} else {
-			l.text(&b)
+		text := newLine(r).write(p.cfg.LogFormat)
+		if _, err := io.WriteString(p.out, text+"\n"); err != nil {
+			err = fmt.Errorf("%w; not written: %s", err, postgres.OneLine(text))
+			p.log.Error("standard output: " + err.Error())
+			p.writeErr = cmp.Or(p.writeErr, err)
 		}
-		b.WriteByte('\n')
-	}
-	if _, err := io.WriteString(p.out, b.String()); err != nil {
-		err = fmt.Errorf("%w; not written: %s", err, postgres.OneLine(b.String()))
-		p.log.Error("standard output: " + err.Error())
-		p.writeErr = cmp.Or(p.writeErr, err)
 	}
 }
 

@@ -2,10 +2,10 @@ package patch
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 
 	"evolution-openai-patch/patch/postgres"
 )
@@ -15,10 +15,11 @@ type schema struct {
 	cfg        *Config
 	log        *slog.Logger
 	database   postgres.Target
+	place      place
+	backups    *sync.Map // the places that this process has backed up
 	name       string
-	named      bool   // neither its name nor that of the database was only matched by a pattern
-	backup     string // the file that was written before the first change, "" if none
-	unanswered bool   // a COMMIT was sent and not answered
+	named      bool // neither its name nor that of the database was only matched by a pattern
+	unanswered bool // a COMMIT was sent and not answered
 }
 
 // errAbsent is what becomes of a schema that was not named and has no table.
@@ -75,10 +76,11 @@ func (s *schema) apply(ctx context.Context, conn *postgres.Conn, request Request
 			postgres.Identifier(state.Role), state.table(), postgres.Identifier(state.Table.Owner))
 	}
 	c := &change{cfg: s.cfg, conn: conn, log: s.log, request: request, before: state, plan: p}
-	if s.cfg.BackupDir != "" && s.backup == "" && state.Table != nil {
-		if s.backup, err = c.backUp(ctx, s.database); err != nil {
+	if _, done := s.backups.Load(s.place); s.cfg.BackupDir != "" && !done && state.Table != nil {
+		if err = c.backUp(ctx, s.database); err != nil {
 			return state, err
 		}
+		s.backups.Store(s.place, true) // a further file would hold what somebody made of the first change
 	}
 	after, err = c.execute(ctx)
 	var unknown *UnknownError
@@ -124,17 +126,20 @@ func (s *schema) missing(ctx context.Context, conn *postgres.Conn, state State) 
 	return &MissingError{what: "table " + state.table(), schemas: schemasWithTable(ctx, conn, s.cfg), watched: s.cfg.Watch.Duration > 0}
 }
 
-// schemasWithTable names the schemas that hold the table, for a message. It returns nil if they cannot be found.
+// schemasWithTable names at most 20 of the schemas that hold the table, for a message. It returns nil if they cannot be found.
 func schemasWithTable(ctx context.Context, conn *postgres.Conn, cfg *Config) (schemas []string) {
 	if !conn.Usable() {
 		return nil
 	}
 	b := conn.Begin("READ ONLY", cfg.limits())
-	found := b.Read("SELECT pg_catalog.json_agg(c.relnamespace::pg_catalog.regnamespace ORDER BY 1)::pg_catalog.text FROM pg_catalog.pg_class c WHERE c.relname = " +
-		postgres.Literal(tableName) + " AND c.relkind = 'r'")
+	b.Rows("SELECT c.relnamespace::pg_catalog.regnamespace::pg_catalog.text FROM pg_catalog.pg_class c WHERE c.relname = "+
+		postgres.Literal(tableName)+" AND c.relkind = 'r' ORDER BY 1 LIMIT 20", func(row []byte) error {
+		schemas = append(schemas, string(row))
+		return nil
+	})
 	b.Exec("COMMIT")
-	if err := conn.Send(ctx, b, cfg.ConnectTimeout.Duration); err == nil {
-		_ = json.Unmarshal(found.Bytes(), &schemas)
+	if err := conn.Send(ctx, b, cfg.ConnectTimeout.Duration); err != nil {
+		return nil
 	}
 	return schemas
 }

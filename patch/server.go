@@ -11,6 +11,8 @@ type server struct {
 	slots    chan struct{} // one for each connection
 	expected int           // connections that would be open at once if all of them were kept
 
+	backups sync.Map // the places that this process has backed up
+
 	mu   sync.Mutex
 	down time.Time // since when no connection could be made; zero if the last one could
 }

@@ -26,11 +26,13 @@ type State struct {
 	Guard         *Guard         // nil if there is nothing of one
 	EventTriggers []EventTrigger // of others
 	Migrations    Migrations
-	Keys          *Keys // nil if they were not read
+	Keys          *Keys  // nil if they were not read
+	Excess        string // what there was too much of to be read on, "" if nothing
 
 	ReplicaSettings []ReplicaSetting
 
 	answers []*answer // from which all this was decoded, to be compared under the lock
+	size    int       // of their rows, in bytes
 	rows    struct {  // of the answers, before complete has put them where they belong
 		schemas        []about
 		columns        []Column
@@ -184,16 +186,12 @@ func (s State) pads() bool { return s.padTrigger() != nil && s.padTrigger().fire
 
 // Function describes the function of our name in the schema.
 type Function struct {
-	OID      string   `json:"oid"`
-	Owner    string   `json:"owner"`
-	Body     string   `json:"body"`
-	Settings []string `json:"settings"` // pg_proc.proconfig
-	Plain    bool     `json:"plain"`    // of the kind that the program creates
-	Trusted  bool     `json:"trusted"`  // its owner can do whatever the table's owner can
+	OID     string `json:"oid"`
+	Owner   string `json:"owner"`
+	Exact   bool   `json:"exact"`   // its body, its settings and its kind are those that the program creates
+	Trusted bool   `json:"trusted"` // its owner can do whatever the table's owner can
 
-	// What follows matters, and is read, only where the function may be dropped.
-	Comment string   `json:"comment"`
-	Users   []string `json:"users"` // triggers of others that call it
+	Users []string `json:"users"` // triggers of others that call it; read only where the function may be dropped
 }
 
 // Keys counts the stored keys.
@@ -202,7 +200,7 @@ type Keys struct {
 	Spaced int `json:"spaced"` // end in one or more spaces
 	Full   int `json:"full"`   // are so long that no space fits at their end
 
-	Spaces map[string]int `json:"-"` // by the credential's id: the spaces at the end of its key; nil if they are not wanted
+	Long []byte `json:"-"` // the beginning of the id of a credential whose key is longer than maxKey, nil if there is none
 }
 
 // Migrations is what Prisma's list says. It is zero if the list cannot be read.

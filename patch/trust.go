@@ -16,7 +16,7 @@ func checkPadding(s State) error {
 	case f != nil && !f.Trusted:
 		return refuse("function %s belongs to role %s, which is not %s, the owner of table %s; if nobody needs it, let its owner drop it",
 			function, postgres.Identifier(f.Owner), postgres.Identifier(s.Table.Owner), s.table())
-	case f != nil && (!f.Plain || f.Body != padBody || !sameSettings(f.Settings, padSettings)):
+	case f != nil && !f.Exact:
 		return refuse("function %s, owned by %s, is not as this program creates it; if nobody needs it: DROP FUNCTION %s CASCADE", function, postgres.Identifier(f.Owner), function)
 	case t != nil && (f == nil || t.Function != f.OID || !t.Plain || t.Type != triggerRow|triggerBefore|triggerInsert|triggerUpdate):
 		return refuse("trigger %s of table %s is not as this program creates it; if nobody needs it: DROP TRIGGER %s ON %s",

@@ -113,15 +113,18 @@ var refusals = map[string]struct {
 	}), "a table"},
 	"name of another, as table": {Fixes[2], state(func(s *State) { s.Relations = append(s.Relations, Relation{OID: "5", Name: "x", Kind: "r"}) }), ""},
 
+	"too much":         {Fixes[2], state(func(s *State) { s.Excess = "triggers" }), "the triggers of its table"},
+	"long definition":  {Fixes[0], state(index("l", func(x *Index) { x.Key, x.Definition = "id", strings.Repeat("x", 4001) })), "is longer than 4000 characters"},
+	"long enough":      {Fixes[0], state(index("l", func(x *Index) { x.Key, x.Definition = "id", strings.Repeat("x", 3000) })), ""},
+	"long, not unique": {Fixes[0], state(index("l", func(x *Index) { x.Key, x.Unique, x.Definition = "id", false, strings.Repeat("x", 4001) })), ""},
+
 	"padding": {Fixes[1], state(), ""},
 	"function of another": {Fixes[1], state(func(s *State) {
 		s.Function = changed(*s.Function, func(f *Function) { f.Trusted, f.Owner = false, "eve" })
 	}), `belongs to role "eve"`},
-	"function of another kind":  {Fixes[1], state(func(s *State) { s.Function = changed(*s.Function, func(f *Function) { f.Plain = false }) }), "is not as this program creates it"},
-	"function without settings": {Fixes[1], state(func(s *State) { s.Function = changed(*s.Function, func(f *Function) { f.Settings = nil }) }), "is not as this program creates it"},
-	"function with quotes": {Fixes[1], state(func(s *State) {
-		s.Function = changed(*s.Function, func(f *Function) { f.Settings = []string{`search_path="pg_catalog", "pg_temp"`} })
-	}), ""},
+	"function of another kind":    {Fixes[1], state(func(s *State) { s.Function = changed(*s.Function, func(f *Function) { f.Exact = false }) }), "is not as this program creates it"},
+	"long key":                    {Fixes[1], state(func(s *State) { s.Keys.Long = []byte("c1") }), "credential c1"},
+	"long key of a long id":       {Fixes[1], state(func(s *State) { s.Keys.Long = make([]byte, maxID) }), "SELECT ctid"},
 	"trigger of another function": {Fixes[1], state(func(s *State) { s.Triggers[0].Function = "2" }), "trigger"},
 	"trigger with a condition":    {Fixes[1], state(func(s *State) { s.Triggers[0].Plain = false }), "trigger"},
 	"trigger for inserts alone":   {Fixes[1], state(func(s *State) { s.Triggers[0].Type = beforeInsert }), "trigger"},

@@ -64,7 +64,7 @@ func TestRemedy(t *testing.T) {
 	for _, format := range []string{"text", "json"} {
 		t.Run(format, func(t *testing.T) {
 			d := pgtest.NewEvolution(t, `Evolution "API" 'x'`)
-			insertCredential(d, "spaces", "'spaces'", "'sk-plain   '") // which revert gives back, so that it differs from the next
+			insertCredential(d, "spaces", "'spaces'", "'sk-spaces   '")
 			insertCredential(d, "plain", "'plain'", "'sk-plain'")
 			d.Patch(pgtest.AllFixes).Expect(t, 0, "patched: ", "changed=true")
 			for _, id := range []string{"b", "C", "a"} { // C is the first
@@ -100,9 +100,25 @@ func TestRemedy(t *testing.T) {
 			if got := d.Text(`SELECT string_agg(concat_ws('|', c.id, b.id), ' ' ORDER BY b.id) FROM "OpenaiBot" b LEFT JOIN "OpenaiCreds" c ON c.id = "openaiCredsId"`); got != rows {
 				t.Errorf("the credentials and their bots are %s\nwant %s", got, rows)
 			}
-			if got := d.Text(`SELECT string_agg(quote_literal("apiKey"), ' ' ORDER BY id) FROM "OpenaiCreds" WHERE id IN ('a5', 'C5', 'plain', 'spaces')`); got != `'kkkkk-a5' 'kkkkk' 'sk-plain' 'sk-plain   '` {
+			if got := d.Text(`SELECT string_agg(quote_literal("apiKey"), ' ' ORDER BY id) FROM "OpenaiCreds" WHERE id IN ('a5', 'C5', 'plain', 'spaces')`); got != `'kkkkk-a5' 'kkkkk' 'sk-plain' 'sk-spaces'` {
 				t.Errorf("the keys are %s", got)
 			}
 		})
+	}
+}
+
+// Of many groups and members some are listed, and no key travels.
+func TestRevertListsFewDuplicates(t *testing.T) {
+	t.Parallel()
+	d := pgtest.NewEvolution(t, "evolution_api")
+	d.Patch(pgtest.IndexOnly+",apikey-check").Expect(t, 0, "patched: ")
+	d.Exec(`INSERT INTO "OpenaiCreds"(id, name, "apiKey", "updatedAt", "instanceId")
+		SELECT 'c' || lpad(i::text, 3, '0'), 'name ' || i, CASE WHEN i <= 30 THEN 'sk-shared-by-thirty' ELSE 'sk-shared-by-two-' || i / 2 END, now(), 'i1' FROM generate_series(1, 301) AS i`)
+	d.Exec(`ALTER TABLE "OpenaiCreds" DISABLE TRIGGER USER; UPDATE "OpenaiCreds" SET "apiKey" = rtrim("apiKey") WHERE id = 'c030'; ALTER TABLE "OpenaiCreds" ENABLE TRIGGER USER`)
+	o := d.Patch("PATCH_FIXES=apikey-index,apikey-check", "PATCH_ACTION=revert")
+	o.Expect(t, 3, pgtest.SharedValue, "…irty in c001 (name name 1, instance i1), c002 ", "c020 (name name 20, instance i1) and 10 ", "…-100 in c200 ")
+	o.ExpectNot(t, "c021", "sk-shared")
+	if listed := strings.Count(o.Stdout, "(name "); listed > 60 || len(o.Stdout) > 8<<10 {
+		t.Errorf("the line has %d credentials and %d bytes", listed, len(o.Stdout))
 	}
 }

@@ -45,21 +45,34 @@ func revertedIsAsBefore(t *testing.T, fixes, keep string, rows int) {
 	})
 }
 
-// Keys that end in spaces before the program runs are padded to one space, and revert restores the original spaces.
-func TestKeysThatEndInSpacesComeBack(t *testing.T) {
+// Keys that end in spaces before the program runs are padded to one space, and revert gives them back without any.
+func TestKeysThatEndInSpaces(t *testing.T) {
 	t.Parallel()
 	d := pgtest.NewEvolution(t, "evolution_api")
 	insertKeysWithSpaces(d)
-	before := d.SortedDump()
+	before, bare, dir := d.SortedDump(), withoutSpaces(d), t.TempDir()
+	d.Patch("PATCH_BACKUP_DIR="+dir).Expect(t, 0, "patched: ", "changed=true")
+	d.Patch("PATCH_ACTION=revert").Expect(t, 0, "unpatched: ", "changed=true")
+	if after := keys(d); after != bare {
+		t.Errorf("the keys are %s\nwant %s", after, bare)
+	}
+	d.Restore(oneBackup(t, dir))
+	d.ExpectSortedDump(before)
 	for _, fixes := range []string{"auto", "apikey-check", "apikey-index,apikey-check,name-index"} {
 		d.Patch("PATCH_FIXES="+fixes).Expect(t, 0, "patched: ", "changed=true")
 		if got := d.Text(`SELECT count(*) FROM "OpenaiCreds" WHERE "apiKey" = rtrim("apiKey") || ' '`); got != "7" {
 			t.Errorf("%s keys end in one space, want 7", got)
 		}
+		if comment := d.Text(`SELECT obj_description(oid, 'pg_proc') FROM pg_proc WHERE proname = 'evolution_openai_patch'`); comment != "" {
+			t.Errorf("the function has the comment %q", comment)
+		}
+		d.Exec(`COMMENT ON FUNCTION evolution_openai_patch() IS '{"spaces":{"two":2}}'`) // as an older build wrote it
 		d.Exec(`ALTER TABLE "OpenaiCreds" DISABLE TRIGGER USER`)
 		d.Patch("PATCH_FIXES="+fixes).Expect(t, 0, "patched: ", "changed=true")
 		d.Patch("PATCH_FIXES="+fixes).Expect(t, 0, "patched: ", "changed=false")
 		d.Patch("PATCH_FIXES="+fixes, "PATCH_ACTION=revert").Expect(t, 0, "unpatched: ", "changed=true")
-		d.ExpectSortedDump(before)
+		if after := keys(d); after != bare {
+			t.Errorf("the keys are %s\nwant %s", after, bare)
+		}
 	}
 }

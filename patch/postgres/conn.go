@@ -14,6 +14,15 @@ import (
 	"github.com/jackc/pgx/v5/pgproto3"
 )
 
+// maxMessage is the longest message of the server's that is read, in bytes.
+const maxMessage = 1 << 20
+
+// TooLong reports whether the server sent a longer message, such as a long row. The connection is of no use after that.
+func TooLong(err error) bool {
+	var tooLong *pgproto3.ExceededMaxBodyLenErr
+	return errors.As(err, &tooLong)
+}
+
 // Conn is a connection. It is not safe for concurrent use. The methods of a nil Conn are those of a broken one.
 type Conn struct {
 	pg     *pgconn.PgConn
@@ -27,6 +36,7 @@ func (t Target) Connect(ctx context.Context) (*Conn, error) {
 	if err != nil {
 		return nil, fmt.Errorf("connect: %w", err)
 	}
+	pg.Frontend().SetMaxBodyLen(maxMessage)
 	return &Conn{pg: pg}, nil
 }
 

@@ -159,7 +159,6 @@ func (h *history) delete(r *rapid.T) {
 	if h.m.table {
 		h.d.Exec(`DELETE FROM "OpenaiCreds" WHERE id = $1`, id)
 		delete(h.m.rows, id)
-		delete(h.m.kept, id)
 	}
 }
 
@@ -180,7 +179,7 @@ func (h *history) ddl(r *rapid.T) {
 		{m.name == noIndex, `CREATE INDEX "OpenaiCreds_name_key" ON "OpenaiCreds"(name)`, func() { m.name = plainIndex }},
 		{m.trigger == "O", `ALTER TABLE "OpenaiCreds" DISABLE TRIGGER USER`, func() { m.trigger = "D" }},
 		{m.trigger != "", `DROP TRIGGER evolution_openai_patch ON "OpenaiCreds"`, func() { m.trigger = "" }},
-		{m.function, `DROP FUNCTION evolution_openai_patch CASCADE`, func() { m.function, m.trigger, m.kept = false, "", map[string]int{} }},
+		{m.function, `DROP FUNCTION evolution_openai_patch CASCADE`, func() { m.function, m.trigger = false, "" }},
 	}, func(c change) bool { return !c.possible || !m.table })
 	if len(changes) > 0 {
 		c := rapid.SampledFrom(changes).Draw(r, "change")

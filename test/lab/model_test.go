@@ -53,16 +53,15 @@ type model struct {
 	checking bool // Evolution 2.3.0 or later
 	key      indexKind
 	name     indexKind
-	function bool           // of the padding
-	trigger  string         // of the padding: "", O (enabled) or D (disabled)
-	kept     map[string]int // by credential, the spaces before the padding
+	function bool   // of the padding
+	trigger  string // of the padding: "", O (enabled) or D (disabled)
 	rows     map[string]credential
 	guard    *request
 }
 
 // clone returns a copy that can be changed.
 func (m model) clone() model {
-	m.kept, m.rows = maps.Clone(m.kept), maps.Clone(m.rows)
+	m.rows = maps.Clone(m.rows)
 	return m
 }
 
@@ -139,7 +138,7 @@ type answer struct {
 
 // create is what Evolution's first migrations do, with the guard.
 func (m *model) create() {
-	*m = model{table: true, key: uniqueIndex, name: uniqueIndex, kept: map[string]int{}, rows: map[string]credential{}, guard: m.guard}
+	*m = model{table: true, key: uniqueIndex, name: uniqueIndex, rows: map[string]credential{}, guard: m.guard}
 	if g := m.guard; g != nil {
 		m.fix(*g)
 		m.guard = nil
@@ -162,15 +161,7 @@ func (m *model) fix(r request) {
 	if !r.check {
 		return
 	}
-	if !m.function {
-		m.function, m.kept = true, map[string]int{}
-		for id, c := range m.rows {
-			if n := len(c.key) - len(strings.TrimRight(c.key, " ")); n > 0 {
-				m.kept[id] = n
-			}
-		}
-	}
-	m.trigger = "O"
+	m.function, m.trigger = true, "O"
 	for id, c := range m.rows {
 		m.rows[id] = credential{c.name, pad(c.key)}
 	}
@@ -222,13 +213,9 @@ func (m *model) revert(r request) answer {
 	}
 	after := m.clone()
 	if r.check && (m.function || m.trigger != "") {
-		after.function, after.trigger, after.kept = false, "", map[string]int{}
+		after.function, after.trigger = false, ""
 		for id, c := range m.rows {
-			key := strings.TrimSuffix(c.key, " ")
-			if n, found := m.kept[id]; found {
-				key = strings.TrimRight(key, " ") + strings.Repeat(" ", n)
-			}
-			after.rows[id] = credential{c.name, key}
+			after.rows[id] = credential{c.name, strings.TrimRight(c.key, " ")}
 		}
 	}
 	if r.key && !after.key.forbids() {

@@ -6,11 +6,8 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"regexp"
-	"strconv"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -144,28 +141,10 @@ func TestMemoryLimit(t *testing.T) {
 	d.InsertCredentials(rows)
 	for _, environ := range [][]string{{"PATCH_BACKUP_DIR=" + t.TempDir()}, {"PATCH_ACTION=status"}, {"PATCH_ACTION=revert"}} {
 		p := d.Start(append(environ, pgtest.AllFixes)...)
-		peak := peakMemory(p)
+		peak := p.PeakMemory()
 		p.Wait().ExpectCode(t, 0)
 		if t.Logf("%v with %d credentials: %d kB", environ, rows, peak); peak == 0 || peak > limit {
 			t.Errorf("%v used %d kB, the limit is %d", environ, peak, limit)
-		}
-	}
-}
-
-var highWater = regexp.MustCompile(`VmHWM:\s+(\d+) kB`)
-
-// peakMemory returns the largest resident memory of a process in kB, as it was last seen before the process ended.
-func peakMemory(p *pgtest.Process) (peak int) {
-	for {
-		select {
-		case <-p.Done:
-			return peak
-		case <-time.After(5 * time.Millisecond):
-		}
-		status, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.Cmd.Process.Pid))
-		if m := highWater.FindSubmatch(status); m != nil {
-			n, _ := strconv.Atoi(string(m[1]))
-			peak = max(peak, n)
 		}
 	}
 }

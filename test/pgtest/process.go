@@ -162,6 +162,25 @@ func (p *Process) Resident() int {
 
 var residentMemory = regexp.MustCompile(`VmRSS:\s+(\d+)`)
 
+// PeakMemory waits for the program to end, and returns its largest resident memory in kB, as it was last seen before that.
+func (p *Process) PeakMemory() (peak int) {
+	p.t.Helper()
+	for {
+		select {
+		case <-p.Done:
+			return peak
+		case <-time.After(2 * time.Millisecond):
+		}
+		status, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.Cmd.Process.Pid))
+		if m := highWater.FindSubmatch(status); m != nil {
+			n, _ := strconv.Atoi(string(m[1]))
+			peak = max(peak, n)
+		}
+	}
+}
+
+var highWater = regexp.MustCompile(`VmHWM:\s+(\d+) kB`)
+
 // Buffer is a bytes.Buffer for concurrent use.
 type Buffer struct {
 	mu sync.Mutex
