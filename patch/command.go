@@ -9,6 +9,8 @@ import (
 	"runtime/debug"
 	"slices"
 	"strings"
+
+	"evolution-openai-patch/patch/postgres"
 )
 
 // version is set by the linker, see scripts/build.sh.
@@ -58,9 +60,17 @@ func command(ctx context.Context, args, environ []string, stdout, stderr io.Writ
 	return report.err()
 }
 
+// maxText is the longest text in a line, in bytes.
+const maxText = 6 << 10
+
 // newLogger writes to standard error in the format asked for.
 func newLogger(cfg Config, stderr io.Writer) *slog.Logger {
-	options := &slog.HandlerOptions{Level: cfg.LogLevel.Level}
+	options := &slog.HandlerOptions{Level: cfg.LogLevel.Level, ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
+		if a.Value.Kind() == slog.KindString {
+			a.Value = slog.StringValue(postgres.Shorten(a.Value.String(), maxText))
+		}
+		return a
+	}}
 	if cfg.LogFormat == FormatJSON {
 		return slog.New(slog.NewJSONHandler(stderr, options))
 	}
