@@ -14,7 +14,7 @@ type answers struct {
 	done        int   // statements
 	copied      int   // bytes of rows
 	ends        []int // how many statements are done after each message that is not answered
-	failed      error // the first error of the server's
+	failed      error // of the server's
 	beginFailed bool  // it is one of the statements of Begin
 	err         error // why the rest cannot be read
 }
@@ -45,16 +45,21 @@ func (a *answers) read(message pgproto3.BackendMessage) (answered bool) {
 		a.ready(message.TxStatus)
 		return true
 	case *pgproto3.ErrorResponse:
-		if a.failed == nil {
-			a.failed, a.beginFailed = pgconn.ErrorResponseToPgError(message), a.batch.begin > 0 && a.done < a.batch.begin
-		}
+		a.fail(pgconn.ErrorResponseToPgError(message))
 	case *pgproto3.ParameterStatus:
 		a.err = a.conn.parameters.take(message)
 	case *pgproto3.RowDescription, *pgproto3.CopyOutResponse, *pgproto3.CopyDone, *pgproto3.NoticeResponse, *pgproto3.NotificationResponse:
 	default:
-		a.err = unexpected("an answer that nobody asked for (%T)", message)
+		a.err = unexpected("an answer to something else")
 	}
 	return false
+}
+
+// fail keeps the first error of the server's: those after it are its consequences.
+func (a *answers) fail(err error) {
+	if a.failed == nil {
+		a.failed, a.beginFailed = err, a.done < a.batch.begin
+	}
 }
 
 // reader returns what reads the rows of the statement that is being answered, nil for nothing.
@@ -76,7 +81,7 @@ func (a *answers) row(row []byte) {
 func (a *answers) ready(status byte) {
 	switch {
 	case !strings.ContainsRune("ITE", rune(status)):
-		a.err = unexpected("a state of its transaction that there is not")
+		a.err = unexpected("an unknown state of the transaction")
 	case a.failed == nil && a.done < a.ends[0]:
 		a.err = unexpected("fewer answers than there are statements")
 	}

@@ -75,8 +75,11 @@ func (c *Conn) exchange(ctx context.Context, b *Batch, progress func()) (isReady
 			isReady, err = len(a.ends) == 0, a.err
 		}
 	}
+	if SQLState(err) != "" { // a FATAL error, after which the driver has closed the connection
+		a.fail(err)
+	}
 	var broken *ProtocolError
-	if err = explainLength(cmp.Or(err, unsent)); a.failed != nil && !errors.As(err, &broken) { // after a FATAL error the server closes the connection
+	if err = explainLength(cmp.Or(err, unsent)); a.failed != nil && !errors.As(err, &broken) {
 		err = c.liftTimeouts(a.failed, a.beginFailed)
 	}
 	return isReady, err

@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"cmp"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -34,7 +35,7 @@ func explain(err error) string {
 	case errors.As(err, &protocol):
 		return OneLine(protocol.Problem)
 	case errors.As(err, &pgErr):
-		return fmt.Sprintf("%s (SQLSTATE %s)", Shorten(OneLine(pgErr.Message), maxExplanation-100), Shorten(pgErr.Code, 50))
+		return fmt.Sprintf("%s (SQLSTATE %s)", Shorten(cmp.Or(OneLine(pgErr.Message), "an error without a message"), maxExplanation-100), Shorten(pgErr.Code, 50))
 	case errors.As(err, &dns):
 		if dns.IsNotFound {
 			return fmt.Sprintf("the host name %q is not known: it must be the name of PostgreSQL's service, in a network that this container is in too", dns.Name)

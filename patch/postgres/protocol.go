@@ -25,7 +25,7 @@ func (e *ProtocolError) Error() string { return e.Problem }
 
 // unexpected returns a *ProtocolError for something that a server sent.
 func unexpected(format string, args ...any) error {
-	return &ProtocolError{"the server sent " + fmt.Sprintf(format, args...) + ", which PostgreSQL does not; what listens there is something else, or broken"}
+	return &ProtocolError{"the server sent " + fmt.Sprintf(format, args...) + ", which no PostgreSQL sends: what listens there is another program, or broken"}
 }
 
 // explainLength returns a *ProtocolError in the place of an error about the length of a message.
@@ -53,7 +53,7 @@ type meter struct {
 // Read implements io.Reader.
 func (m *meter) Read(p []byte) (n int, err error) {
 	if m.left <= 0 {
-		return 0, unexpected("more than it may at once")
+		return 0, unexpected("more than this program reads at once")
 	}
 	n, err = m.Reader.Read(p[:min(len(p), m.left)])
 	m.left -= n
@@ -71,7 +71,7 @@ func (p parameters) take(m *pgproto3.ParameterStatus) error {
 		total += size
 	}
 	if total > maxLogin || len(p) > maxParameters {
-		return unexpected("more parameters than it has")
+		return unexpected("too many parameters")
 	}
 	return nil
 }

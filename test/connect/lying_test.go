@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -104,7 +105,7 @@ func lies() map[string]lie {
 		"copying both ways":                  {plain, answer(&pgproto3.CopyBothResponse{})},
 		"answer to a prepared statement":     {plain, answer(&pgproto3.ParseComplete{})},
 		"authentication, later":              {plain, answer(&pgproto3.AuthenticationCleartextPassword{})},
-		"row without columns":                {plain, func(c net.Conn) { answerEach(&pgproto3.DataRow{})(c) }},
+		"row without columns":                {plain, answerEach(&pgproto3.DataRow{})},
 		"row with a value of negative size":  {plain, func(c net.Conn) { login(c); receive(c); write(c, "D\x00\x00\x00\x0a\x00\x01\xff\xff\xff\xfe") }},
 		"row with a value of 2147483647":     {plain, func(c net.Conn) { login(c); receive(c); write(c, "D\x00\x00\x00\x0a\x00\x01\x7f\xff\xff\xff") }},
 		"row of 65535 columns":               {plain, answerEach(&pgproto3.DataRow{Values: make([][]byte, 65535)})},
@@ -113,6 +114,7 @@ func lies() map[string]lie {
 		"error without fields":               {plain, answer(&pgproto3.ErrorResponse{}, ready)},
 		"error of 900 kB":                    {plain, answer(&pgproto3.ErrorResponse{Severity: "ERROR", Code: "XX000", Message: megabyte}, ready, ready)},
 		"row of 2 MB":                        {plain, answer(&pgproto3.DataRow{Values: [][]byte{[]byte(megabyte + megabyte)}})},
+		"rows of nothing for everything":     {plain, answerEach(slices.Repeat([]pgproto3.BackendMessage{&pgproto3.DataRow{Values: [][]byte{[]byte("{}")}}}, 2000)...)},
 		"row of 900 kB that is no JSON":      {plain, answerEach(&pgproto3.DataRow{Values: [][]byte{[]byte(megabyte)}})},
 	}
 }
@@ -251,12 +253,20 @@ func answer(messages ...pgproto3.BackendMessage) func(net.Conn) {
 	return func(c net.Conn) { login(c); receive(c); send(c, messages...) }
 }
 
-// answerEach returns a server that answers each statement with a message.
-func answerEach(message pgproto3.BackendMessage) func(net.Conn) {
+// answerEach returns a server that answers each statement with some messages.
+func answerEach(messages ...pgproto3.BackendMessage) func(net.Conn) {
 	return func(c net.Conn) {
 		login(c)
-		for range receive(c) {
-			send(c, message, &pgproto3.CommandComplete{CommandTag: []byte("SELECT 1")})
+		for client := pgproto3.NewBackend(c, nil); ; {
+			message, err := client.Receive()
+			query, ok := message.(*pgproto3.Query)
+			if err != nil || !ok {
+				return
+			}
+			for range strings.Count(query.String, ";\n") + 1 {
+				send(c, append(messages, &pgproto3.CommandComplete{CommandTag: []byte("SELECT 1")})...)
+			}
+			send(c, &pgproto3.ReadyForQuery{TxStatus: 'T'})
 		}
 	}
 }
