@@ -2,15 +2,15 @@ package patch
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"runtime/debug"
 	"slices"
-	"strconv"
 	"strings"
+
+	"evolution-openai-patch/patch/postgres"
 )
 
 // version is set by the linker, see scripts/build.sh.
@@ -60,25 +60,21 @@ func command(ctx context.Context, args, environ []string, stdout, stderr io.Writ
 	return report.err()
 }
 
+// maxText is the longest text in a line, in bytes.
+const maxText = 6 << 10
+
 // newLogger writes to standard error in the format asked for.
 func newLogger(cfg Config, stderr io.Writer) *slog.Logger {
-	options := &slog.HandlerOptions{Level: cfg.LogLevel.Level, ReplaceAttr: shortenValue}
+	options := &slog.HandlerOptions{Level: cfg.LogLevel.Level, ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
+		if a.Value.Kind() == slog.KindString {
+			a.Value = slog.StringValue(postgres.Shorten(a.Value.String(), maxText))
+		}
+		return a
+	}}
 	if cfg.LogFormat == FormatJSON {
 		return slog.New(slog.NewJSONHandler(stderr, options))
 	}
 	return slog.New(slog.NewTextHandler(stderr, options))
-}
-
-// shortenValue cuts what a line of the log says, some of which others wrote, so that no line is longer than one of the report.
-func shortenValue(_ []string, a slog.Attr) slog.Attr {
-	for most := maxLine; a.Value.Kind() == slog.KindString; most /= 2 {
-		value := shorten(a.Value.String(), most)
-		if text, _ := json.Marshal(value); max(len(text), len(strconv.Quote(value))) <= maxLine*3/4 {
-			a.Value = slog.StringValue(value)
-			break
-		}
-	}
-	return a
 }
 
 // exitStatus is the only map from an error to an exit status.

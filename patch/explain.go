@@ -10,7 +10,9 @@ import (
 )
 
 // explain returns an error in one line for people, with what to do about it.
-func explain(err error) string {
+func explain(err error) string { return postgres.Shorten(explainInFull(err), maxText) }
+
+func explainInFull(err error) string {
 	var (
 		pgErr   *pgconn.PgError
 		wait    *WaitError

@@ -59,6 +59,38 @@ func TestSettingsDoNotDecide(t *testing.T) {
 	}
 }
 
+// Neither does a timeout so short that it ends a session before its first statement, or that statement.
+func TestShortTimeoutsDoNotDecide(t *testing.T) {
+	t.Parallel()
+	bouncer := pgtest.Shared.StartPgBouncer(t)
+	for setting, since := range map[string]int{"statement_timeout": 0, "idle_session_timeout": 14, "transaction_timeout": 17} {
+		t.Run(setting, func(t *testing.T) {
+			t.Parallel()
+			d := pgtest.NewEvolution(t, "evolution_api")
+			if since > d.Major() {
+				t.Logf("PostgreSQL %d does not have this setting", d.Major())
+				return
+			}
+			owner := d.Name + "_owner"
+			d.Exec(fmt.Sprintf(`CREATE ROLE %[1]s LOGIN PASSWORD '%[2]s'; ALTER TABLE "OpenaiCreds" OWNER TO %[1]s; GRANT CREATE, USAGE ON SCHEMA evolution_api TO %[1]s`, owner, pgtest.Password))
+			for _, of := range []string{"DATABASE " + d.Name, "ROLE " + owner} {
+				d.Exec("ALTER " + of + " SET " + setting + " = '1ms'")
+				uris := []string{d.URIAs(owner), d.URIAs(owner) + "&options=-c%20work_mem%3D1MB"}
+				if setting == "statement_timeout" && strings.HasPrefix(of, "DATABASE") {
+					uris = append(uris, d.URIThrough(bouncer))
+				}
+				for n := range 5 {
+					uri := "DATABASE_CONNECTION_URI=" + uris[n%len(uris)]
+					pgtest.Run(t, uri, pgtest.AllFixes).Expect(t, 0, "patched: ", "changed=true")
+					pgtest.Run(t, uri, pgtest.AllFixes, "PATCH_ACTION=status").Expect(t, 0, "patched: ")
+					pgtest.Run(t, uri, pgtest.AllFixes, "PATCH_ACTION=revert").Expect(t, 0, "unpatched: ", "changed=true")
+				}
+				d.Exec("ALTER " + of + " RESET " + setting)
+			}
+		})
+	}
+}
+
 func TestRights(t *testing.T) {
 	t.Parallel()
 	d := pgtest.NewEvolution(t, "evolution_api")

@@ -6,9 +6,12 @@ import "strings"
 // it has the whole message, and is idle once it has executed the last one. A connection that stalls therefore never
 // leaves the server in the middle of a batch, waiting for the rest without any timeout. At the first error the server
 // skips the statements that are left.
+//
+// The statements of [Conn.Begin] go in a Query message of their own before that, at the same time.
 type Batch struct {
 	statements []string
 	rows       []func(row []byte) error // what reads the rows of each statement; nil discards them
+	begin      int                      // how many statements are those of Begin
 }
 
 // Slot holds what a query of a Batch returned: nothing before the batch is sent, and nothing for a query without a row.
@@ -37,5 +40,10 @@ func (b *Batch) Rows(sql string, row func([]byte) error) {
 	b.rows = append(b.rows, row)
 }
 
-// message is the text of the one Query message.
-func (b *Batch) message() string { return strings.Join(b.statements, ";\n") }
+// messages returns the texts of the Query messages, and how many statements have been executed after each.
+func (b *Batch) messages() (texts []string, ends []int) {
+	if b.begin > 0 {
+		texts, ends = append(texts, strings.Join(b.statements[:b.begin], ";\n")), append(ends, b.begin)
+	}
+	return append(texts, strings.Join(b.statements[b.begin:], ";\n")), append(ends, len(b.statements))
+}

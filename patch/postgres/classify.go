@@ -46,8 +46,14 @@ func classify(err error) class {
 		untrusted *tls.CertificateVerificationError
 		errno     syscall.Errno
 		op        *net.OpError
+		protocol  *ProtocolError
+		setting   *TimeoutSettingError
 	)
 	switch {
+	case errors.As(err, &protocol): // of one address, whatever the others said
+		return permanent
+	case errors.As(err, &setting):
+		return retrySlowly
 	case errors.As(err, &notReady):
 		return retrySlowly
 	case errors.As(err, &pgErr):

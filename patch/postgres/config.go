@@ -46,6 +46,7 @@ func ParseSSLMode(word string) (mode string, err error) {
 type Target struct {
 	conn      *pgconn.Config
 	preferTLS *tls.Config // ask for TLS and go on without it if the server has none; nil: conn alone decides
+	server    *server
 }
 
 // NewTarget checks c and reads the files that it names. No error quotes a value of c.
@@ -60,6 +61,7 @@ func NewTarget(c Config) (Target, error) {
 		{"client certificate", c.Certificate},
 		{"client key", c.Key},
 		{"client identity", c.Identity},
+		{"password", c.passwordFile()},
 	} {
 		if err := checkFile(f.file); err != nil {
 			return Target{}, fmt.Errorf("the file with the %s cannot be read: %w", f.what, err)
@@ -89,7 +91,8 @@ func NewTarget(c Config) (Target, error) {
 			return Target{}, fmt.Errorf("the file with the client identity cannot be used: %w", err)
 		}
 	}
-	t := Target{conn: conn}
+	conn.MaxProtocolMessageBodyLen = maxMessage
+	t := Target{conn: conn, server: new(server)}
 	if c.prefersTLS() {
 		t.preferTLS, conn.TLSConfig = conn.TLSConfig, nil
 		for _, f := range conn.Fallbacks {
@@ -117,6 +120,14 @@ func (c Config) effectiveSSLMode() string {
 	return "require"
 }
 
+// passwordFile returns the file to look for the password in, "" if there is one already.
+func (c Config) passwordFile() string {
+	if c.Password != "" {
+		return ""
+	}
+	return c.PasswordFile
+}
+
 // keywords returns c as a connection string of keywords and values, without the password, which pgconn would quote in
 // its errors.
 func (c Config) keywords() string {
@@ -131,7 +142,7 @@ func (c Config) keywords() string {
 		{"sslcert", c.Certificate},
 		{"sslkey", c.Key},
 		{"sslpassword", c.KeyPassword},
-		{"passfile", c.PasswordFile},
+		{"passfile", c.passwordFile()},
 		{"channel_binding", c.ChannelBinding},
 	} {
 		fmt.Fprintf(&b, "%s='%s' ", k[0], strings.NewReplacer(`\`, `\\`, `'`, `\'`).Replace(k[1]))
@@ -141,9 +152,9 @@ func (c Config) keywords() string {
 
 // WithDatabase returns the target of another database of the same server.
 func (t Target) WithDatabase(name string) Target {
-	conn := t.conn.Copy()
-	conn.Database = name
-	return Target{conn, t.preferTLS}
+	t.conn = t.conn.Copy()
+	t.conn.Database = name
+	return t
 }
 
 // Database returns the name of the database. Without one, the server takes that of the user.

@@ -1,9 +1,9 @@
 package postgres
 
 import (
+	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"net"
 	"strconv"
@@ -14,9 +14,6 @@ import (
 	"github.com/jackc/pgx/v5/pgproto3"
 )
 
-// maxMessage is the longest message of the server's that is read, in bytes.
-const maxMessage = 1 << 20
-
 // TooLong reports whether the server sent a longer message, such as a long row. The connection is of no use after that.
 func TooLong(err error) bool {
 	var tooLong *pgproto3.ExceededMaxBodyLenErr
@@ -25,19 +22,12 @@ func TooLong(err error) bool {
 
 // Conn is a connection. It is not safe for concurrent use. The methods of a nil Conn are those of a broken one.
 type Conn struct {
-	pg     *pgconn.PgConn
-	broken bool
-	closed bool
-}
-
-// Connect makes one attempt to log in. The caller bounds it with ctx.
-func (t Target) Connect(ctx context.Context) (*Conn, error) {
-	pg, err := pgconn.ConnectConfig(ctx, t.conn)
-	if err != nil {
-		return nil, fmt.Errorf("connect: %w", err)
-	}
-	pg.Frontend().SetMaxBodyLen(maxMessage)
-	return &Conn{pg: pg}, nil
+	pg         *pgconn.PgConn
+	target     Target
+	meter      *meter
+	parameters parameters
+	broken     bool
+	closed     bool
 }
 
 // Usable reports whether statements can be sent.
@@ -52,7 +42,7 @@ func (c *Conn) Send(ctx context.Context, b *Batch, patience time.Duration) error
 	}
 	wire := c.pg.Conn()
 	stop := context.AfterFunc(ctx, func() { _ = wire.SetDeadline(time.Unix(1, 0)) })
-	err := c.exchange(ctx, b, func() {
+	isReady, err := c.exchange(ctx, b, func() {
 		if ctx.Err() == nil {
 			_ = wire.SetDeadline(time.Now().Add(patience))
 		}
@@ -61,52 +51,44 @@ func (c *Conn) Send(ctx context.Context, b *Batch, patience time.Duration) error
 		err = ctx.Err()
 	}
 	var pgErr *pgconn.PgError
-	if err != nil && (!errors.As(err, &pgErr) || c.pg.IsClosed()) {
+	if err != nil && (!isReady || !errors.As(err, &pgErr)) {
 		c.cancel()
 	}
 	return err
 }
 
-// exchange sends the message and reads until the server is ready for the next one. It calls progress whenever the
-// server has shown that it is alive.
-func (c *Conn) exchange(ctx context.Context, b *Batch, progress func()) error {
+// exchange sends the messages, and reads until the server is ready for others. It calls progress whenever the server has answered
+// something. A server that has ended the session, so that nothing can be sent, may have said why.
+func (c *Conn) exchange(ctx context.Context, b *Batch, progress func()) (isReady bool, err error) {
+	defer recovered(&err)
 	progress()
 	if ctx.Err() != nil {
-		return ctx.Err()
+		return false, ctx.Err()
 	}
-	c.pg.Frontend().Send(&pgproto3.Query{String: b.message()})
-	if err := c.pg.Frontend().Flush(); err != nil {
-		return err
+	c.meter.left = maxAnswer
+	texts, ends := b.messages()
+	for _, text := range texts {
+		c.pg.Frontend().Send(&pgproto3.Query{String: text})
 	}
-	var failed error
-	for done := 0; ; {
-		message, err := c.pg.ReceiveMessage(context.Background()) // the deadline of the connection ends it
-		if err != nil {
-			if failed != nil {
-				return failed // a FATAL error, after which the server closes the connection
+	unsent := c.pg.Frontend().Flush()
+	a := answers{conn: c, batch: b, ends: ends}
+	for !isReady && err == nil {
+		var message pgproto3.BackendMessage
+		if message, err = c.pg.ReceiveMessage(context.Background()); err == nil { // the deadline of the connection ends it
+			if a.read(message) {
+				progress()
 			}
-			return err
-		}
-		progress()
-		var row []byte
-		switch message := message.(type) {
-		case *pgproto3.DataRow:
-			row = message.Values[0]
-		case *pgproto3.CopyData:
-			row = message.Data
-		case *pgproto3.CommandComplete:
-			done++
-		case *pgproto3.ErrorResponse:
-			failed = pgconn.ErrorResponseToPgError(message)
-		case *pgproto3.ReadyForQuery:
-			return failed
-		}
-		if row != nil && done < len(b.rows) && b.rows[done] != nil && failed == nil {
-			if err := b.rows[done](row); err != nil {
-				return err
-			}
+			isReady, err = len(a.ends) == 0, a.err
 		}
 	}
+	if SQLState(err) != "" { // a FATAL error, after which the driver has closed the connection
+		a.fail(err)
+	}
+	var broken *ProtocolError
+	if err = explainLength(cmp.Or(err, unsent)); a.failed != nil && !errors.As(err, &broken) {
+		err = c.liftTimeouts(a.failed, a.beginFailed)
+	}
+	return isReady, err
 }
 
 // cancel gives a connection up on which an answer is still due, and asks the server to stop what it is doing.
@@ -162,7 +144,7 @@ func (c *Conn) sayGoodbye(limit time.Duration) net.Conn {
 var terminate = []byte{'X', 0, 0, 0, 4}
 
 // ServerVersion returns the server's version as it reports it.
-func (c *Conn) ServerVersion() string { return c.pg.ParameterStatus("server_version") }
+func (c *Conn) ServerVersion() string { return Shorten(c.pg.ParameterStatus("server_version"), 100) }
 
 // MajorVersion returns the server's major version, 0 if that cannot be read.
 func (c *Conn) MajorVersion() int {

@@ -34,7 +34,7 @@ func ConfigFromEnviron(vars map[string]string) (Config, error) {
 	if hosts, ports := strings.Count(c.Host, ","), strings.Count(c.Port, ","); ports > 0 && ports != hosts {
 		return c, &SettingError{"PGPORT", "does not name one port for each host of PGHOST"}
 	}
-	for _, f := range [][2]string{{"PGSSLROOTCERT", c.RootCertificates}, {"PGSSLCERT", c.Certificate}, {"PGSSLKEY", c.Key}} {
+	for _, f := range [][2]string{{"PGSSLROOTCERT", c.RootCertificates}, {"PGSSLCERT", c.Certificate}, {"PGSSLKEY", c.Key}, {"PGPASSFILE", c.passwordFile()}} {
 		if err := checkFile(f[1]); err != nil {
 			return c, &SettingError{f[0], "names a file that cannot be read: " + err.Error()}
 		}

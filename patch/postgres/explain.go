@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"cmp"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -8,22 +9,33 @@ import (
 	"net"
 	"strings"
 	"syscall"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
+// maxExplanation is the longest error that is printed, in bytes. A server may send a longer one, and names that are longer than
+// PostgreSQL's.
+const maxExplanation = 4 << 10
+
 // Explain returns an error in one line for people, with the remedy where it is one of the network's. It leaves out the
 // chain of wrapped errors, and the Detail of an error of the server's, which may hold a value of somebody's row.
-func Explain(err error) string {
+func Explain(err error) string { return Shorten(explain(err), maxExplanation) }
+
+func explain(err error) string {
 	var (
+		protocol  *ProtocolError
 		pgErr     *pgconn.PgError
 		dns       *net.DNSError
 		untrusted *tls.CertificateVerificationError
 		dial      *net.OpError
 	)
 	switch {
+	case errors.As(err, &protocol):
+		return OneLine(protocol.Problem)
 	case errors.As(err, &pgErr):
-		return fmt.Sprintf("%s (SQLSTATE %s)", OneLine(pgErr.Message), pgErr.Code)
+		return fmt.Sprintf("%s (SQLSTATE %s)", Shorten(cmp.Or(OneLine(pgErr.Message), "an error without a message"), maxExplanation-100), Shorten(pgErr.Code, 50))
 	case errors.As(err, &dns):
 		if dns.IsNotFound {
 			return fmt.Sprintf("the host name %q is not known: it must be the name of PostgreSQL's service, in a network that this container is in too", dns.Name)
@@ -50,3 +62,22 @@ func Explain(err error) string {
 
 // OneLine returns s with every run of white space replaced by one space.
 func OneLine(s string) string { return strings.Join(strings.Fields(s), " ") }
+
+// Shorten cuts s where it, in quotes and as JSON, would have more than so many bytes.
+func Shorten(s string, most int) string {
+	size := 0
+	for i, r := range s {
+		switch {
+		case r == '"' || r == '\\':
+			size += 2
+		case r == '<' || r == '>' || r == '&' || !unicode.IsPrint(r) || r == utf8.RuneError:
+			size += 10
+		default:
+			size += utf8.RuneLen(r)
+		}
+		if size > most {
+			return s[:i] + "…"
+		}
+	}
+	return s
+}

@@ -16,15 +16,16 @@ import (
 )
 
 // preferring returns a function that connects as dial does, and with TLS if the server has it. Unlike pgconn's sslmode=prefer it needs
-// no second connection, and it never falls back to plain text because a certificate is not trusted. pgconn dials for a login and
-// for a request to cancel, so that the key of a session travels as the session does.
+// no second connection, and it never falls back to plain text because a certificate is not trusted. Once an address has offered TLS,
+// nothing is sent to one that does not. pgconn dials for a login and for a request to cancel, so that the key of a session travels as
+// the session does.
 func (t Target) preferring(dial pgconn.DialFunc) pgconn.DialFunc {
 	return func(ctx context.Context, network, address string) (net.Conn, error) {
 		conn, err := dial(ctx, network, address)
 		if err != nil || network == "unix" {
 			return conn, err
 		}
-		secured, err := negotiateTLS(ctx, conn, t.preferTLS)
+		secured, err := t.negotiateTLS(ctx, conn)
 		if err != nil {
 			_ = conn.Close()
 			return nil, err
@@ -34,7 +35,7 @@ func (t Target) preferring(dial pgconn.DialFunc) pgconn.DialFunc {
 }
 
 // negotiateTLS upgrades the connection if the server supports TLS.
-func negotiateTLS(ctx context.Context, conn net.Conn, config *tls.Config) (net.Conn, error) {
+func (t Target) negotiateTLS(ctx context.Context, conn net.Conn) (net.Conn, error) {
 	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
 	sslRequest := []byte{0, 0, 0, 8, 4, 210, 22, 47} // PostgreSQL documentation, Message Formats, SSLRequest
@@ -45,15 +46,17 @@ func negotiateTLS(ctx context.Context, conn net.Conn, config *tls.Config) (net.C
 	if _, err := io.ReadFull(conn, answer); err != nil {
 		return nil, err
 	}
-	switch answer[0] {
-	case 'N':
-		return conn, nil
-	case 'S':
-		secured := tls.Client(conn, config)
+	offers := answer[0] == 'S'
+	switch offered := t.server.offeredTLS(offers); {
+	case offers:
+		secured := tls.Client(conn, t.preferTLS)
 		return secured, secured.HandshakeContext(ctx)
-	default:
-		return nil, errors.New("whatever listens there does not speak PostgreSQL's protocol")
+	case answer[0] != 'N':
+		return nil, &ProtocolError{"whatever listens there does not speak PostgreSQL's protocol", nil}
+	case offered:
+		return nil, &ProtocolError{conn.RemoteAddr().String() + " has no TLS, which another connection to the same hosts had, so nothing was sent to it: turn on ssl there, or set sslmode=disable for all", nil}
 	}
+	return conn, nil
 }
 
 // useSystemRoots trusts the system's CAs or, where there are none, as in an image from scratch, those of Mozilla that
@@ -94,7 +97,7 @@ func checkFile(name string) error {
 	if name == "" {
 		return nil
 	}
-	info, err := os.Stat(name)
+	info, err := os.Stat(name) // a pipe would be waited for
 	var path *os.PathError
 	switch {
 	case errors.As(err, &path):

@@ -8,12 +8,13 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
-	"errors"
+	"fmt"
 	"io"
 	"math/big"
 	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -96,19 +97,26 @@ func TestCancelRequestHasTLS(t *testing.T) {
 		address := pgtest.Listen(t, func(c net.Conn) { forward(c, s.Address(), began) })
 		uri := strings.Replace(d.URIThrough(address), "sslmode=disable", parameters, 1)
 		p := pgtest.Start(t, "DATABASE_CONNECTION_URI="+uri, pgtest.AllFixes, "PATCH_LOCK_TIMEOUT=1m")
-		pgtest.MustUntil(t, func() error {
-			if d.Text(`SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`) != "1" {
-				return errors.New("the program does not wait for the lock")
-			}
-			return nil
-		})
+		waitForLocks(t, d, 1)
 		p.Stop(syscall.SIGTERM).Expect(t, 143)
+		waitForLocks(t, d, 0) // so that the next is not taken for waiting before it does
 		for _, what := range []string{"login", "request to cancel"} {
 			if got := <-began; got != "\x00\x00\x00\x08\x04\xd2\x16\x2f" { // SSLRequest
 				t.Errorf("%q: the %s begins with %q", parameters, what, got)
 			}
 		}
 	}
+}
+
+// waitForLocks waits until so many sessions wait for a lock.
+func waitForLocks(t *testing.T, d *pgtest.Database, sessions int) {
+	t.Helper()
+	pgtest.MustUntil(t, func() error {
+		if n := d.Text(`SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`); n != strconv.Itoa(sessions) {
+			return fmt.Errorf("%s sessions wait for a lock, want %d", n, sessions)
+		}
+		return nil
+	})
 }
 
 // forward passes a connection on to a server, and tells the first eight bytes that the client sends.

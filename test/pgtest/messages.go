@@ -25,6 +25,7 @@ const (
 	ServerClosed   = "the server closed the connection"
 	ConnectionLost = "the connection was lost " // how often
 	NotPostgreSQL  = "does not speak PostgreSQL's protocol"
+	NoTLSHere      = "has no TLS, which another connection to the same hosts had" // after the address
 	NotVerified    = "certificate does not verify"
 	BadIdentity    = "the file with the client identity cannot be used"
 	WrongPassword  = "user or password is wrong"

@@ -2,7 +2,6 @@ package pgtest
 
 import (
 	"bufio"
-	"encoding/binary"
 	"fmt"
 	"io"
 	"net"
@@ -46,8 +45,9 @@ const (
 
 // Network passes connections on to a server, message by message, and counts. It breaks at most once, and with it all connections
 // that there are. Messages and bytes are counted over all of them, so that a run with several connections breaks wherever its
-// traffic happens to be. A round trip begins when the client sends something after the server has answered; the message that
-// ends a session is not one. Of what TLS has encrypted, a message is whatever arrives at once.
+// traffic happens to be. A round trip begins when the client sends something after the server has answered, unless that arrives
+// together with what it has sent before; the message that ends a session is not one. Of what TLS has encrypted, a message is
+// whatever arrives at once.
 type Network struct {
 	Client    bool // whether the client's messages and bytes are counted, or the server's
 	Message   int  // the message at which the network breaks; 0: none
@@ -176,6 +176,8 @@ type link struct {
 
 	mu                 sync.Mutex // held while a message passes, so that none overtakes the break
 	broke, answered    bool       // the network has broken; the server has sent something since the client did
+	together           bool       // the client's next message has arrived together with its last
+	queries            int        // that the server has not answered
 	database           string     // that the startup message names
 	trips              int
 	breaks, committing bool // the network breaks at this round trip; it is a COMMIT
@@ -186,7 +188,7 @@ func (l *link) pump(to, from net.Conn) {
 	r, broke := reader{Reader: bufio.NewReaderSize(from, 32<<10)}, false
 	for more := true; more; {
 		message, err := r.next()
-		broke, more = l.pass(to, message, err)
+		broke, more = l.pass(to, message, r.Buffered() > 0, err)
 	}
 	switch {
 	case !broke:
@@ -201,40 +203,9 @@ func (l *link) pump(to, from net.Conn) {
 	_, _ = io.Copy(io.Discard, from) // closed with something unread, the connection would be reset
 }
 
-// reader reads what one side sends.
-type reader struct {
-	*bufio.Reader
-	begun, encrypted bool
-}
-
-// next reads the next message. The type of the client's first ones is missing, and their first byte 0. A server that begins
-// with S or N answers an SSLRequest, in one byte. With TLS, either side begins with 0x16 (RFC 8446, 5.1).
-func (r *reader) next() (message []byte, err error) {
-	first, err := r.Peek(1)
-	if err != nil {
-		return nil, err
-	}
-	length := 1
-	r.encrypted = r.encrypted || first[0] == 0x16
-	if r.encrypted {
-		length = r.Buffered()
-	} else if answer := first[0] == 'S' || first[0] == 'N'; r.begun || !answer {
-		typed := min(int(first[0]), 1)
-		header, err := r.Peek(typed + 4)
-		if err != nil {
-			return nil, err
-		}
-		length = typed + max(int(binary.BigEndian.Uint32(header[typed:])), 4)
-	}
-	r.begun = true
-	message = make([]byte, length)
-	_, err = io.ReadFull(r, message)
-	return message, err
-}
-
 // pass passes a message on, or the end of what one side sends. It reports whether the network has broken for that side, and
 // if not, whether more is to be passed.
-func (l *link) pass(to net.Conn, message []byte, err error) (broke, more bool) {
+func (l *link) pass(to net.Conn, message []byte, together bool, err error) (broke, more bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	client, passed := to == l.server, len(message)
@@ -253,6 +224,7 @@ func (l *link) pass(to net.Conn, message []byte, err error) (broke, more bool) {
 	case !l.broke:
 		passed, l.broke = l.look(client, message)
 	}
+	l.together = client && together || !client && l.together
 	_, err = to.Write(message[:passed])
 	if l.broke && l.Break() {
 		l.at.Store(int32(message[0]))
@@ -264,7 +236,7 @@ func (l *link) pass(to net.Conn, message []byte, err error) (broke, more bool) {
 // look counts a message, and returns how much of it passes, and whether the network then breaks.
 func (l *link) look(client bool, message []byte) (passed int, breaks bool) {
 	kind, whole := message[0], len(message)
-	begins := client && l.answered && kind != 'X'
+	begins := client && l.answered && !l.together && kind != 'X'
 	l.answered = !client
 	var startup pgproto3.StartupMessage
 	if client && kind == 0 && whole > 8 && startup.Decode(message[4:]) == nil { // and not a request for TLS or to cancel
@@ -285,7 +257,14 @@ func (l *link) look(client bool, message []byte) (passed int, breaks bool) {
 			passed, breaks = []int{0, whole / 2, whole}[l.Place], true
 		}
 	}
-	ready := !client && kind == 'Z'
+	ready := false
+	switch {
+	case client && kind == 'Q':
+		l.queries++
+	case !client && kind == 'Z':
+		l.queries = max(l.queries-1, 0)
+		ready = l.queries == 0 && !l.together
+	}
 	switch {
 	case l.breaks && (client && l.Place == Before || !client && l.Place == Middle):
 		passed, breaks = 0, true

@@ -16,6 +16,7 @@
 //	messages.go    what tests must know of the program's wording
 //	process.go     the program as the built binary
 //	network.go     a network that counts what passes, and breaks
+//	wire.go        what passes through it, message by message
 //	held_commit.go a COMMIT that waits
 //	pgbouncer.go   a connection pooler
 //	listen.go      free ports, and servers that misbehave

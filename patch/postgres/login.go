@@ -1,0 +1,171 @@
+package postgres
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgproto3"
+)
+
+// server is what the process has learnt about a server. All copies of a Target share it.
+type server struct {
+	mu        sync.Mutex
+	hasTLS    bool          // one of its addresses has offered TLS
+	options   string        // for the next login, so that no timeout ends its session; "": none is known to do that
+	abandoned chan struct{} // closed when every login that was given up has ended; nil: none was
+}
+
+// offeredTLS reports whether an address has offered TLS, this one included.
+func (s *server) offeredTLS(now bool) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.hasTLS = s.hasTLS || now
+	return s.hasTLS
+}
+
+// lift sets the options of the next login.
+func (s *server) lift(options string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.options = options
+}
+
+// lifting returns the options of the next login.
+func (s *server) lifting() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.options
+}
+
+// abandon leaves a login alone that has not ended.
+func (s *server) abandon(login <-chan attempt) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	earlier, ended := s.abandoned, make(chan struct{})
+	s.abandoned = ended
+	go func() {
+		if a := <-login; a.err == nil {
+			a.Close()
+		}
+		if earlier != nil {
+			<-earlier
+		}
+		close(ended)
+	}()
+}
+
+// wait waits until every login that was given up has ended.
+func (s *server) wait(ctx context.Context) error {
+	s.mu.Lock()
+	abandoned := s.abandoned
+	s.mu.Unlock()
+	if abandoned == nil {
+		return nil
+	}
+	select {
+	case <-abandoned:
+		return nil
+	case <-ctx.Done():
+		return errSlowLogin
+	}
+}
+
+// errSlowLogin reports a login whose computation does not end. It is retryable.
+var errSlowLogin = &NotReadyError{Reason: "the login was not complete in time, although the server answers: it may ask for too many rounds of SCRAM (see its scram_iterations), or this machine is busy"}
+
+// attempt is what became of a login.
+type attempt struct {
+	*Conn
+	err error
+}
+
+// grace is how long a login that is cut short may take to say why it failed.
+const grace = 200 * time.Millisecond
+
+// Connect makes one attempt to log in. The caller bounds it with ctx, at the end of which it is given up even if it computes: how many
+// rounds of SCRAM there are is up to the server. No further attempt is made until it has ended.
+func (t Target) Connect(ctx context.Context) (*Conn, error) {
+	if err := t.server.wait(ctx); err != nil {
+		return nil, fmt.Errorf("connect: %w", err)
+	}
+	login := make(chan attempt, 1)
+	go func() {
+		c, err := t.logIn(ctx)
+		login <- attempt{c, err}
+	}()
+	a := attempt{err: errSlowLogin}
+	select {
+	case a = <-login:
+	case <-ctx.Done():
+		select {
+		case a = <-login:
+		case <-time.After(grace):
+			t.server.abandon(login)
+		}
+	}
+	if a.err != nil {
+		return nil, fmt.Errorf("connect: %w", a.err)
+	}
+	return a.Conn, nil
+}
+
+// logIn logs in. The options that lift timeouts are for one attempt, because a pooler may refuse them.
+func (t Target) logIn(ctx context.Context) (c *Conn, err error) {
+	defer recovered(&err)
+	config, lifting := t.conn.Copy(), t.server.lifting()
+	if lifting != "" {
+		config.RuntimeParams["options"] += lifting
+	}
+	c = &Conn{target: t, meter: new(meter), parameters: parameters{}}
+	config.BuildFrontend = func(r io.Reader, w io.Writer) *pgproto3.Frontend { // once for each address
+		*c.meter = meter{r, maxLogin}
+		return pgproto3.NewFrontend(c.meter, w)
+	}
+	c.pg, err = pgconn.ConnectConfig(ctx, config)
+	if err == nil {
+		return c, nil
+	}
+	if lifting != "" {
+		t.server.lift("")
+		if SQLState(err) == "08P01" { // protocol_violation
+			err = &TimeoutSettingError{Setting: "statement_timeout", User: t.User(), Database: t.Database()}
+		}
+	}
+	return nil, explainLength(err)
+}
+
+// TimeoutSettingError reports a setting of the role, the database or the server that ends sessions before anything can be done in them.
+// It is retryable: whatever can be lifted when connecting is lifted at the next attempt.
+type TimeoutSettingError struct{ Setting, User, Database string }
+
+func (e *TimeoutSettingError) Error() string {
+	role, database := Identifier(e.User), Identifier(e.Database)
+	return fmt.Sprintf("%[1]s ended the session before its transaction could begin, and cannot be lifted through a pooler: ALTER ROLE %[2]s RESET %[1]s; ALTER DATABASE %[3]s RESET %[1]s; ALTER ROLE %[2]s IN DATABASE %[3]s RESET %[1]s",
+		e.Setting, role, database)
+}
+
+// timeoutSettings are the settings that end a session, or the first message of one, by the SQLSTATE of the error.
+var timeoutSettings = map[string]string{"57014": "statement_timeout", "25P04": "transaction_timeout", "57P05": "idle_session_timeout"}
+
+// liftTimeouts returns a *TimeoutSettingError in the place of an error that a setting caused, and has the next login lift it. A message
+// that begins a transaction has lifted the others when it ends.
+func (c *Conn) liftTimeouts(err error, begins bool) error {
+	code := SQLState(err)
+	setting := timeoutSettings[code]
+	if setting == "" || !begins && code != "57P05" {
+		return err
+	}
+	options := " -c statement_timeout=0"
+	if c.MajorVersion() >= 14 {
+		options += " -c idle_session_timeout=0"
+	}
+	if c.MajorVersion() >= 17 {
+		options += " -c transaction_timeout=0"
+	}
+	c.target.server.lift(options)
+	return &TimeoutSettingError{setting, c.target.User(), c.target.Database()}
+}

@@ -1,0 +1,81 @@
+package postgres
+
+import (
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/jackc/pgx/v5/pgproto3"
+)
+
+// What a server may send, in bytes. Whatever it sends, memory is bounded, and a run ends.
+const (
+	maxMessage    = 1 << 20  // one message
+	maxLogin      = 64 << 10 // all messages until the login is complete; PostgreSQL sends less than 1 KiB
+	maxAnswer     = 4 << 20  // the answers to one batch, besides the rows that are copied
+	maxCopied     = 1 << 30  // the rows that are copied for one batch
+	maxParameters = 1000     // that it reports; PostgreSQL has 15
+	rowCost       = 128      // that a row counts besides its size, because whoever reads it needs more memory than that
+)
+
+// ProtocolError reports something that no PostgreSQL server sends to this program. It is permanent.
+type ProtocolError struct {
+	Problem string
+	cause   error
+}
+
+func (e *ProtocolError) Error() string { return e.Problem }
+func (e *ProtocolError) Unwrap() error { return e.cause }
+
+// unexpected returns a *ProtocolError for something that a server sent.
+func unexpected(format string, args ...any) error {
+	return &ProtocolError{"the server sent " + fmt.Sprintf(format, args...) + ", which no PostgreSQL sends: what listens there is another program, or broken", nil}
+}
+
+// explainLength returns a *ProtocolError in the place of an error about the length of a message.
+func explainLength(err error) error {
+	var long *pgproto3.ExceededMaxBodyLenErr
+	if errors.As(err, &long) {
+		return &ProtocolError{fmt.Sprintf("the server sent a message of %d bytes, and one of more than 1 MiB is not read: a row, a definition or an error of that size is not Evolution's", long.ActualBodyLen), err}
+	}
+	return err
+}
+
+// recovered sets err where reading what a server sent has panicked. It is to be deferred.
+func recovered(err *error) {
+	if r := recover(); r != nil {
+		*err = unexpected("something that cannot be read (%v)", r)
+	}
+}
+
+// meter reads what a server sends, and ends with an error when that is more than it may.
+type meter struct {
+	io.Reader
+	left int
+}
+
+// Read implements io.Reader.
+func (m *meter) Read(p []byte) (n int, err error) {
+	if m.left <= 0 {
+		return 0, unexpected("more than this program reads at once")
+	}
+	n, err = m.Reader.Read(p[:min(len(p), m.left)])
+	m.left -= n
+	return n, err
+}
+
+// parameters are the sizes of the parameters that a server has reported since the login, all of which pgconn keeps.
+type parameters map[string]int
+
+// take adds a parameter.
+func (p parameters) take(m *pgproto3.ParameterStatus) error {
+	p[m.Name] = len(m.Name) + len(m.Value)
+	total := 0
+	for _, size := range p {
+		total += size
+	}
+	if total > maxLogin || len(p) > maxParameters {
+		return unexpected("too many parameters")
+	}
+	return nil
+}
