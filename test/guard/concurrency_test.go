@@ -29,13 +29,20 @@ func createRole(t *testing.T, d *pgtest.Database, name string) *pgx.Conn {
 	})
 }
 
+// createOwner is like createRole. The role owns Evolution's schema.
+func createOwner(t *testing.T, d *pgtest.Database, name string) *pgx.Conn {
+	t.Helper()
+	c := createRole(t, d, name)
+	d.Exec(fmt.Sprintf(`ALTER SCHEMA %s OWNER TO %s`, pgtest.Quote(d.Schema), pgtest.Quote(name)))
+	return c
+}
+
 // Evolution's first migrations do not wait for an open transaction of another session's that has created an index.
 func TestGuardWaitsForNobody(t *testing.T) {
 	t.Parallel()
 	d := pgtest.NewDatabase(t, "public")
 	d.Patch(pgtest.Guard, pgtest.AllFixes).Expect(t, 0, "guarded: ")
-	d.Exec(`GRANT CREATE ON SCHEMA public TO PUBLIC`)
-	other, evo := createRole(t, d, d.Name+"_other"), createRole(t, d, d.Name+"-evo")
+	other, evo := createRole(t, d, d.Name+"_other"), createOwner(t, d, d.Name+"-evo")
 	pgtest.Exec(t, other, `BEGIN; CREATE TEMP TABLE t (a int); CREATE INDEX ON t (a)`)
 	pgtest.Exec(t, evo, `SET search_path TO public; SET statement_timeout = '1min'`)
 	pgtest.MustMigrate(t, evo, pgtest.Last)
@@ -69,7 +76,7 @@ func TestGuardsSideBySide(t *testing.T) {
 	statements := createIndexes(t, createRole(t, d, d.Name+"_busy"))
 	for round := 0; round < rounds && !t.Failed(); round++ {
 		for schema := range sessions {
-			d.Exec(fmt.Sprintf(`CREATE SCHEMA %s; GRANT ALL ON SCHEMA %[1]s TO %s`, schema, d.Name+"_"+schema))
+			d.Exec(fmt.Sprintf(`CREATE SCHEMA %s AUTHORIZATION %s`, schema, d.Name+"_"+schema))
 			d.In(schema).Patch(pgtest.Guard, pgtest.AllFixes).Expect(t, 0, "guarded: ", "changed=true")
 		}
 		var group sync.WaitGroup

@@ -28,7 +28,7 @@ func TestGuardMakesTheFirstBootRight(t *testing.T) {
 					evolution := d.Conn
 					if role != "postgres" {
 						d.Exec(fmt.Sprintf(`DO $$ BEGIN CREATE ROLE %s LOGIN PASSWORD '%s'; EXCEPTION WHEN duplicate_object THEN NULL; END $$`, role, pgtest.Password))
-						d.Exec(`GRANT ALL ON SCHEMA evolution_api TO ` + role)
+						d.Exec(`ALTER SCHEMA evolution_api OWNER TO ` + role)
 						evolution = pgtest.Connect(t, pgtest.URI(role, d.Server.Address(), d.Name, ""))
 						pgtest.Exec(t, evolution, "SET search_path TO evolution_api")
 					}
@@ -61,7 +61,7 @@ func TestGuardSurvivesARollback(t *testing.T) {
 	d := pgtest.NewDatabase(t, "public")
 	d.Patch(pgtest.Guard, pgtest.AllFixes).Expect(t, 0, "guarded: ", "changed=true")
 	d.Migrate("20240609181238")
-	d.Exec(`BEGIN; CREATE TABLE "OpenaiCreds"(id text PRIMARY KEY, "apiKey" varchar(255), name varchar(255));
+	d.Exec(`BEGIN; CREATE TABLE "OpenaiCreds"(id text PRIMARY KEY, "apiKey" varchar(255), name varchar(255), "instanceId" text);
 		CREATE UNIQUE INDEX "OpenaiCreds_apiKey_key" ON "OpenaiCreds"("apiKey"); CREATE UNIQUE INDEX "OpenaiCreds_name_key" ON "OpenaiCreds"(name); ROLLBACK`)
 	if d.GuardObjects() == "" {
 		t.Fatal("the guard was removed")

@@ -13,7 +13,7 @@ func TestGuardThatCannotWork(t *testing.T) {
 	d := pgtest.NewDatabase(t, "public")
 	d.Exec(`GRANT CREATE ON SCHEMA public TO PUBLIC`)
 	d.Patch(pgtest.Guard, pgtest.AllFixes).Expect(t, 0, "guarded: ")
-	mallory, evo := createRole(t, d, d.Name+"_mallory"), createRole(t, d, d.Name+"_evo")
+	mallory, evo := createRole(t, d, d.Name+"_mallory"), createOwner(t, d, d.Name+"_evo")
 	pgtest.Exec(t, mallory, `CREATE FUNCTION public.evolution_openai_patch() RETURNS text LANGUAGE sql AS 'SELECT 1::text'`)
 	pgtest.Exec(t, evo, `SET search_path TO public`)
 	pgtest.MustMigrate(t, evo, pgtest.Last)
