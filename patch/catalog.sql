@@ -185,12 +185,14 @@ WHERE pg_catalog.pg_get_userbyid(d.defaclrole) = current_user AND d.defaclobjtyp
 ORDER BY 1
 
 -- name: event_triggers
--- The event triggers of others that run when a command has ended, on a server on which they can fail because of a guard: before
--- PostgreSQL 14 the list of what a command has created cannot be read any more once something of it was dropped.
-SELECT e.evtname AS name
+-- The event triggers of others that have the name of a guard without its schema, or that run when a command has ended, on a server
+-- on which they can fail because of a guard: before PostgreSQL 14 the list of what a command has created cannot be read any more
+-- once something of it was dropped.
+SELECT e.evtname AS name, CASE WHEN e.evtname = ANY (:'guards'::pg_catalog.name[]) THEN e.evtname END AS schema
 FROM pg_catalog.pg_event_trigger e
-WHERE e.evtevent = 'ddl_command_end' AND e.evtenabled <> 'D' AND pg_catalog.left(e.evtname::pg_catalog.text, 23) <> 'evolution_openai_patch_'
-    AND pg_catalog.current_setting('server_version_num')::pg_catalog.int4 < 140000
+WHERE e.evtname = ANY (:'guards'::pg_catalog.name[]) AND NOT EXISTS (SELECT FROM pg_catalog.pg_namespace n WHERE n.nspname = e.evtname)
+    OR e.evtevent = 'ddl_command_end' AND e.evtenabled <> 'D' AND pg_catalog.left(e.evtname::pg_catalog.text, 23) <> 'evolution_openai_patch_'
+        AND pg_catalog.current_setting('server_version_num')::pg_catalog.int4 < 140000
 ORDER BY e.evtname
 
 -- name: guard

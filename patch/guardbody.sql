@@ -44,7 +44,7 @@ BEGIN
                 WHERE i.indrelid = created.relation AND x.relname = created.index AND NOT i.indisunique) <> :keep
             OR created.pads AND NOT EXISTS (SELECT FROM pg_catalog.pg_proc f WHERE f.oid = padding AND pg_catalog.pg_get_userbyid(f.proowner) = created.owner)
         THEN
-            RAISE 'another schema took the name %', :'schema';
+            RAISE 'schema % was renamed at the same moment', :'schema';
         END IF;
     END LOOP;
 EXCEPTION WHEN OTHERS THEN

@@ -160,7 +160,7 @@ func (s *schema) removeGuard(ctx context.Context, conn *postgres.Conn, state Sta
 	}
 	name := postgres.Identifier(guardName(s.name))
 	b := conn.Begin("ISOLATION LEVEL READ COMMITTED READ WRITE", s.cfg.limits())
-	lock(b, State{})
+	lockGuard(b, state)
 	requireUnchanged(b, state, state.answersTo(guardQueries...)...)
 	b.Exec(noOtherTransaction)
 	for _, f := range g.Functions {

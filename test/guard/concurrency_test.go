@@ -139,8 +139,3 @@ func migrateWithoutLock(c *pgx.Conn) error {
 	}
 	return err
 }
-
-func TestGuardArmedByFiftyAtOnce(t *testing.T) {
-	t.Parallel()
-	pgtest.NewDatabase(t, "public").PatchFiftyAtOnce("guarded: ", pgtest.Guard, pgtest.AllFixes)
-}
