@@ -16,6 +16,7 @@ SELECT current_user AS role, pg_catalog.current_setting('is_superuser') = 'on' A
 SELECT n.nspname AS schema, n.oid AS namespace
 FROM pg_catalog.pg_namespace n
 WHERE n.nspname = ANY (:'schemas'::pg_catalog.name[] || :'guards'::pg_catalog.name[])
+ORDER BY n.oid
 
 -- name: relations
 -- Whatever in the schemas has the name of the table, of an index of the catalogue, or of Prisma's list.

@@ -39,7 +39,7 @@ func TestGuardMakesTheFirstBootRight(t *testing.T) {
 					d.Exec(`INSERT INTO "Instance"(id, name) VALUES ('i1', 'one'), ('i2', 'two')`)
 					d.Patch(append(asked, "PATCH_ACTION=status")...).Expect(t, 0, "patched: ")
 					d.Patch(asked...).Expect(t, 0, "patched: ", "changed=false")
-					d.ExpectNoGuard()
+					d.ExpectNoGuard(asked...)
 					if strings.Contains(fixes, "check") {
 						for _, instance := range []string{"i1", "i2"} {
 							if d.Register("2.3", instance, instance, pgtest.APIKey) != 201 {
@@ -69,7 +69,7 @@ func TestGuardSurvivesARollback(t *testing.T) {
 	d.Migrate(pgtest.Last)
 	d.Patch(pgtest.AllFixes, "PATCH_ACTION=status").Expect(t, 0, "patched: ")
 	d.Patch(pgtest.AllFixes).Expect(t, 0, "patched: ", "changed=false")
-	d.ExpectNoGuard()
+	d.ExpectNoGuard(pgtest.AllFixes)
 }
 
 // A dump that is restored while a guard is installed contains keys without the space, which the guard does not change: status
@@ -113,11 +113,11 @@ func TestGuardIsRemoved(t *testing.T) {
 	d.Patch(pgtest.Guard, pgtest.AllFixes).Expect(t, 0, "guarded: ", "changed=true")
 	d.Patch(pgtest.Guard, pgtest.AllFixes).Expect(t, 0, "guarded: ", "changed=false")
 	d.Patch("PATCH_ACTION=revert").Expect(t, 0, "pending: ", "changed=true")
-	d.ExpectNoGuard()
+	d.ExpectNoGuard("PATCH_ACTION=revert")
 	d.Patch(pgtest.Guard).Expect(t, 0, "guarded: ", "changed=true")
 	d.Exec(`ALTER TABLE hidden RENAME TO "OpenaiCreds"`)
 	d.Patch(pgtest.Guard).Expect(t, 0, "patched: ", "changed=true")
-	d.ExpectNoGuard()
+	d.ExpectNoGuard(pgtest.Guard)
 	d.Patch("PATCH_ACTION=revert").Expect(t, 0, "unpatched: ")
 	d.ExpectSortedDump(before)
 }
@@ -129,7 +129,9 @@ func TestGuardNeedsRights(t *testing.T) {
 	d.Exec(`GRANT CREATE ON DATABASE ` + d.Name + ` TO no_superuser`)
 	pgtest.Run(t, "DATABASE_CONNECTION_URI="+d.URIAs("no_superuser"), pgtest.Guard).
 		Expect(t, 0, "pending: ", "level=WARN", pgtest.NoGuard, "PATCH_WATCH", "PATCH_ON_MISSING_TABLE=wait")
-	d.ExpectNoGuard()
+	if left := d.GuardObjects(); left != "" {
+		t.Errorf("there is %s", left)
+	}
 	pgtest.Run(t, "DATABASE_CONNECTION_URI="+pgtest.Shared.URI("not_there_yet", ""), pgtest.Guard).Expect(t, 0, "pending: ", `database \"not_there_yet\" `+pgtest.NotThere, pgtest.NoGuardInNothing, "PATCH_WATCH", "PATCH_ON_MISSING_TABLE=wait")
 }
 
@@ -140,7 +142,7 @@ func TestGuardNeedsNoBackup(t *testing.T) {
 	backup := "PATCH_BACKUP_DIR=" + t.TempDir()
 	d.Patch(pgtest.Guard, backup).Expect(t, 0, "guarded: ", "changed=true")
 	d.Patch("PATCH_ACTION=revert", backup).Expect(t, 0, "pending: ", "changed=true")
-	d.ExpectNoGuard()
+	d.ExpectNoGuard("PATCH_ACTION=revert", backup)
 }
 
 // An index of the same name on another table of the schema does not spend the guard.

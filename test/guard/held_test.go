@@ -17,7 +17,7 @@ func TestGuardNeedsNoAdvisoryLock(t *testing.T) {
 	d.Patch(pgtest.Guard, pgtest.AllFixes, "PATCH_LOCK_RETRY=100ms").Expect(t, 0, "guarded: ", "changed=true")
 	d.Migrate(pgtest.Last)
 	d.Patch(pgtest.AllFixes, "PATCH_LOCK_RETRY=100ms").Expect(t, 0, "patched: ", "changed=false")
-	d.ExpectNoGuard()
+	d.ExpectNoGuard(pgtest.AllFixes, "PATCH_LOCK_RETRY=100ms")
 }
 
 // Somebody who may do so keeps locked what the program has to create or to change for a guard, for as long as it tries. It says who
@@ -91,5 +91,5 @@ func TestGuardArmedAndRemovedAtOnce(t *testing.T) {
 	d.Patch(pgtest.AllFixes, "PATCH_ACTION=status").Expect(t, 0, "guarded: ")
 	d.Migrate(pgtest.Last)
 	d.Patch(pgtest.AllFixes).Expect(t, 0, "patched: ", "changed=false")
-	d.ExpectNoGuard()
+	d.ExpectNoGuard(pgtest.AllFixes)
 }

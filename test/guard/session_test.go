@@ -20,7 +20,7 @@ func TestGuardWaitsForNoFunction(t *testing.T) {
 	pgtest.MustMigrate(t, evo, pgtest.Last)
 	pgtest.Exec(t, mallory, `ROLLBACK`)
 	d.Patch(pgtest.AllFixes).Expect(t, 0, "patched: ", "changed=true")
-	d.ExpectNoGuard()
+	d.ExpectNoGuard(pgtest.AllFixes)
 }
 
 // Somebody's event trigger that reads what a command has created runs after the guard, which has dropped it. Before PostgreSQL 14
