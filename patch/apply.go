@@ -57,14 +57,14 @@ func (c *change) execute(ctx context.Context) (after State, err error) {
 func (c *change) explainFailure(ctx context.Context, err error) error {
 	code, s := postgres.SQLState(err), c.before
 	switch {
+	case s.Table == nil:
+		return c.explainGuardFailure(ctx, err)
 	case code == "23505" && c.request.Goal == Revert: // unique_violation
 		credentials, err := c.credentials(ctx)
 		if err != nil {
 			return err
 		}
 		return duplicates(c.request.Fixes, c.cfg.Fixes.Auto, s, credentials)
-	case s.Table == nil:
-		return c.explainGuardFailure(ctx, err)
 	case postgres.LockUnavailable(err):
 		return fmt.Errorf("lock: %s stayed in use for PATCH_LOCK_RETRY=%s: %s; PATCH_LOCK_TIMEOUT=%s must exceed the longest transaction on the table%s",
 			s.table(), c.cfg.LockRetry, explain(err), c.cfg.LockTimeout, c.holders(ctx, "; held by ", fmt.Sprintf("l.relation = %s::pg_catalog.oid", postgres.Literal(s.Table.OID))))
@@ -81,8 +81,11 @@ func (c *change) explainGuardFailure(ctx context.Context, err error) error {
 		}
 		return unguarded(c.cfg, s, why)
 	}
-	switch code := postgres.SQLState(err); code {
+	switch postgres.SQLState(err) {
 	case "42501": // insufficient_privilege
+		if c.request.Goal == Revert {
+			return err
+		}
 		return because(fmt.Sprintf("role %s may not create event triggers; connect as a superuser", postgres.Identifier(s.Role)))
 	case "42P06", "42710", "42723", "23505", "3F000", "42704": // duplicate_schema, duplicate_object, duplicate_function, unique_violation, invalid_schema_name, undefined_object
 		return &postgres.NotReadyError{Reason: "the guard was installed or removed by somebody else at the same moment", Cause: because(reason)}
