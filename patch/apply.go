@@ -55,29 +55,45 @@ func (c *change) execute(ctx context.Context) (after State, err error) {
 
 // explainFailure adds to an error what it means here and what to do about it.
 func (c *change) explainFailure(ctx context.Context, err error) error {
-	code, s, pgErr := postgres.SQLState(err), c.before, caught(err)
+	s, pgErr := c.before, caught(err)
 	switch {
+	case s.Table == nil:
+		return c.explainGuardFailure(ctx, err)
 	case pgErr != nil && (pgErr.Detail != "23505" || c.request.Goal == Apply): // unique_violation
 		return explainCaught(s, pgErr)
 	case pgErr != nil:
 		return duplicates(c.request.Fixes, c.cfg.Fixes.Auto, s, c.shared(ctx))
-	case s.Table == nil && c.request.Guard && (code == "42501" || code == "42P06" || code == "42710" || code == "42723"): // insufficient_privilege, duplicate_schema, duplicate_object, duplicate_function
-		why := explain(err)
-		if code == "42501" {
-			why = fmt.Sprintf("role %s may not create event triggers; connect as a superuser", postgres.Identifier(s.Role))
-		}
-		return unguarded(c.cfg, s, why)
-	case postgres.LockUnavailable(err) && s.Table == nil:
-		return fmt.Errorf("lock: another session kept the event trigger of schema %s locked for PATCH_LOCK_RETRY=%s: %s", postgres.Identifier(s.Schema), c.cfg.LockRetry, explain(err))
 	case postgres.LockUnavailable(err):
 		return fmt.Errorf("lock: %s stayed in use for PATCH_LOCK_RETRY=%s: %s; PATCH_LOCK_TIMEOUT=%s must exceed the longest transaction on the table%s",
-			s.table(), c.cfg.LockRetry, explain(err), c.cfg.LockTimeout, c.holders(ctx))
+			s.table(), c.cfg.LockRetry, explain(err), c.cfg.LockTimeout, c.holders(ctx, "; held by ", fmt.Sprintf("l.relation = %s::pg_catalog.oid", postgres.Literal(s.Table.OID))))
 	}
 	return err
 }
 
-// guardLock is the key of the advisory lock under which guards are installed and removed.
-const guardLock int64 = 20240718121437
+// explainGuardFailure does the same where there is no table. If no guard can be installed, Evolution starts without.
+func (c *change) explainGuardFailure(ctx context.Context, err error) error {
+	s, reason := c.before, explain(err)
+	because := func(why string) error {
+		if c.request.Goal == Revert {
+			return fmt.Errorf("guard: %s", why)
+		}
+		return unguarded(c.cfg, s, why)
+	}
+	switch postgres.SQLState(err) {
+	case "42501": // insufficient_privilege
+		if c.request.Goal == Revert {
+			return err
+		}
+		return because(fmt.Sprintf("role %s may not create event triggers; connect as a superuser", postgres.Identifier(s.Role)))
+	case "42P06", "42710", "42723", "23505", "3F000", "42704": // duplicate_schema, duplicate_object, duplicate_function, unique_violation, invalid_schema_name, undefined_object
+		return &postgres.NotReadyError{Reason: "the guard was installed or removed by somebody else at the same moment", Cause: because(reason)}
+	}
+	if postgres.LockUnavailable(err) {
+		return because(fmt.Sprintf("another session kept the event trigger of schema %s locked for PATCH_LOCK_RETRY=%s: %s%s",
+			postgres.Identifier(s.Schema), c.cfg.LockRetry, reason, c.holders(ctx, "; in a transaction that has changed something are ", "l.locktype = 'transactionid' AND a.datname = pg_catalog.current_database()")))
+	}
+	return err
+}
 
 // lock adds what keeps others from interfering: Evolution and other runs of this program or, where there is no table yet,
 // only the latter. A superuser also holds the row of the schema's name; without that, the owner of the schema could give the
@@ -85,10 +101,8 @@ const guardLock int64 = 20240718121437
 // once more after it, because until then the name may have been that of another schema. In between, a lock on something new
 // makes the session read what others have committed: otherwise it would look the name up in its cache.
 func lock(b *postgres.Batch, s State) {
-	if s.Table == nil || s.Guarded {
-		b.Exec(fmt.Sprintf("SELECT pg_catalog.pg_advisory_xact_lock(%d)", guardLock))
-	}
 	if s.Table == nil {
+		lockGuard(b, s)
 		return
 	}
 	table := "LOCK TABLE ONLY " + s.table() + " IN ACCESS EXCLUSIVE MODE"
@@ -97,6 +111,15 @@ func lock(b *postgres.Batch, s State) {
 		b.Exec("WITH held AS (SELECT FROM pg_catalog.pg_namespace WHERE nspname = " + postgres.Literal(s.Schema) + " FOR KEY SHARE) SELECT 1 / pg_catalog.count(*) FROM held")
 		b.Exec("LOCK TABLE ONLY pg_catalog.pg_am IN ACCESS SHARE MODE")
 		b.Exec(table)
+	}
+}
+
+// lockGuard adds a change to the row of the guard's schema that changes nothing, and that whoever else installs or removes the
+// guard has to wait for. Nobody without rights on the schema can hold that up. Where there is no schema yet, only one can create
+// it.
+func lockGuard(b *postgres.Batch, s State) {
+	if s.Guard != nil && s.Guard.Mine {
+		b.Exec(fmt.Sprintf("REVOKE ALL ON SCHEMA %s FROM PUBLIC", postgres.Identifier(guardName(s.Schema))))
 	}
 }
 
@@ -202,15 +225,16 @@ func (c *change) verify(after State) error {
 	return nil
 }
 
-// holders names the sessions that hold a lock on the table, for a message. It returns "" if they cannot be found.
-func (c *change) holders(ctx context.Context) string {
+// holders names the sessions that hold a lock l for which a condition is true, for a message, after some words. It returns "" if
+// they cannot be found.
+func (c *change) holders(ctx context.Context, words, condition string) string {
 	if !c.conn.Usable() {
 		return ""
 	}
 	b := c.conn.Begin("READ ONLY", c.cfg.limits())
 	sessions := b.Read(`SELECT pg_catalog.json_agg(DISTINCT pg_catalog.json_build_object('pid', a.pid, 'application', a.application_name, 'user', a.usename, 'since', a.xact_start::pg_catalog.text)::pg_catalog.jsonb)::pg_catalog.text
 		FROM pg_catalog.pg_locks l JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid
-		WHERE l.granted AND l.relation = '` + c.before.Table.OID + `'::pg_catalog.oid AND l.pid <> pg_catalog.pg_backend_pid()`)
+		WHERE l.granted AND l.pid <> pg_catalog.pg_backend_pid() AND ` + condition)
 	b.Exec("COMMIT")
 	var holders []struct {
 		PID                      int
@@ -223,7 +247,7 @@ func (c *change) holders(ctx context.Context) string {
 	for _, h := range holders[:min(len(holders), 5)] {
 		names = append(names, fmt.Sprintf("pid %d (application_name %q, user %q, transaction since %s)", h.PID, h.Application, h.User, cmp.Or(h.Since, "a time hidden from this role")))
 	}
-	return "; held by " + strings.Join(names, ", ")
+	return words + strings.Join(names, ", ")
 }
 
 // shorten cuts s to at most so many characters.

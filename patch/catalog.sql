@@ -18,6 +18,7 @@ SELECT current_user AS role, pg_catalog.current_setting('is_superuser') = 'on' A
 SELECT n.nspname AS schema, n.oid AS namespace
 FROM pg_catalog.pg_namespace n
 WHERE n.nspname = ANY (:'schemas'::pg_catalog.name[] || :'guards'::pg_catalog.name[])
+ORDER BY n.oid
 
 -- name: relations
 -- Whatever in the schemas has the name of the table, of an index of the catalogue, or of Prisma's list.
@@ -233,15 +234,22 @@ WHERE pg_catalog.pg_get_userbyid(d.defaclrole) = current_user AND d.defaclobjtyp
 ORDER BY 1
 
 -- name: event_triggers
--- The event triggers of others that run in a change of this program. Whoever owns the function of one can replace what runs with the
--- rights of the role. Before PostgreSQL 14 those at the end of a command can fail because of a guard: the list of what a command has
--- created cannot be read any more once something of it was dropped.
-SELECT e.evtname AS name, r.rolname AS owner, r.rolsuper OR r.rolname = current_user AS trusted,
-    e.evtevent = 'ddl_command_end' AND pg_catalog.current_setting('server_version_num')::pg_catalog.int4 < 140000 AS fragile
-FROM pg_catalog.pg_event_trigger e
-    JOIN pg_catalog.pg_proc f ON f.oid = e.evtfoid
-    JOIN pg_catalog.pg_roles r ON r.oid = f.proowner
-WHERE e.evtevent <> 'login' AND e.evtenabled <> 'D' AND pg_catalog.left(e.evtname::pg_catalog.text, 23) <> 'evolution_openai_patch_'
+-- The event triggers of others that have the name of a guard without its schema, or that matter to a change of this program. Whoever
+-- owns the function of one can replace what runs with the rights of the role. Before PostgreSQL 14 those at the end of a command can
+-- fail because of a guard: the list of what a command has created cannot be read any more once something of it was dropped.
+SELECT t.name, t.owner, t.trusted, t.fragile, CASE WHEN t.taken THEN t.name END AS schema
+FROM (
+    SELECT e.evtname AS name, r.rolname AS owner, r.rolsuper OR r.rolname = current_user AS trusted,
+        e.evtevent = 'ddl_command_end' AND pg_catalog.left(e.evtname::pg_catalog.text, 23) <> 'evolution_openai_patch_'
+            AND pg_catalog.current_setting('server_version_num')::pg_catalog.int4 < 140000 AS fragile,
+        e.evtname = ANY (:'guards'::pg_catalog.name[]) AND NOT EXISTS (SELECT FROM pg_catalog.pg_namespace n WHERE n.nspname = e.evtname) AS taken,
+        e.evtenabled <> 'D' AND e.evtevent <> 'login' AS fires
+    FROM pg_catalog.pg_event_trigger e
+        JOIN pg_catalog.pg_proc f ON f.oid = e.evtfoid
+        JOIN pg_catalog.pg_roles r ON r.oid = f.proowner
+) AS t
+WHERE t.taken OR t.fires AND (t.fragile OR NOT t.trusted)
+ORDER BY t.taken DESC, t.name
 ORDER BY e.evtname
 LIMIT 20
 

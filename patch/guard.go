@@ -92,9 +92,15 @@ func (g *Guard) foreign(schema string) string {
 	case !g.Trusted:
 		return fmt.Sprintf("schema %s belongs to role %s, which is not a superuser%s", name, postgres.Identifier(g.Owner), remedy)
 	case g.Trigger != nil && !slices.ContainsFunc(g.Functions, func(f GuardFunction) bool { return f.OID == g.Trigger.Function }):
-		return fmt.Sprintf("event trigger %s calls a function that this program did not make; if nobody needs it: DROP EVENT TRIGGER %s", name, name)
+		return foreignTrigger(schema)
 	}
 	return ""
+}
+
+// foreignTrigger says the same of an event trigger that has the name of the guard's, and a function of somebody's.
+func foreignTrigger(schema string) string {
+	name := postgres.Identifier(guardName(schema))
+	return fmt.Sprintf("event trigger %s calls a function that this program did not make; if nobody needs it: DROP EVENT TRIGGER %s", name, name)
 }
 
 // work returns what the guard will do for a schema, nil if there is none that will fire for it.
@@ -159,6 +165,10 @@ func (p *Plan) guard(r Request, s State) {
 func (p *Plan) installGuard(r Request, s State) {
 	if reserved(r.Schema) {
 		p.Unguarded = "no application has tables in schema " + postgres.Identifier(r.Schema)
+		return
+	}
+	if slices.ContainsFunc(s.EventTriggers, func(e EventTrigger) bool { return e.Name == guardName(r.Schema) }) {
+		p.Unguarded = foreignTrigger(r.Schema)
 		return
 	}
 	if e := s.foreignEventTrigger(); e != nil {

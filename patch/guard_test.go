@@ -1,9 +1,16 @@
 package patch
 
 import (
+	"errors"
+	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"evolution-openai-patch/patch/postgres"
 )
 
 // Statements of a plan for a guard.
@@ -108,6 +115,57 @@ func TestNoGuardBesideAnEventTrigger(t *testing.T) {
 		p, err := plan(Request{Schema: "s", Fixes: Fixes[:2], Guard: true}, s)
 		if err != nil || len(p.SQL) > 0 || !strings.Contains(p.Unguarded, `event trigger "zz" fail`) {
 			t.Errorf("%v, %q, %q", err, p.SQL, p.Unguarded)
+		}
+	}
+}
+
+// Somebody's event trigger has the name of the guard's, and there is no schema of that name.
+func TestNoGuardInThePlaceOfAnEventTrigger(t *testing.T) {
+	p, err := plan(Request{Schema: "s", Fixes: Fixes[:2], Guard: true}, State{Schema: "s", EventTriggers: []EventTrigger{{Name: guardName("s"), Trusted: true}}})
+	if err != nil || len(p.SQL) > 0 || !strings.Contains(p.Unguarded, "calls a function that this program did not make") {
+		t.Errorf("%v, %q, %q", err, p.SQL, p.Unguarded)
+	}
+}
+
+// The body says of each fix which index it concerns, of which column, and whether keys are padded then.
+func TestGuardBody(t *testing.T) {
+	const key, name = `('OpenaiCreds_apiKey_key', 'apiKey', %t)`, `('OpenaiCreds_name_key', 'name', false)`
+	for _, c := range []struct {
+		fixes []Fix
+		keep  bool
+		want  string
+	}{
+		{Fixes[:1], false, fmt.Sprintf(key, false)},
+		{Fixes[:2], true, fmt.Sprintf(key, true)},
+		{Fixes[2:], false, name},
+		{Fixes, true, fmt.Sprintf(key, true) + ", " + name},
+	} {
+		const schema = `a"b'c`
+		body := guardBody(Request{Schema: schema, Fixes: c.fixes, KeepNames: c.keep}, State{Schema: schema})
+		for _, want := range []string{"(VALUES " + c.want + ")", fmt.Sprintf("<> %t", c.keep), `to_regnamespace('"a""b''c"')`, `f.prosrc = ` + postgres.Literal(padBody)} {
+			if !strings.Contains(body, want) {
+				t.Errorf("%d fixes: no %s in\n%s", len(c.fixes), want, body)
+			}
+		}
+		if _, sql, _ := strings.Cut(body, "DECLARE"); regexp.MustCompile(`[^:]:('|[a-z])`).MatchString(strings.ReplaceAll(sql, "evolution-openai-patch: ", "")) {
+			t.Errorf("something is not filled in:\n%s", body)
+		}
+	}
+}
+
+// TestGuardFailures holds what PostgreSQL says of a change to a guard against what becomes of it.
+func TestGuardFailures(t *testing.T) {
+	for code, want := range map[string]struct{ apply, again bool }{
+		"42501": {apply: true}, "55P03": {apply: true}, "40P01": {apply: true}, "42601": {},
+		"42P06": {true, true}, "42710": {true, true}, "42723": {true, true}, "23505": {true, true}, "3F000": {true, true}, "42704": {true, true},
+	} {
+		for _, goal := range []Goal{Apply, Revert} {
+			c := change{cfg: &Config{}, request: Request{Goal: goal, Guard: true}, before: State{Schema: "s"}}
+			err := c.explainFailure(t.Context(), &pgconn.PgError{Code: code})
+			var missing *MissingError
+			if errors.As(err, &missing) != (want.apply && goal == Apply) || postgres.Retryable(err) != want.again {
+				t.Errorf("%s, goal %d: %v", code, goal, err)
+			}
 		}
 	}
 }

@@ -21,6 +21,7 @@ func (r Request) guardWork() guardWork {
 // guardBody returns the body of the guard's function. For each index it holds the statements that plan composes for the
 // State in which a migration has just created that index.
 func guardBody(r Request, s State) string {
+	var fixes []string
 	var commands strings.Builder
 	last := ""
 	for _, f := range r.Fixes {
@@ -28,19 +29,19 @@ func guardBody(r Request, s State) string {
 			continue
 		}
 		last = f.Index
+		pads := slices.ContainsFunc(r.Fixes, func(other Fix) bool { return other.Pad && other.Needs == f.Name })
+		fixes = append(fixes, fmt.Sprintf("(%s, %s, %t)", postgres.Literal(f.Index), postgres.Literal(f.Column), pads))
 		fmt.Fprintf(&commands, "IF created.index = %s THEN\n", postgres.Literal(f.Index))
 		for _, sql := range commandsOnCreate(f, r, s) {
 			fmt.Fprintf(&commands, "            %s;\n", sql)
-		}
-		if slices.ContainsFunc(r.Fixes, func(other Fix) bool { return other.Pad && other.Needs == f.Name }) {
-			fmt.Fprintf(&commands, "            EXECUTE pg_catalog.format('ALTER FUNCTION %%s OWNER TO %%I', %s, created.owner);\n", postgres.Literal(padFunction(r.Schema)))
 		}
 		fmt.Fprintf(&commands, "        END IF;\n        ")
 	}
 	fmt.Fprintf(&commands, "IF created.index = %s THEN\n            DROP EVENT TRIGGER %s;\n        END IF;", postgres.Literal(last), postgres.Identifier(guardName(r.Schema)))
 	header, _ := json.Marshal(r.guardWork()) // cannot fail: strings and a bool
-	return strings.NewReplacer(":header", string(header), ":'schema'", postgres.Literal(r.Schema), ":'guard'", postgres.Literal(guardName(r.Schema)),
-		":commands", commands.String()).Replace(guardTemplate)
+	return strings.NewReplacer(":header", string(header), ":fixes", strings.Join(fixes, ", "), ":commands", commands.String(), ":keep", fmt.Sprint(r.KeepNames),
+		":'schema'", postgres.Literal(r.Schema), ":'name'", postgres.Literal(postgres.Identifier(r.Schema)), ":'guard'", postgres.Literal(guardName(r.Schema)),
+		":'function'", postgres.Literal(padFunction(r.Schema)), ":'body'", postgres.Literal(padBody), ":'settings'", postgres.Array([]string{padSettings})).Replace(guardTemplate)
 }
 
 // commandsOnCreate returns the statements for the moment at which a migration has created f.Index: those of this fix and

@@ -154,14 +154,15 @@ func unguarded(cfg *Config, s State, why string) error {
 }
 
 // noOtherTransaction fails while another session of the database is in a transaction, each of which holds a lock on a virtual
-// transaction ID of its own. What the role may not see of other sessions is NULL.
+// transaction ID of its own. What the role may not see of other sessions is NULL. A session that is idle executes nothing, but has
+// a transaction for a moment whenever PostgreSQL makes it read the invalidation messages of other databases, too.
 const noOtherTransaction = `SELECT 1 / CASE WHEN EXISTS (
 	SELECT FROM pg_catalog.pg_locks l
 		JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid
 		JOIN pg_catalog.pg_database d ON d.oid = a.datid
 	WHERE l.locktype = 'virtualxid' AND l.granted AND l.virtualtransaction = l.virtualxid
 		AND d.datname = pg_catalog.current_database() AND a.pid <> pg_catalog.pg_backend_pid()
-		AND a.backend_type IS DISTINCT FROM 'autovacuum worker') THEN 0 ELSE 1 END`
+		AND a.backend_type IS DISTINCT FROM 'autovacuum worker' AND a.state IS DISTINCT FROM 'idle') THEN 0 ELSE 1 END`
 
 // removeGuard drops what is left of a guard that has fired or was removed: its function and its schema. A session that
 // creates an index may have read the event trigger before it was dropped, and be about to call the function. So while any
@@ -173,7 +174,7 @@ func (s *schema) removeGuard(ctx context.Context, conn *postgres.Conn, state Sta
 	}
 	name := postgres.Identifier(guardName(s.name))
 	b := conn.Begin("ISOLATION LEVEL READ COMMITTED READ WRITE", s.cfg.limits())
-	lock(b, State{})
+	lockGuard(b, state)
 	requireUnchanged(b, state, state.answersTo(guardQueries...)...)
 	b.Exec(noOtherTransaction)
 	for _, f := range g.Functions {

@@ -52,7 +52,7 @@ func TestAttackTablespace(t *testing.T) {
 			}
 			if how == "guard" {
 				a.patchAs("postgres", pgtest.Guard, pgtest.IndexOnly, "PATCH_KEEP_INDEX_NAMES=true").Expect(t, 0, "guarded: ")
-				pgtest.Exec(t, a.asEvo, fmt.Sprintf(`SET default_tablespace = %s_ts; CREATE TABLE "OpenaiCreds" (id text, "apiKey" varchar(255)) TABLESPACE pg_default;
+				pgtest.Exec(t, a.asEvo, fmt.Sprintf(`SET default_tablespace = %s_ts; CREATE TABLE "OpenaiCreds" (id text, "apiKey" varchar(255), "instanceId" text) TABLESPACE pg_default;
 					CREATE UNIQUE INDEX "OpenaiCreds_apiKey_key" ON "OpenaiCreds"("apiKey") TABLESPACE pg_default`, a.Name))
 				if a.Text(`SELECT indisunique FROM pg_index WHERE indexrelid = '"OpenaiCreds_apiKey_key"'::regclass`) != "false" {
 					t.Error("the guard did not put a plain index in the place of the unique one")

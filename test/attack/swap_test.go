@@ -22,49 +22,6 @@ func (a *attack) trySwap(c *pgx.Conn, sql string) {
 	}
 }
 
-// evo creates a function under the name of the program's and does not commit, so that the guard waits. evo then swaps the
-// schemas and takes the function back, so that the guard goes on: its next statement finds a SECURITY DEFINER function of
-// evo's, whose owner would be the superuser who runs the migration.
-func TestAttackSchemasChangePlacesUnderTheGuard(t *testing.T) {
-	t.Parallel()
-	a := newAttack(t, "evo")
-	a.Exec(fmt.Sprintf(`GRANT CREATE ON DATABASE %s TO %s`, a.Name, a.evo))
-	a.patchAs("postgres", pgtest.Guard, pgtest.AllFixes).Expect(t, 0, "guarded: ")
-	a.Exec(`DO $$ BEGIN EXECUTE (SELECT format('ALTER FUNCTION %s SET lock_timeout = %L', evtfoid::regprocedure, '3s') FROM pg_event_trigger); END $$`) // so that evo sees it wait on any machine
-	pgtest.Exec(t, a.asEvo, `CREATE SCHEMA trap_api; CREATE TABLE trap_api."OpenaiCreds" (id text PRIMARY KEY, "apiKey" varchar(255), name varchar(255));
-		CREATE FUNCTION trap_api.evolution_openai_patch() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS 'BEGIN PERFORM evil.strike(); RETURN NEW; END';
-		CREATE TABLE evil.button (a int); CREATE TRIGGER press BEFORE INSERT ON evil.button FOR EACH ROW EXECUTE FUNCTION trap_api.evolution_openai_patch()`)
-	second, third := a.login(a.evo), a.login(a.evo)
-	pgtest.Exec(t, second, `BEGIN; CREATE FUNCTION evolution_api.evolution_openai_patch() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'`)
-	var xid string
-	if err := second.QueryRow(context.Background(), `SELECT pg_current_xact_id()::xid::text`).Scan(&xid); err != nil {
-		t.Fatal(err)
-	}
-	swapped := make(chan error, 1)
-	go func() { // on the server, as evo must be quick
-		_, err := third.Exec(context.Background(), fmt.Sprintf(`DO $$ BEGIN
-			WHILE NOT EXISTS (SELECT FROM pg_locks WHERE locktype = 'transactionid' AND NOT granted AND transactionid = '%s') LOOP
-				IF clock_timestamp() > now() + interval '1min' THEN RAISE 'nobody waits for the function'; END IF;
-			END LOOP;
-			ALTER SCHEMA evolution_api RENAME TO evolution_old;
-			ALTER SCHEMA trap_api RENAME TO evolution_api;
-			COMMIT;
-			PERFORM pg_terminate_backend(%d);
-		END $$`, xid, second.PgConn().PID()))
-		swapped <- err
-	}()
-	a.Exec(`BEGIN; CREATE TABLE evolution_api."OpenaiCreds" (id text PRIMARY KEY, "apiKey" varchar(255), name varchar(255));
-		CREATE UNIQUE INDEX "OpenaiCreds_apiKey_key" ON evolution_api."OpenaiCreds"("apiKey"); COMMIT`)
-	if err := <-swapped; err != nil {
-		t.Fatal(err)
-	}
-	pgtest.Exec(t, a.asEvo, `INSERT INTO evil.button VALUES (1)`)
-	a.requireNoStrike("evo calls its function")
-	if owners := a.Text(`SELECT string_agg(DISTINCT proowner::regrole::text, ' ') FROM pg_proc WHERE proname = 'evolution_openai_patch'`); owners != a.evo {
-		t.Errorf("the functions belong to %s, want %s", owners, a.evo)
-	}
-}
-
 // statementTrap is a trigger in the schema that takes the place of Evolution's, and the function that revert drops.
 const statementTrap = `CREATE TRIGGER zz_trap BEFORE UPDATE ON trap_api."OpenaiCreds" FOR EACH STATEMENT EXECUTE FUNCTION evil.spring();
 	CREATE FUNCTION trap_api.evolution_openai_patch() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'`

@@ -163,7 +163,7 @@ func TestAttackSearchPath(t *testing.T) {
 			a.patchAs("postgres", pgtest.AllFixes).Expect(t, 0, "patched: ", "changed=true")
 			a.patchAs("postgres", pgtest.AllFixes, pgtest.Guard, "PATCH_SCHEMAS=later").Expect(t, 0, "guarded: ")
 			evo := pgtest.Connect(t, pgtest.URI(a.evo, a.Server.Address(), a.Name, "")) // with the database's search_path
-			pgtest.Exec(t, evo, `CREATE TABLE later."OpenaiCreds" (id text PRIMARY KEY, "apiKey" varchar(255), name varchar(255));
+			pgtest.Exec(t, evo, `CREATE TABLE later."OpenaiCreds" (id text PRIMARY KEY, "apiKey" varchar(255), name varchar(255), "instanceId" text);
 				CREATE UNIQUE INDEX "OpenaiCreds_apiKey_key" ON later."OpenaiCreds"("apiKey"); CREATE UNIQUE INDEX "OpenaiCreds_name_key" ON later."OpenaiCreds"(name)`)
 			a.requireNoStrike("the guard has run")
 			a.restoreAll(dir)

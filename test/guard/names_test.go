@@ -34,6 +34,6 @@ func TestGuardsWithTheSameName(t *testing.T) {
 	first.Exec(`ALTER TABLE ` + second + `."OpenaiCreds" RENAME TO hidden`)
 	unguarded()
 	first.Patch(pgtest.AllFixes).Expect(t, 0, "patched: ", "changed=false")
-	first.ExpectNoGuard()
+	first.ExpectNoGuard(pgtest.AllFixes)
 	other.Patch(pgtest.Guard, pgtest.AllFixes).Expect(t, 0, "guarded: ", "changed=true")
 }

@@ -13,7 +13,7 @@ func TestGuardThatCannotWork(t *testing.T) {
 	d := pgtest.NewDatabase(t, "public")
 	d.Exec(`GRANT CREATE ON SCHEMA public TO PUBLIC`)
 	d.Patch(pgtest.Guard, pgtest.AllFixes).Expect(t, 0, "guarded: ")
-	mallory, evo := createRole(t, d, d.Name+"_mallory"), createRole(t, d, d.Name+"_evo")
+	mallory, evo := createRole(t, d, d.Name+"_mallory"), createOwner(t, d, d.Name+"_evo")
 	pgtest.Exec(t, mallory, `CREATE FUNCTION public.evolution_openai_patch() RETURNS text LANGUAGE sql AS 'SELECT 1::text'`)
 	pgtest.Exec(t, evo, `SET search_path TO public`)
 	pgtest.MustMigrate(t, evo, pgtest.Last)
@@ -24,7 +24,7 @@ func TestGuardThatCannotWork(t *testing.T) {
 	d.Patch(pgtest.IndexOnly).Expect(t, 0, "patched: ", "changed=true")
 	d.Exec(`DROP FUNCTION public.evolution_openai_patch()`)
 	d.Patch(pgtest.AllFixes).Expect(t, 0, "patched: ", "changed=true")
-	d.ExpectNoGuard()
+	d.ExpectNoGuard(pgtest.AllFixes)
 }
 
 // Objects of others under the guard's name are named in a warning and kept. The program succeeds, so that Evolution starts.
@@ -130,7 +130,7 @@ func TestGuardThatWasBroken(t *testing.T) {
 			d.Patch(pgtest.Guard, pgtest.AllFixes).Expect(t, 0, "guarded: ", "changed=false")
 			d.Exec(fmt.Sprintf(sql, guardSchema))
 			d.Patch("PATCH_ACTION=revert").Expect(t, 0, "pending: ")
-			d.ExpectNoGuard()
+			d.ExpectNoGuard("PATCH_ACTION=revert")
 		})
 	}
 }
@@ -198,7 +198,7 @@ func TestGuardUnderOddNamesAndSettings(t *testing.T) {
 				pgtest.MustMigrate(t, d.NewConn(), pgtest.Last)
 				d.Patch(pgtest.AllFixes, "PATCH_ACTION=status").Expect(t, 0, "patched: ")
 				d.Patch(pgtest.AllFixes).Expect(t, 0, "patched: ", "changed=false")
-				d.ExpectNoGuard()
+				d.ExpectNoGuard(pgtest.AllFixes)
 				d.Patch(pgtest.AllFixes, "PATCH_ACTION=revert").Expect(t, 0, "unpatched: ", "changed=true")
 			})
 		}

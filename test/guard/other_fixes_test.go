@@ -91,7 +91,7 @@ func (p pair) expectInPlace(t *testing.T, d *pgtest.Database, want, changed stri
 	}
 	d.Patch(p.requested.with("PATCH_ACTION=status")...).Expect(t, 0, "patched: ")
 	d.Patch(p.requested.with()...).Expect(t, 0, "patched: ", "changed=false")
-	d.ExpectNoGuard()
+	d.ExpectNoGuard(p.requested.with()...)
 }
 
 // A guard that was installed for other fixes, or to keep other names, is the program's own. It is replaced by another guard only,
@@ -106,7 +106,7 @@ func TestGuardForOtherFixes(t *testing.T) {
 			t.Run("reverted", func(t *testing.T) {
 				d := p.install(t, pgtest.NewDatabase(t, "public"))
 				d.Patch(p.requested.with("PATCH_ACTION=revert")...).Expect(t, 0, "pending: ", "changed=true")
-				d.ExpectNoGuard()
+				d.ExpectNoGuard(p.requested.with("PATCH_ACTION=revert")...)
 			})
 			t.Run("table exists", func(t *testing.T) {
 				d := pgtest.NewEvolution(t, "public")
@@ -164,5 +164,5 @@ func TestGuardBeforeTheDefaultPrivileges(t *testing.T) {
 		t.Error("the function that the guard has created is open to a role that the default privileges name")
 	}
 	d.Patch(pgtest.AllFixes).Expect(t, 0, "patched: ", "changed=false")
-	d.ExpectNoGuard()
+	d.ExpectNoGuard(pgtest.AllFixes)
 }

@@ -31,7 +31,7 @@ func TestGuardIsNotRemovedBlindly(t *testing.T) {
 	}
 	pgtest.Exec(t, other, `COMMIT`)
 	patch()
-	d.ExpectNoGuard()
+	d.ExpectNoGuardAfter(patch)
 }
 
 // A session that has read the guard's event trigger calls the function later, even if its CREATE INDEX changes nothing and
@@ -61,7 +61,7 @@ func TestGuardIsNotRemovedBeforeItIsCalled(t *testing.T) {
 			}
 			d.Exec(`DROP EVENT TRIGGER a_audit`)
 			d.Patch(pgtest.AllFixes, "PATCH_ACTION="+action).ExpectCode(t, 0)
-			d.ExpectNoGuard()
+			d.ExpectNoGuard(pgtest.AllFixes, "PATCH_ACTION="+action)
 		})
 	}
 }

@@ -79,12 +79,24 @@ func (d *Database) GuardObjects() string {
 		UNION ALL SELECT proname FROM pg_proc WHERE proname LIKE 'guard%') AS all_of_it(what)`)
 }
 
-// ExpectNoGuard checks that no object of a guard is left.
-func (d *Database) ExpectNoGuard() {
+// ExpectNoGuard checks that no object of a guard is left. What a guard leaves behind goes with a later run, so the program runs
+// with this environment until nothing is left.
+func (d *Database) ExpectNoGuard(environ ...string) {
 	d.t.Helper()
-	if left := d.GuardObjects(); left != "" {
-		d.t.Errorf("objects of the guard are left: %s", left)
-	}
+	d.ExpectNoGuardAfter(func() { d.t.Helper(); d.Patch(environ...).ExpectCode(d.t, 0) })
+}
+
+// ExpectNoGuardAfter is like ExpectNoGuard with another way to run the program.
+func (d *Database) ExpectNoGuardAfter(run func()) {
+	d.t.Helper()
+	MustUntil(d.t, func() error {
+		left := d.GuardObjects()
+		if left == "" {
+			return nil
+		}
+		run()
+		return fmt.Errorf("objects of the guard are left: %s", left)
+	})
 }
 
 // HeldLocks returns what the program's sessions hold: locks on Evolution's table in schema evolution_api, advisory locks, and

@@ -42,6 +42,7 @@ const (
 	NoGuard          = "the guard cannot be installed"
 	NoGuardInNothing = "so no guard can be installed" // in a database that is not there
 	GuardNeedsName   = "a guard needs the name of the schema"
+	KeptTheGuard     = "kept the event trigger of schema " // that schema
 	GuardOfAnother   = "holds the guard of another schema"
 	HoldsFunction    = "holds a function "
 	HoldsAnother     = "holds what this program did not make: "
