@@ -14,7 +14,7 @@ import (
 )
 
 func main() {
-	debug.SetMemoryLimit(16 << 20) // above which garbage is collected at once; the containers in deploy/ have 32 MB
+	debug.SetMemoryLimit(12 << 20) // above which garbage is collected at once; the containers in deploy/ have 32 MB
 	environ := os.Environ()
 	for _, v := range environ {
 		// Package patch reads libpq's variables from environ; the driver would apply those that it finds by itself

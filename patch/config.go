@@ -27,7 +27,7 @@ type Config struct {
 	Fixes          Selection      `env:"PATCH_FIXES" envDefault:"auto" help:"comma-separated: auto, apikey-index, apikey-check, name-index. auto is what one key in several instances needs: apikey-index, and apikey-check where the database is Evolution 2.3.0 or later or a guard is armed; status and revert count what is there, too"`
 	KeepNames      Switch         `env:"PATCH_KEEP_INDEX_NAMES" envDefault:"false" help:"leave a plain index under a dropped one's name, so that a later migration that names it passes"`
 	OnMissingTable OnMissingTable `env:"PATCH_ON_MISSING_TABLE" envDefault:"continue" help:"no database or table yet: continue (warn, exit 0), guard (install a one-shot event trigger, the guard), wait (until it is there and no migration is running), fail (exit 4)"`
-	Schemas        Schemas        `env:"PATCH_SCHEMAS" help:"comma-separated names, if not the schema of the connection string, which is public where none is named; *: every schema of the database that holds Evolution's table"`
+	Schemas        Schemas        `env:"PATCH_SCHEMAS" help:"comma-separated names, if not the schema of the connection string, which is public where none is named; *: every schema of the database that holds Evolution's table, at most 1000"`
 	Databases      Databases      `env:"PATCH_DATABASES" help:"comma-separated names and shell patterns, if not the database of the connection string; *: every database of the server that holds Evolution's table"`
 	Connections    Count          `env:"PATCH_CONNECTIONS" envDefault:"4" help:"the most connections that are open to one server at once"`
 	Watch          Interval       `env:"PATCH_WATCH" envDefault:"0" help:"stay, and put the fixes back in place at this interval, at least 100ms; 0 is off"`

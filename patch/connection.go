@@ -47,6 +47,16 @@ func (d *database) connect(ctx context.Context) error {
 	return nil
 }
 
+// missing returns the error for a database that is missing, or in which something is. The remedy is what to do about it
+// where a guard is requested.
+func (d *database) missing(what, remedy string) error {
+	missing := &MissingError{what: what + postgres.Identifier(d.target.Database()), watched: d.cfg.Watch.Duration > 0}
+	if d.cfg.OnMissingTable == MissingGuard && d.cfg.mayChange() && !missing.watched {
+		missing.remedy = remedy
+	}
+	return missing
+}
+
 // maxDisconnects is how often a connection that was made may be lost in one run. Fewer losses are treated as a restart of
 // the server.
 const maxDisconnects = 3

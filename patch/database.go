@@ -56,7 +56,7 @@ func (d *database) handle(ctx context.Context, limit time.Duration) (results []*
 	if err != nil && len(d.schemas) == 0 {
 		d.add("*", d.named)
 	}
-	for _, p := range d.schemas {
+	for i, p := range d.schemas {
 		if !p.done {
 			own := err
 			var wait *WaitError
@@ -69,6 +69,7 @@ func (d *database) handle(ctx context.Context, limit time.Duration) (results []*
 			r := p.latest // without what leads to it, because a watch keeps it
 			results = append(results, &r)
 		}
+		d.schemas[i] = nil // there may be many
 	}
 	if !d.keep() {
 		d.disconnect()
@@ -234,6 +235,13 @@ func (d *database) list(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if len(names) > maxSchemas {
+		names = names[:maxSchemas]
+		d.add("*", true)
+		p := d.schemas[len(d.schemas)-1]
+		d.conclude(ctx, p, p.latest, refuse("database %s holds the table in more than %d schemas, and only the oldest are handled; name the others in PATCH_SCHEMAS",
+			postgres.Identifier(d.target.Database()), maxSchemas))
+	}
 	for _, name := range names {
 		if !slices.Contains(d.requested.Names, name) {
 			d.add(name, false)
@@ -248,28 +256,22 @@ func (d *database) list(ctx context.Context) error {
 	return nil
 }
 
-// missing returns the error for a database that is missing, or in which something is. The remedy is what to do about it
-// where a guard is requested.
-func (d *database) missing(what, remedy string) error {
-	missing := &MissingError{what: what + postgres.Identifier(d.target.Database()), watched: d.cfg.Watch.Duration > 0}
-	if d.cfg.OnMissingTable == MissingGuard && d.cfg.mayChange() && !missing.watched {
-		missing.remedy = remedy
-	}
-	return missing
-}
-
 // conclude makes the last Result of a schema the final one. A missing table is an error only where one is required.
 func (d *database) conclude(ctx context.Context, p *progress, r Result, err error) {
 	if err != nil && ctx.Err() != nil {
 		err = context.Cause(ctx)
 	}
+	state := State{}
+	if r.known() {
+		state = *r.state
+	}
 	var missing *MissingError
 	allowed := errors.As(err, &missing) && !d.cfg.tableRequired()
 	if (err == nil || allowed) && d.conn.Usable() {
-		p.removeGuard(ctx, d.conn, r.state)
+		p.removeGuard(ctx, d.conn, state)
 	}
 	r.Unknown = p.unanswered && !r.Changed
-	r.Evolution = release(r.state.Migrations.Last)
+	r.Evolution = release(state.Migrations.Last)
 	var unknown *UnknownError
 	var stopped Interrupted
 	switch {
@@ -282,14 +284,14 @@ func (d *database) conclude(ctx context.Context, p *progress, r Result, err erro
 		r.Status = Pending
 	case errors.As(err, &stopped) && d.cfg.watches(): // what a watch knows is what it has seen
 		r.stopped = true
-		r.assessment = assess(Request{Schema: r.Schema, Fixes: r.requested, KeepNames: bool(d.cfg.KeepNames)}, r.state)
+		r.assessment = assess(Request{Schema: r.Schema, Fixes: r.requested, KeepNames: bool(d.cfg.KeepNames)}, state)
 	case err != nil:
 		r.Status, r.Fixes, r.Err = Failed, everyFix(r.requested, Failed).Fixes, err
 		if r.Unknown && !errors.As(err, &unknown) {
 			r.Err = &UnknownError{err}
 		}
 	}
-	r.Notes = notes(d.cfg, r, missing)
-	r.state = State{} // it is large, and there may be many
+	r.Notes = notes(d.cfg, r, state, missing)
+	r.state, p.log = nil, nil // they are large, and there may be many
 	p.latest, p.done = r, true
 }

@@ -158,6 +158,7 @@ func (t *target) find(ctx context.Context, limit time.Duration) (names []string,
 		}
 		return err
 	})
+	slices.Sort(found)
 	var missing *MissingError
 	if errors.As(err, &missing) {
 		return nil, fmt.Errorf("%s does not exist, so the databases of the server cannot be listed: name one that exists in the connection string, such as postgres", missing.what)
@@ -180,12 +181,16 @@ func (t *target) failure(ctx context.Context, err error) *Result {
 const databasesSQL = `SELECT d.datname::pg_catalog.text FROM pg_catalog.pg_database d
 	WHERE d.datallowconn AND d.datconnlimit <> -2 AND NOT d.datistemplate AND pg_catalog.has_database_privilege(d.oid, 'CONNECT')`
 
-// schemasSQL lists the schemas of the database that hold a table of the name of Evolution's.
+// schemasSQL lists the schemas of the database that hold a table of the name of Evolution's, from the oldest on, so that a tenant
+// who makes many of them leaves those out that are younger.
 const schemasSQL = `SELECT n.nspname::pg_catalog.text
 	FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-	WHERE c.relname = '` + tableName + `' AND c.relkind = 'r' AND c.relpersistence <> 't'`
+	WHERE c.relname = '` + tableName + `' AND c.relkind = 'r' AND c.relpersistence <> 't' ORDER BY n.oid LIMIT 1001`
 
-// listNames returns the names that a query finds, sorted.
+// maxSchemas is the most schemas of one database that are handled without being named.
+const maxSchemas = 1000
+
+// listNames returns the names that a query finds.
 func (c *Config) listNames(ctx context.Context, conn *postgres.Conn, sql string) (names []string, err error) {
 	b := conn.Begin("ISOLATION LEVEL READ COMMITTED READ ONLY", c.limits())
 	b.Rows(sql, func(row []byte) error {
@@ -197,6 +202,5 @@ func (c *Config) listNames(ctx context.Context, conn *postgres.Conn, sql string)
 		conn.RollBack()
 		return nil, fmt.Errorf("list: %w", err)
 	}
-	slices.Sort(names)
 	return names, nil
 }

@@ -15,9 +15,8 @@ type note struct {
 
 // notes returns what the log says of a Result. An error stands in the line of the report; it is logged only where the line
 // does not come now, or the exit status does not show it.
-func notes(cfg *Config, r Result, missing *MissingError) (found []note) {
+func notes(cfg *Config, r Result, s State, missing *MissingError) (found []note) {
 	add := func(level slog.Level, message string, args ...any) { found = append(found, note{level, message, args}) }
-	s := r.state
 	switch {
 	case r.Err != nil:
 		if cfg.Watch.Duration > 0 || cfg.OnError == ErrorContinue {

@@ -34,8 +34,8 @@ type Result struct {
 	Notes     []note // what the log says besides
 
 	requested []Fix
-	stopped   bool  // a watch was stopped before the schema was done
-	state     State // what was verified before the commit, or else found; only until the Result is final
+	stopped   bool   // a watch was stopped before the schema was done
+	state     *State // what was verified before the commit, or else found; only until the Result is final
 	place     place
 }
 
@@ -46,4 +46,4 @@ type place struct {
 }
 
 // known reports whether the schema could be inspected.
-func (r Result) known() bool { return r.state.Role != "" }
+func (r Result) known() bool { return r.state != nil }

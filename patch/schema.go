@@ -29,7 +29,7 @@ var errAbsent = errors.New("there is no table in a schema that was not named")
 // messages are bounded by the context of the waiting. The Result is r with what is known, even if there is an error.
 func (s *schema) attempt(ctx, waiting context.Context, conn *postgres.Conn, state State, r Result) (Result, error) {
 	request := s.cfg.request(state)
-	r.assessment, r.requested, r.state = everyFix(request.Fixes, Failed), request.Fixes, state
+	r.assessment, r.requested, r.state = everyFix(request.Fixes, Failed), request.Fixes, &state
 	if state.Table == nil && !s.named {
 		return r, errAbsent
 	}
@@ -62,7 +62,7 @@ func (s *schema) attempt(ctx, waiting context.Context, conn *postgres.Conn, stat
 	if err != nil {
 		return r, err
 	}
-	r.state, r.assessment, r.Changed = after, assess(request, after), true
+	r.state, r.assessment, r.Changed = &after, assess(request, after), true
 	return r, nil
 }
 

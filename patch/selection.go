@@ -75,7 +75,7 @@ func (s *Selection) mayPad() bool { return s.Auto || pads(s.Named) }
 // fixesFor returns the fixes that are selected where s was found, in the order in which they are applied or reverted. With
 // auto, what this program has left there counts too: the padding always, and a dropped index where nothing is dropped.
 func (c *Config) fixesFor(s State) []Fix {
-	selected := slices.Clone(c.Fixes.Named)
+	selected := c.Fixes.Named // shared by all schemas
 	if c.Fixes.Auto {
 		selected = nil
 		for _, f := range Fixes {
@@ -87,6 +87,7 @@ func (c *Config) fixesFor(s State) []Fix {
 		}
 	}
 	if c.Action == ActionRevert {
+		selected = slices.Clone(selected)
 		slices.Reverse(selected) // the padding is reverted before the index that it needs to be gone
 	}
 	return selected
