@@ -126,7 +126,7 @@ func (t Target) logIn(ctx context.Context) (c *Conn, err error) {
 		return pgproto3.NewFrontend(c.meter, w)
 	}
 	c.pg, err = pgconn.ConnectConfig(ctx, config)
-	if err == nil {
+	if c.used = time.Now(); err == nil {
 		return c, nil
 	}
 	if lifting != "" {
@@ -151,12 +151,12 @@ func (e *TimeoutSettingError) Error() string {
 // timeoutSettings are the settings that end a session, or the first message of one, by the SQLSTATE of the error.
 var timeoutSettings = map[string]string{"57014": "statement_timeout", "25P04": "transaction_timeout", "57P05": "idle_session_timeout"}
 
-// liftTimeouts returns a *TimeoutSettingError in the place of an error that a setting caused, and has the next login lift it. A message
-// that begins a transaction has lifted the others when it ends.
-func (c *Conn) liftTimeouts(err error, begins bool) error {
+// liftTimeouts returns a *TimeoutSettingError in the place of an error that a setting caused, and has the next login lift it. Once the
+// statements of Begin are executed nothing is left to lift. A session that was idle for long may be ended.
+func (c *Conn) liftTimeouts(err error, beginFailed, wasBusy bool) error {
 	code := SQLState(err)
 	setting := timeoutSettings[code]
-	if setting == "" || !begins && code != "57P05" {
+	if setting == "" || code == "57P05" && !wasBusy || code != "57P05" && !beginFailed {
 		return err
 	}
 	options := " -c statement_timeout=0"
