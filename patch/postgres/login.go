@@ -144,8 +144,8 @@ type TimeoutSettingError struct{ Setting, User, Database string }
 
 func (e *TimeoutSettingError) Error() string {
 	role, database := Identifier(e.User), Identifier(e.Database)
-	return fmt.Sprintf("%[1]s ended the session before its transaction could begin, and cannot be lifted through a pooler: ALTER ROLE %[2]s RESET %[1]s; ALTER DATABASE %[3]s RESET %[1]s; ALTER ROLE %[2]s IN DATABASE %[3]s RESET %[1]s",
-		e.Setting, role, database)
+	return fmt.Sprintf("%s ended the session before its transaction could begin, and only without a pooler it can be lifted for the next: ALTER ROLE %s RESET %s; ALTER DATABASE %s RESET %s; ALTER ROLE %s IN DATABASE %s RESET %s",
+		e.Setting, role, e.Setting, database, e.Setting, role, database, e.Setting)
 }
 
 // timeoutSettings are the settings that end a session, or the first message of one, by the SQLSTATE of the error.
