@@ -55,12 +55,13 @@ bench: go ## compare wall time, memory and the time to notice a server with thos
 	@PG_BINDIR=$$(scripts/postgres.sh time:/usr/bin/time) && export PG_BINDIR && go test -run '^$$' -bench . -benchtime 1x -timeout 2h ./test/lab
 
 FUZZ ?= 1m
-fuzz: go ## fuzz the parsers, for longer than their seeds (5 times FUZZ)
+fuzz: go ## fuzz the parsers, for longer than their seeds (6 times FUZZ)
 	go test -run '^$$' -fuzz FuzzURI -fuzztime $(FUZZ) ./patch/prisma
 	go test -run '^$$' -fuzz FuzzConfig -fuzztime $(FUZZ) ./patch
 	go test -run '^$$' -fuzz FuzzAnswers -fuzztime $(FUZZ) ./patch
 	go test -run '^$$' -fuzz FuzzNames -fuzztime $(FUZZ) ./patch
 	go test -run '^$$' -fuzz FuzzIdentifier -fuzztime $(FUZZ) ./patch/postgres
+	go test -run '^$$' -fuzz FuzzServerMessages -fuzztime $(FUZZ) ./patch/postgres
 
 lint: go ## run the linters (10 seconds; 3 minutes the first time)
 	@go mod tidy -diff && for module in tools test/testdata/e2e/pod; do go -C $$module mod tidy -diff || exit 1; done

@@ -130,6 +130,7 @@ func TestUnusableConfigs(t *testing.T) {
 		"client identity cannot be used":                          {Host: "h", User: "u", SSLMode: "require", Identity: "config_test.go", KeyPassword: "Secret"},
 		"CA certificate cannot be read: no such file":             {Host: "h", User: "u", SSLMode: "verify-ca", RootCertificates: "/nothing/here"},
 		"CA certificate cannot be read: it is not a regular file": {Host: "h", User: "u", SSLMode: "verify-ca", RootCertificates: "/dev/zero"},
+		"password cannot be read: it is not a regular file":       {Host: "h", User: "u", PasswordFile: "/dev/zero"},
 	} {
 		if _, err := NewTarget(c); err == nil || !strings.Contains(err.Error(), says) || strings.Contains(err.Error(), "Secret") {
 			t.Errorf("%v, want %q", err, says)

@@ -26,6 +26,7 @@ type Conn struct {
 	target     Target
 	meter      *meter
 	parameters parameters
+	used       time.Time  // when the last exchange ended, or the login
 	broken     bool
 	closed     bool
 }
@@ -40,6 +41,7 @@ func (c *Conn) Send(ctx context.Context, b *Batch, patience time.Duration) error
 	if !c.Usable() {
 		return net.ErrClosed // an answer may still be due
 	}
+	defer func() { c.used = time.Now() }()
 	wire := c.pg.Conn()
 	stop := context.AfterFunc(ctx, func() { _ = wire.SetDeadline(time.Unix(1, 0)) })
 	isReady, err := c.exchange(ctx, b, func() {
@@ -61,6 +63,7 @@ func (c *Conn) Send(ctx context.Context, b *Batch, patience time.Duration) error
 // something. A server that has ended the session, so that nothing can be sent, may have said why.
 func (c *Conn) exchange(ctx context.Context, b *Batch, progress func()) (isReady bool, err error) {
 	defer recovered(&err)
+	wasBusy := time.Since(c.used) < time.Second
 	progress()
 	if ctx.Err() != nil {
 		return false, ctx.Err()
@@ -86,7 +89,7 @@ func (c *Conn) exchange(ctx context.Context, b *Batch, progress func()) (isReady
 	}
 	var broken *ProtocolError
 	if err = explainLength(cmp.Or(err, unsent)); a.failed != nil && !errors.As(err, &broken) {
-		err = c.liftTimeouts(a.failed, a.beginFailed)
+		err = c.liftTimeouts(a.failed, a.beginFailed, wasBusy)
 	}
 	return isReady, err
 }

@@ -126,7 +126,7 @@ func (t Target) logIn(ctx context.Context) (c *Conn, err error) {
 		return pgproto3.NewFrontend(c.meter, w)
 	}
 	c.pg, err = pgconn.ConnectConfig(ctx, config)
-	if err == nil {
+	if c.used = time.Now(); err == nil {
 		return c, nil
 	}
 	if lifting != "" {
@@ -144,19 +144,19 @@ type TimeoutSettingError struct{ Setting, User, Database string }
 
 func (e *TimeoutSettingError) Error() string {
 	role, database := Identifier(e.User), Identifier(e.Database)
-	return fmt.Sprintf("%[1]s ended the session before its transaction could begin, and cannot be lifted through a pooler: ALTER ROLE %[2]s RESET %[1]s; ALTER DATABASE %[3]s RESET %[1]s; ALTER ROLE %[2]s IN DATABASE %[3]s RESET %[1]s",
-		e.Setting, role, database)
+	return fmt.Sprintf("%s ended the session before its transaction could begin, and only without a pooler it can be lifted for the next: ALTER ROLE %s RESET %s; ALTER DATABASE %s RESET %s; ALTER ROLE %s IN DATABASE %s RESET %s",
+		e.Setting, role, e.Setting, database, e.Setting, role, database, e.Setting)
 }
 
 // timeoutSettings are the settings that end a session, or the first message of one, by the SQLSTATE of the error.
 var timeoutSettings = map[string]string{"57014": "statement_timeout", "25P04": "transaction_timeout", "57P05": "idle_session_timeout"}
 
-// liftTimeouts returns a *TimeoutSettingError in the place of an error that a setting caused, and has the next login lift it. A message
-// that begins a transaction has lifted the others when it ends.
-func (c *Conn) liftTimeouts(err error, begins bool) error {
+// liftTimeouts returns a *TimeoutSettingError in the place of an error that a setting caused, and has the next login lift it. Once the
+// statements of Begin are executed nothing is left to lift. A session that was idle for long may be ended.
+func (c *Conn) liftTimeouts(err error, beginFailed, wasBusy bool) error {
 	code := SQLState(err)
 	setting := timeoutSettings[code]
-	if setting == "" || !begins && code != "57P05" {
+	if setting == "" || code == "57P05" && !wasBusy || code != "57P05" && !beginFailed {
 		return err
 	}
 	options := " -c statement_timeout=0"

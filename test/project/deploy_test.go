@@ -3,6 +3,7 @@ package project
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"reflect"
 	"regexp"
@@ -133,5 +134,46 @@ func TestKubernetesManifests(t *testing.T) {
 		if !strings.Contains(pgtest.Read(t, file), "#   kubectl create secret generic "+name+" ") {
 			t.Errorf("%s does not say how to create the Secret", file)
 		}
+	}
+}
+
+// Where a watch and a health check share the memory of a container, there is enough for both: either uses at most 24 MiB.
+func TestWatchesWithAHealthCheckHaveMemory(t *testing.T) {
+	t.Parallel()
+	found := 0
+	check := func(file string, container map[string]any) {
+		checks := fmt.Sprint(pgtest.At(container, "healthcheck", "test"), pgtest.At(container, "startupProbe", "exec", "command"))
+		if !strings.Contains(checks, "/evolution-openai-patch status") {
+			return
+		}
+		found++
+		limits := fmt.Sprint(container["mem_limit"], pgtest.At(container, "deploy", "resources", "limits", "memory"), pgtest.At(container, "resources", "limits", "memory"))
+		if !strings.Contains(strings.ToUpper(limits), "64M") {
+			t.Errorf("%s: the limit of memory is %s, want 64 MB", file, limits)
+		}
+	}
+	var walk func(file string, node any)
+	walk = func(file string, node any) {
+		switch node := node.(type) {
+		case map[string]any:
+			check(file, node)
+			for _, child := range node {
+				walk(file, child)
+			}
+		case []any:
+			for _, child := range node {
+				walk(file, child)
+			}
+		}
+	}
+	for _, file := range pgtest.Deployed(t) {
+		if strings.HasSuffix(file, ".yml") || strings.HasSuffix(file, ".yaml") {
+			for _, d := range documents(t, file) {
+				walk(file, d)
+			}
+		}
+	}
+	if found < 4 {
+		t.Errorf("%d health checks by the program itself, want at least 4", found)
 	}
 }
