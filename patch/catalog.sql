@@ -250,7 +250,6 @@ FROM (
 ) AS t
 WHERE t.taken OR t.fires AND (t.fragile OR NOT t.trusted)
 ORDER BY t.taken DESC, t.name
-ORDER BY e.evtname
 LIMIT 20
 
 -- name: guard
