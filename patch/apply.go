@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"time"
 
@@ -79,16 +80,14 @@ func (c *change) explainGuardFailure(ctx context.Context, err error) error {
 		}
 		return unguarded(c.cfg, s, why)
 	}
-	switch postgres.SQLState(err) {
-	case "42501": // insufficient_privilege
-		if c.request.Goal == Revert {
-			return err
-		}
+	// duplicate_schema, duplicate_object, duplicate_function, unique_violation, invalid_schema_name, undefined_object
+	outrun := []string{"42P06", "42710", "42723", "23505", "3F000", "42704"}
+	switch code := postgres.SQLState(err); {
+	case code == "42501" && c.request.Goal == Apply: // insufficient_privilege
 		return because(fmt.Sprintf("role %s may not create event triggers; connect as a superuser", postgres.Identifier(s.Role)))
-	case "42P06", "42710", "42723", "23505", "3F000", "42704": // duplicate_schema, duplicate_object, duplicate_function, unique_violation, invalid_schema_name, undefined_object
+	case slices.Contains(outrun, code), code == "XX000" && postgres.Retryable(err): // the latter is internal_error: the same row was changed
 		return &postgres.NotReadyError{Reason: "the guard was installed or removed by somebody else at the same moment", Cause: because(reason)}
-	}
-	if postgres.LockUnavailable(err) {
+	case postgres.LockUnavailable(err):
 		return because(fmt.Sprintf("another session kept the event trigger of schema %s locked for PATCH_LOCK_RETRY=%s: %s%s",
 			postgres.Identifier(s.Schema), c.cfg.LockRetry, reason, c.holders(ctx, "; in a transaction that has changed something are ", "l.locktype = 'transactionid' AND a.datname = pg_catalog.current_database()")))
 	}
