@@ -61,7 +61,7 @@ fuzz: go ## fuzz the parsers, for longer than their seeds (6 times FUZZ)
 	go test -run '^$$' -fuzz FuzzAnswers -fuzztime $(FUZZ) ./patch
 	go test -run '^$$' -fuzz FuzzNames -fuzztime $(FUZZ) ./patch
 	go test -run '^$$' -fuzz FuzzIdentifier -fuzztime $(FUZZ) ./patch/postgres
-	go test -run '^$$' -fuzz FuzzServerMessages -fuzztime $(FUZZ) ./patch/postgres
+	go test -run '^$$' -fuzz FuzzServerMessages -fuzztime $(FUZZ) -fuzzminimizetime 100x ./patch/postgres
 
 lint: go ## run the linters (10 seconds; 3 minutes the first time)
 	@go mod tidy -diff && for module in tools test/testdata/e2e/pod; do go -C $$module mod tidy -diff || exit 1; done

@@ -26,7 +26,7 @@ type Conn struct {
 	target     Target
 	meter      *meter
 	parameters parameters
-	used       time.Time  // when the last exchange ended, or the login
+	used       time.Time // when the last exchange ended, or the login
 	broken     bool
 	closed     bool
 }

@@ -120,7 +120,7 @@ func (t Target) logIn(ctx context.Context) (c *Conn, err error) {
 	if lifting != "" {
 		config.RuntimeParams["options"] += lifting
 	}
-	c = &Conn{target: t, meter: new(meter), parameters: parameters{}}
+	c = &Conn{target: t, meter: new(meter), parameters: parameters{sizes: map[string]int{}}}
 	config.BuildFrontend = func(r io.Reader, w io.Writer) *pgproto3.Frontend { // once for each address
 		*c.meter = meter{r, maxLogin}
 		return pgproto3.NewFrontend(c.meter, w)

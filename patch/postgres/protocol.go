@@ -64,17 +64,18 @@ func (m *meter) Read(p []byte) (n int, err error) {
 	return n, err
 }
 
-// parameters are the sizes of the parameters that a server has reported since the login, all of which pgconn keeps.
-type parameters map[string]int
+// parameters are what a server has reported since the login, all of which pgconn keeps.
+type parameters struct {
+	sizes map[string]int // by name
+	total int
+}
 
-// take adds a parameter.
-func (p parameters) take(m *pgproto3.ParameterStatus) error {
-	p[m.Name] = len(m.Name) + len(m.Value)
-	total := 0
-	for _, size := range p {
-		total += size
-	}
-	if total > maxLogin || len(p) > maxParameters {
+// take adds a parameter, or replaces it.
+func (p *parameters) take(m *pgproto3.ParameterStatus) error {
+	size := len(m.Name) + len(m.Value)
+	p.total += size - p.sizes[m.Name]
+	p.sizes[m.Name] = size
+	if p.total > maxLogin || len(p.sizes) > maxParameters {
 		return unexpected("too many parameters")
 	}
 	return nil

@@ -50,7 +50,7 @@ func TestConversation(t *testing.T) {
 
 // Only what answers a statement counts as a sign of life.
 func TestNoticesAreNoAnswer(t *testing.T) {
-	a := answers{conn: &Conn{meter: new(meter), parameters: parameters{}}, batch: &Batch{}, ends: []int{1}}
+	a := answers{conn: &Conn{meter: new(meter), parameters: parameters{sizes: map[string]int{}}}, batch: &Batch{}, ends: []int{1}}
 	for _, c := range []struct {
 		message pgproto3.BackendMessage
 		want    bool
