@@ -49,7 +49,7 @@ const (
 
 // hoards are stored in Evolution's table with ten credentials.
 func hoards() map[string]hoard {
-	ten, rows := amount(600, 10_000), fmt.Sprint(amount(20_000, 100_000))
+	ten, rows := amount(600, 3000), fmt.Sprint(amount(20_000, 100_000))
 	return map[string]hoard{
 		"function of our name":     {large(40*megabyte, ours+`'BEGIN RETURN NEW; END --%s'`), refused, refused},
 		"its settings":             {ours + `'BEGIN RETURN NEW; END';` + large(10*megabyte, `ALTER FUNCTION evolution_openai_patch() SET my.setting = '%s'`), refused, refused},
