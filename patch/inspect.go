@@ -145,23 +145,23 @@ func readKeys(b *postgres.Batch, s State) *Keys {
 // count adds the key of one credential, both as COPY writes them. The column takes so many characters, or any number if limit
 // is 0.
 func (k *Keys) count(id, raw []byte, limit int) {
-	key := ""
-	if len(raw) <= 2*maxKey { // an escape takes two bytes
+	key := raw
+	if len(raw) <= 2*maxKey && bytes.ContainsRune(raw, '\\') { // an escape takes two bytes; without one nothing is copied
 		value := postgres.CopyValues(raw)[0]
 		if value == nil {
 			return
 		}
-		key = *value
+		key = []byte(*value)
 	}
-	if len(raw) > 2*maxKey || len(key) > maxKey {
+	if len(key) > maxKey {
 		k.Long = append(k.Long[:0], id[:min(len(id), maxID)]...)
 		return
 	}
-	bare := strings.TrimRight(key, " ")
+	bare := bytes.TrimRight(key, " ")
 	spaces := len(key) - len(bare)
 	switch {
 	case spaces == 1:
-	case limit == 0 || utf8.RuneCountInString(bare) < limit:
+	case limit == 0 || utf8.RuneCount(bare) < limit:
 		k.Bare++
 	default:
 		k.Full++
