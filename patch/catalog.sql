@@ -237,7 +237,7 @@ ORDER BY 1
 -- The event triggers of others that have the name of a guard without its schema, or that matter to a change of this program. Whoever
 -- owns the function of one can replace what runs with the rights of the role. Before PostgreSQL 14 those at the end of a command can
 -- fail because of a guard: the list of what a command has created cannot be read any more once something of it was dropped.
-SELECT t.name, t.owner, t.trusted, t.fragile, CASE WHEN t.taken THEN t.name END AS schema
+SELECT t.name, t.owner, t.trusted, t.fragile, t.taken, CASE WHEN t.taken THEN t.name END AS schema
 FROM (
     SELECT e.evtname AS name, r.rolname AS owner, r.rolsuper OR r.rolname = current_user AS trusted,
         e.evtevent = 'ddl_command_end' AND pg_catalog.left(e.evtname::pg_catalog.text, 23) <> 'evolution_openai_patch_'

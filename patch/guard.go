@@ -167,11 +167,11 @@ func (p *Plan) installGuard(r Request, s State) {
 		p.Unguarded = "no application has tables in schema " + postgres.Identifier(r.Schema)
 		return
 	}
-	if slices.ContainsFunc(s.EventTriggers, func(e EventTrigger) bool { return e.Name == guardName(r.Schema) }) {
+	if slices.ContainsFunc(s.EventTriggers, func(e EventTrigger) bool { return e.Taken }) {
 		p.Unguarded = foreignTrigger(r.Schema)
 		return
 	}
-	if e := s.foreignEventTrigger(); e != nil {
+	if e := s.foreignEventTrigger(); e != nil && e.Name != guardName(r.Schema) { // that one is looked at below
 		p.Unguarded = fmt.Sprintf("event trigger %s would run a function of role %s with the rights of %s",
 			postgres.Identifier(e.Name), postgres.Identifier(e.Owner), postgres.Identifier(s.Role))
 		return

@@ -121,7 +121,7 @@ func TestNoGuardBesideAnEventTrigger(t *testing.T) {
 
 // Somebody's event trigger has the name of the guard's, and there is no schema of that name.
 func TestNoGuardInThePlaceOfAnEventTrigger(t *testing.T) {
-	p, err := plan(Request{Schema: "s", Fixes: Fixes[:2], Guard: true}, State{Schema: "s", EventTriggers: []EventTrigger{{Name: guardName("s"), Trusted: true}}})
+	p, err := plan(Request{Schema: "s", Fixes: Fixes[:2], Guard: true}, State{Schema: "s", EventTriggers: []EventTrigger{{Name: guardName("s"), Trusted: true, Taken: true}}})
 	if err != nil || len(p.SQL) > 0 || !strings.Contains(p.Unguarded, "calls a function that this program did not make") {
 		t.Errorf("%v, %q, %q", err, p.SQL, p.Unguarded)
 	}

@@ -83,6 +83,7 @@ type EventTrigger struct {
 	Owner   string `json:"owner"`   // of its function
 	Trusted bool   `json:"trusted"` // that is a superuser or the role that is connected
 	Fragile bool   `json:"fragile"` // a guard may make it fail, and a migration with it
+	Taken   bool   `json:"taken"`   // it has the name of a guard, and there is no schema of that name
 }
 
 // names returns the names.
