@@ -1,6 +1,7 @@
 package patch
 
 import (
+	"cmp"
 	_ "embed"
 	"encoding/json"
 	"fmt"
@@ -83,85 +84,38 @@ func (c *Config) mayCreate(s *State) bool {
 	return c.Fixes.mayPad() && s.Function == nil
 }
 
-// about says which schema a row concerns. One that says nothing concerns all.
-type about struct {
-	Schema    string `json:"schema"`    // the name of the schema, or of the one that holds its guard
-	Namespace string `json:"namespace"` // the OID of the schema
-	Relation  string `json:"relation"`  // the OID of something in it
-	Referred  string `json:"referred"`  // the same
-}
-
-// concerned reports whether a row is about the schema.
-func (s *State) concerned(row about) bool {
-	switch {
-	case row.Schema != "":
-		return row.Schema == s.Schema || row.Schema == guardName(s.Schema)
-	case row.Namespace != "":
-		return slices.ContainsFunc(s.rows.schemas, func(a about) bool { return a.Schema == s.Schema && a.Namespace == row.Namespace })
-	case row.Relation != "":
-		return slices.ContainsFunc(s.Relations, func(r Relation) bool { return r.OID == row.Relation || r.OID == row.Referred })
-	}
-	return true
-}
-
 // answer is what the catalog said about one schema.
 type answer struct {
 	query *query
 	rows  []string
 }
 
-// ask adds those of the queries that are needed, each about the States that need it.
-func (c *Config) ask(b *postgres.Batch, values *strings.Replacer, queries []*query, states ...*State) {
+// ask adds those of the queries that are needed about s. Their rows are taken over as they arrive.
+func (c *Config) ask(b *postgres.Batch, queries []*query, s *State) {
 	for _, q := range queries {
-		concerned := slices.DeleteFunc(slices.Clone(states), func(s *State) bool { return q.needed != nil && !q.needed(c, s) })
-		if len(concerned) > 0 {
-			q.ask(b, values, concerned...)
+		if q.needed == nil || q.needed(c, s) {
+			q.ask(b, placeholders(s), s)
 		}
 	}
 }
 
-// maxAnswers is the most that the catalog may say about the schemas of one inspection, in bytes. Of Evolution's own it says some
-// 6 kB; the owner of a table can make it say any amount.
+// maxAnswers is the most that the catalog may say about a schema, in bytes. Of Evolution's own it says some 6 kB; the owner of a table
+// can make it say any amount.
 const maxAnswers = 256 << 10
 
-// take counts a row about s, and reports whether it may be kept. Once one may not, nothing more is.
-func (s *State) take(q *query, row []byte, together []*State) bool {
-	total := len(row)
-	for _, other := range together {
-		total += other.size
-	}
-	if total > maxAnswers && s.Excess == "" {
-		s.Excess = strings.ReplaceAll(q.name, "_", " ")
-	}
-	if s.Excess == "" {
-		s.size += len(row)
-	}
-	return s.Excess == ""
-}
-
-// ask adds the query, with values for the placeholders that include those of some schemas. The rows about these are taken over
-// as they arrive.
-func (q *query) ask(b *postgres.Batch, values *strings.Replacer, states ...*State) {
-	for _, s := range states {
-		s.answers = append(s.answers, &answer{query: q})
-	}
+// ask adds the query, with values for its placeholders. Its rows are taken over as they arrive, but none once they come to more than
+// maxAnswers.
+func (q *query) ask(b *postgres.Batch, values *strings.Replacer, s *State) {
+	a := &answer{query: q}
+	s.answers = append(s.answers, a)
 	b.Rows(q.with(values), func(row []byte) error {
-		var concerns about
-		if len(states) > 1 { // otherwise the row is about the only one
-			if err := json.Unmarshal(row, &concerns); err != nil {
-				return fmt.Errorf("read the catalog: %w", err)
-			}
+		if s.size += len(row); s.size > maxAnswers {
+			s.Excess = cmp.Or(s.Excess, strings.ReplaceAll(q.name, "_", " "))
+			return nil
 		}
-		for _, s := range states {
-			if !s.concerned(concerns) || !s.take(q, row, states) {
-				continue
-			}
-			for _, a := range s.answersTo(q) {
-				a.rows = append(a.rows, string(row))
-			}
-			if err := decode(row, q.field(s)); err != nil {
-				return fmt.Errorf("read the catalog: %w", err)
-			}
+		a.rows = append(a.rows, string(row))
+		if err := decode(row, q.field(s)); err != nil {
+			return fmt.Errorf("read the catalog: %w", err)
 		}
 		return nil
 	})
@@ -202,24 +156,20 @@ const changedCode = "22012"
 // errSchemaChanged is what the program makes of it.
 var errSchemaChanged = &postgres.NotReadyError{Reason: "the schema or its keys were changed by somebody else at the same moment"}
 
-// placeholders returns what replaces the placeholders of catalog.sql, which have psql's notation for a quoted value, in queries
-// about some schemas. It replaces all of them at once, as the name of a schema may look like one.
-func placeholders(states ...*State) *strings.Replacer {
-	var schemas, guards, tables []string
-	for _, s := range states {
-		schemas, guards = append(schemas, s.Schema), append(guards, guardName(s.Schema))
-		if s.Table != nil {
-			tables = append(tables, s.Table.OID)
-		}
-	}
-	names := []string{tableName, migrationsName}
+// placeholders returns what replaces the placeholders of catalog.sql, which have psql's notation for a quoted value, in queries about
+// s. It replaces all of them at once, as the name of a schema may look like one.
+func placeholders(s *State) *strings.Replacer {
+	names, tables := []string{tableName, migrationsName}, []string{}
 	for _, f := range Fixes {
 		if f.Index != "" {
 			names = append(names, f.Index)
 		}
 	}
-	return strings.NewReplacer(":'schemas'", postgres.Array(schemas), ":'guards'", postgres.Array(guards), ":'names'", postgres.Array(names), ":'tables'", postgres.Array(tables),
-		":'body'", postgres.Literal(padBody), ":'settings'", postgres.Literal(padSettings))
+	if s.Table != nil {
+		tables = append(tables, s.Table.OID)
+	}
+	return strings.NewReplacer(":'schema'", postgres.Literal(s.Schema), ":'guard'", postgres.Literal(guardName(s.Schema)),
+		":'names'", postgres.Array(names), ":'tables'", postgres.Array(tables), ":'body'", postgres.Literal(padBody), ":'settings'", postgres.Literal(padSettings))
 }
 
 // with returns the query with a JSON object in each row.

@@ -1,6 +1,6 @@
 -- The questions to PostgreSQL's catalog, each a plain statement under its name. No row of anybody's table is read here, and
--- nothing that the owner of a schema wrote is evaluated. Colon and quotes stand for quoted arrays, as in psql: the names of some
--- schemas, those of the schemas that hold their guards, what may be in a schema, and the OIDs of the tables.
+-- nothing that the owner of a schema wrote is evaluated. Colon and quotes stand for a quoted value, as in psql: the name of the schema
+-- and that of the one that holds its guard, and, as arrays, what may be in the schema and the OID of the table.
 -- Few tables, few functions, few operators: in a fresh session, looking them up takes longer than all the rest.
 
 -- name: session
@@ -14,21 +14,21 @@ SELECT current_user AS role, pg_catalog.current_setting('is_superuser') = 'on' A
             AND l.database = (SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database())) AS migrating
 
 -- name: schemas
--- The schemas, and those that hold their guards.
-SELECT n.nspname AS schema, n.oid AS namespace
+-- The schema, and the one that holds its guard.
+SELECT n.nspname AS name, n.oid
 FROM pg_catalog.pg_namespace n
-WHERE n.nspname = ANY (:'schemas'::pg_catalog.name[] || :'guards'::pg_catalog.name[])
+WHERE n.nspname IN (:'schema', :'guard')
 ORDER BY n.oid
 
 -- name: relations
--- Whatever in the schemas has the name of the table, of an index of the catalogue, or of Prisma's list.
-SELECT c.relnamespace AS namespace, c.oid, c.relname AS name, c.relkind AS kind, c.relispartition AS partition, pg_catalog.pg_get_userbyid(c.relowner) AS owner,
+-- Whatever in the schema has the name of the table, of an index of the catalogue, or of Prisma's list.
+SELECT c.oid, c.relname AS name, c.relkind AS kind, c.relispartition AS partition, pg_catalog.pg_get_userbyid(c.relowner) AS owner,
     pg_catalog.pg_has_role(c.relowner, 'USAGE') AS mine, pg_catalog.row_security_active(c.oid) AS hidden,
     pg_catalog.has_schema_privilege(c.relnamespace, 'USAGE') AND pg_catalog.has_table_privilege(c.oid, 'SELECT') AS readable,
     c.relhasrules AS rules, c.relhassubclass AS children
 FROM pg_catalog.pg_class c
 WHERE c.relname = ANY (:'names'::pg_catalog.name[])
-    AND c.relnamespace = ANY (ARRAY(SELECT n.oid FROM pg_catalog.pg_namespace n WHERE n.nspname = ANY (:'schemas'::pg_catalog.name[])))
+    AND c.relnamespace = (SELECT n.oid FROM pg_catalog.pg_namespace n WHERE n.nspname = :'schema')
 ORDER BY c.oid
 
 -- name: columns
@@ -42,21 +42,21 @@ FROM pg_catalog.pg_attribute a
 WHERE a.attrelid = ANY (ARRAY(
         SELECT c.oid FROM pg_catalog.pg_class c
         WHERE c.relname IN ('OpenaiCreds', '_prisma_migrations') AND c.relkind = 'r'
-            AND c.relnamespace = ANY (ARRAY(SELECT n.oid FROM pg_catalog.pg_namespace n WHERE n.nspname = ANY (:'schemas'::pg_catalog.name[])))))
+            AND c.relnamespace = (SELECT n.oid FROM pg_catalog.pg_namespace n WHERE n.nspname = :'schema')))
     AND a.attnum > 0 AND NOT a.attisdropped
 ORDER BY a.attrelid, a.attnum
 
 -- name: functions
 -- The functions of the padding's name. quote_all_identifiers leaves quotes in the settings. Whoever owns one can replace it, and so is trusted only if the role could do whatever
 -- the owner of the table does. Since PostgreSQL 16 a membership alone does not say so.
-SELECT f.pronamespace AS namespace, f.oid, pg_catalog.pg_get_userbyid(f.proowner) AS owner,
+SELECT f.oid, pg_catalog.pg_get_userbyid(f.proowner) AS owner,
     f.prosrc = :'body' AND pg_catalog.replace(pg_catalog.array_to_string(f.proconfig, ';'), '"', '') = :'settings' AND f.prokind = 'f' AND f.prolang = (SELECT l.oid FROM pg_catalog.pg_language l WHERE l.lanname = 'plpgsql') AND NOT f.prosecdef AND NOT f.proretset
         AND f.provolatile = 'v' AND f.prorettype = 'pg_catalog.trigger'::pg_catalog.regtype AS exact,
     pg_catalog.pg_has_role(f.proowner, (SELECT c.relowner FROM pg_catalog.pg_class c WHERE c.relname = 'OpenaiCreds' AND c.relnamespace = f.pronamespace),
         CASE WHEN pg_catalog.current_setting('server_version_num')::pg_catalog.int4 < 160000 THEN 'MEMBER' ELSE 'SET' END) AS trusted
 FROM pg_catalog.pg_proc f
 WHERE f.proname = 'evolution_openai_patch' AND f.pronargs = 0
-    AND f.pronamespace = ANY (ARRAY(SELECT n.oid FROM pg_catalog.pg_namespace n WHERE n.nspname = ANY (:'schemas'::pg_catalog.name[])))
+    AND f.pronamespace = (SELECT n.oid FROM pg_catalog.pg_namespace n WHERE n.nspname = :'schema')
 
 -- name: collations
 -- The collations in which different strings may be equal.
@@ -66,20 +66,19 @@ WHERE NOT o.collisdeterministic
 ORDER BY o.oid
 
 -- name: function_use
--- The triggers of others that call the functions of the padding's name, at most ten of them.
-SELECT f.pronamespace AS namespace,
-    ARRAY(SELECT pg_catalog.format('trigger %I on table %s', t.tgname, t.tgrelid::pg_catalog.regclass)
+-- The triggers of others that call the function of the padding's name, at most ten of them.
+SELECT ARRAY(SELECT pg_catalog.format('trigger %I on table %s', t.tgname, t.tgrelid::pg_catalog.regclass)
         FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_trigger t ON t.oid = d.objid JOIN pg_catalog.pg_class c ON c.oid = t.tgrelid
         WHERE d.refclassid = 'pg_catalog.pg_proc'::pg_catalog.regclass AND d.refobjid = f.oid AND d.classid = 'pg_catalog.pg_trigger'::pg_catalog.regclass
             AND (t.tgname <> 'evolution_openai_patch' OR c.relname <> 'OpenaiCreds' OR c.relnamespace <> f.pronamespace)
         ORDER BY t.oid LIMIT 10) AS users
 FROM pg_catalog.pg_proc f
 WHERE f.proname = 'evolution_openai_patch' AND f.pronargs = 0
-    AND f.pronamespace = ANY (ARRAY(SELECT n.oid FROM pg_catalog.pg_namespace n WHERE n.nspname = ANY (:'schemas'::pg_catalog.name[])))
+    AND f.pronamespace = (SELECT n.oid FROM pg_catalog.pg_namespace n WHERE n.nspname = :'schema')
 
 -- name: indexes
 -- The indexes of the tables. A definition of more than 4000 characters is cut, and its index refused.
-SELECT i.indrelid AS relation, i.indexrelid AS oid, i.indexrelid::pg_catalog.regclass AS name,
+SELECT i.indexrelid AS oid, i.indexrelid::pg_catalog.regclass AS name,
     pg_catalog.left(pg_catalog.pg_get_indexdef(i.indexrelid), 4001) AS definition, pg_catalog.left(pg_catalog.pg_get_indexdef(i.indexrelid, 1, false), 4001) AS key,
     i.indisunique AS unique, i.indisprimary AS primary, i.indnkeyatts AS keys, i.indkey::pg_catalog.int2[] AS columns,
     i.indexprs IS NOT NULL AS expressions, i.indpred IS NOT NULL AS partial, i.indisreplident AS identity
@@ -103,7 +102,7 @@ ORDER BY k.oid
 
 -- name: triggers
 -- The triggers of the tables. A definition is only shown.
-SELECT t.tgrelid AS relation, t.tgname AS name, pg_catalog.left(pg_catalog.pg_get_triggerdef(t.oid), 1000) AS definition, t.tgfoid AS function, t.tgtype AS type,
+SELECT t.tgname AS name, pg_catalog.left(pg_catalog.pg_get_triggerdef(t.oid), 1000) AS definition, t.tgfoid AS function, t.tgtype AS type,
     t.tgattr::pg_catalog.int2[] AS columns, t.tgenabled AS enabled,
     t.tgattr = '' AND t.tgqual IS NULL AND t.tgnargs = 0 AND t.tgconstraint = 0 AND t.tgoldtable IS NULL AND t.tgnewtable IS NULL AS plain
 FROM pg_catalog.pg_trigger t
@@ -113,7 +112,7 @@ ORDER BY t.tgrelid, t.tgname
 -- name: code
 -- What runs, or may run, when a key changes, and that another role than the one that is connected or a superuser decides; SECURITY.md
 -- has the rule. 2 stands for a rule on UPDATE. One row is enough to refuse, and whoever makes them can make any number.
-SELECT c.relation, pg_catalog.pg_describe_object(c.class, c.oid, 0) AS name, c.calls, c.owner
+SELECT pg_catalog.pg_describe_object(c.class, c.oid, 0) AS name, c.calls, c.owner
 FROM (
     -- It calls a function, an operator or a type which such a role owns and can replace. An enum holds no code.
     SELECT a.relation, a.class, a.oid, pg_catalog.pg_describe_object(d.refclassid, d.refobjid, 0) AS calls, r.rolname AS owner
@@ -205,14 +204,14 @@ LIMIT 20
 
 -- name: rules
 -- The rules of the tables.
-SELECT r.ev_class AS relation, r.rulename AS name
+SELECT r.rulename AS name
 FROM pg_catalog.pg_rewrite r
 WHERE r.ev_class = ANY (:'tables'::pg_catalog.oid[])
 ORDER BY r.oid
 
 -- name: children
 -- The tables that inherit from the tables.
-SELECT i.inhparent AS relation, i.inhrelid::pg_catalog.regclass AS name
+SELECT i.inhrelid::pg_catalog.regclass AS name
 FROM pg_catalog.pg_inherits i
 WHERE i.inhparent = ANY (:'tables'::pg_catalog.oid[])
 ORDER BY i.inhrelid
@@ -237,12 +236,12 @@ ORDER BY 1
 -- The event triggers of others that have the name of a guard without its schema, or that matter to a change of this program. Whoever
 -- owns the function of one can replace what runs with the rights of the role. Before PostgreSQL 14 those at the end of a command can
 -- fail because of a guard: the list of what a command has created cannot be read any more once something of it was dropped.
-SELECT t.name, t.owner, t.trusted, t.fragile, t.taken, CASE WHEN t.taken THEN t.name END AS schema
+SELECT t.name, t.owner, t.trusted, t.fragile, t.taken
 FROM (
     SELECT e.evtname AS name, r.rolname AS owner, r.rolsuper OR r.rolname = current_user AS trusted,
         e.evtevent = 'ddl_command_end' AND pg_catalog.left(e.evtname::pg_catalog.text, 23) <> 'evolution_openai_patch_'
             AND pg_catalog.current_setting('server_version_num')::pg_catalog.int4 < 140000 AS fragile,
-        e.evtname = ANY (:'guards'::pg_catalog.name[]) AND NOT EXISTS (SELECT FROM pg_catalog.pg_namespace n WHERE n.nspname = e.evtname) AS taken,
+        e.evtname = :'guard' AND NOT EXISTS (SELECT FROM pg_catalog.pg_namespace n WHERE n.nspname = e.evtname) AS taken,
         e.evtenabled <> 'D' AND e.evtevent <> 'login' AS fires
     FROM pg_catalog.pg_event_trigger e
         JOIN pg_catalog.pg_proc f ON f.oid = e.evtfoid
@@ -253,9 +252,9 @@ ORDER BY t.taken DESC, t.name
 LIMIT 20
 
 -- name: guard
--- The schemas that hold the guards, and the event triggers, which have their names. What another role made could be changed by it
--- at any time.
-SELECT n.nspname AS schema, pg_catalog.pg_get_userbyid(n.nspowner) AS owner, pg_catalog.pg_has_role(n.nspowner, 'USAGE') AS mine,
+-- The schema that holds the guard, and the event trigger, which has its name. What another role made could be changed by it at any
+-- time.
+SELECT pg_catalog.pg_get_userbyid(n.nspowner) AS owner, pg_catalog.pg_has_role(n.nspowner, 'USAGE') AS mine,
     pg_catalog.pg_get_userbyid(n.nspowner) = current_user OR (SELECT r.rolsuper FROM pg_catalog.pg_roles r WHERE r.oid = n.nspowner) AS trusted,
     ARRAY(SELECT pg_catalog.pg_describe_object(d.classid, d.objid, d.objsubid) FROM pg_catalog.pg_depend d
         WHERE d.refclassid = 'pg_catalog.pg_namespace'::pg_catalog.regclass AND d.refobjid = n.oid AND d.classid <> 'pg_catalog.pg_proc'::pg_catalog.regclass
@@ -264,11 +263,11 @@ SELECT n.nspname AS schema, pg_catalog.pg_get_userbyid(n.nspowner) AS owner, pg_
         SELECT e.evtfoid AS function, e.evtenabled IN ('O', 'A') AS enabled, pg_catalog.pg_has_role(e.evtowner, 'USAGE') AS mine
         FROM pg_catalog.pg_event_trigger e WHERE e.evtname = n.nspname) AS t) AS trigger
 FROM pg_catalog.pg_namespace n
-WHERE n.nspname = ANY (:'guards'::pg_catalog.name[])
+WHERE n.nspname = :'guard'
 
 -- name: guard_functions
--- The functions in the schemas that hold the guards. The text of one is a few kB long, that of its settings less than one.
-SELECT n.nspname AS schema, f.oid, f.proname AS name, CASE WHEN pg_catalog.octet_length(f.prosrc) < 16000 THEN f.prosrc ELSE '' END AS body,
+-- The functions in the schema that holds the guard. The text of one is a few kB long, that of its settings less than one.
+SELECT f.oid, f.proname AS name, CASE WHEN pg_catalog.octet_length(f.prosrc) < 16000 THEN f.prosrc ELSE '' END AS body,
     CASE WHEN pg_catalog.octet_length(pg_catalog.array_to_string(f.proconfig, ',')) < 1000 THEN f.proconfig END AS settings,
     (o.rolname = current_user OR o.rolsuper) AND f.prokind = 'f' AND f.prosecdef AND f.pronargs = 0
         AND f.prorettype = 'pg_catalog.event_trigger'::pg_catalog.regtype AND l.lanname = 'plpgsql' AS exact
@@ -276,5 +275,5 @@ FROM pg_catalog.pg_namespace n
     JOIN pg_catalog.pg_proc f ON f.pronamespace = n.oid
     JOIN pg_catalog.pg_language l ON l.oid = f.prolang
     JOIN pg_catalog.pg_roles o ON o.oid = f.proowner
-WHERE n.nspname = ANY (:'guards'::pg_catalog.name[])
+WHERE n.nspname = :'guard'
 ORDER BY f.oid

@@ -148,38 +148,15 @@ func (d *database) attempt(ctx, waiting context.Context) (again error) {
 		}
 		return err
 	}
-	for chunk := range slices.Chunk(d.unfinished(), inspectedAtOnce) {
-		err := d.advance(ctx, waiting, chunk)
-		if !d.conn.Usable() {
-			return err
+	unfinished := d.unfinished()
+	for i, p := range unfinished {
+		r := d.blank(p.name, p.latest.requested)
+		state, err := d.inspect(waiting, p.name)
+		if i == len(unfinished)-1 {
+			d.endTurn(true)
 		}
-		again = cmp.Or(again, err)
-	}
-	return again
-}
-
-// advance inspects some schemas together, or each on its own if that fails, so that the error of one does not become that of
-// others. It attempts what was inspected, and returns the first error after which a schema has to be attempted again, or because
-// of which there is no connection.
-func (d *database) advance(ctx, waiting context.Context, schemas []*progress) (again error) {
-	states, err := d.inspect(waiting, schemas)
-	if err != nil && len(schemas) > 1 && d.conn.Usable() {
-		for _, p := range schemas {
-			err := d.advance(ctx, waiting, []*progress{p})
-			if !d.conn.Usable() {
-				return err
-			}
-			again = cmp.Or(again, err)
-		}
-		return again
-	}
-	if unfinished := d.unfinished(); schemas[len(schemas)-1] == unfinished[len(unfinished)-1] {
-		d.endTurn(true)
-	}
-	for i, p := range schemas {
-		r, err := d.blank(p.name, p.latest.requested), err
 		if err == nil {
-			r, err = p.attempt(ctx, waiting, d.conn, states[i], r)
+			r, err = p.attempt(ctx, waiting, d.conn, state, r)
 		}
 		if r.known() || !p.latest.known() {
 			p.latest = r
@@ -200,30 +177,22 @@ func (d *database) advance(ctx, waiting context.Context, schemas []*progress) (a
 	return again
 }
 
-// inspectedAtOnce is the number of schemas that are inspected together. It bounds memory, the tables that are read in one
-// transaction, and the age of what a plan is made from.
-const inspectedAtOnce = 32
-
 // unfinished returns the schemas that are not done.
 func (d *database) unfinished() []*progress {
 	return slices.DeleteFunc(slices.Clone(d.schemas), func(p *progress) bool { return p.done })
 }
 
-// inspect returns the States of some schemas. After an error the connection is another one, or there is none.
-func (d *database) inspect(ctx context.Context, schemas []*progress) (states []State, err error) {
-	var names []string
-	for _, p := range schemas {
-		names = append(names, p.name)
-	}
-	states, err = d.cfg.inspect(ctx, d.conn, names...)
+// inspect returns the State of a schema. After an error the connection is another one, or there is none.
+func (d *database) inspect(ctx context.Context, schema string) (State, error) {
+	s, err := d.cfg.inspect(ctx, d.conn, schema)
 	if err == nil {
-		return states, nil
+		return s, nil
 	}
 	d.conn.RollBack()
 	if postgres.TooLong(err) {
-		return nil, d.recover(ctx, rowTooLong(names[0]))
+		return s, d.recover(ctx, rowTooLong(schema))
 	}
-	return nil, fmt.Errorf("inspect: %w", err)
+	return s, fmt.Errorf("inspect: %w", err)
 }
 
 // list adds the schemas that hold the table, where they are requested and not known yet.

@@ -13,48 +13,32 @@ import (
 	"evolution-openai-patch/patch/postgres"
 )
 
-// inspect reads the States of some schemas in one transaction of two round trips: the first asks the catalog what there is, of
-// which types and readable by whom; the second asks about the details, and reads rows, only of what the first found to be an
-// ordinary, readable table.
-func (c *Config) inspect(ctx context.Context, conn *postgres.Conn, schemas ...string) ([]State, error) {
-	states := make([]State, len(schemas))
-	var pointers []*State
-	for i, schema := range schemas {
-		states[i].Schema = schema
-		pointers = append(pointers, &states[i])
-	}
+// inspect reads the State of a schema in one transaction of two round trips: the first asks the catalog what there is, of which types
+// and readable by whom; the second asks about the details, and reads rows, only of what the first found to be an ordinary, readable
+// table.
+func (c *Config) inspect(ctx context.Context, conn *postgres.Conn, schema string) (State, error) {
+	s := State{Schema: schema}
 	b := conn.Begin("ISOLATION LEVEL REPEATABLE READ READ ONLY", c.limits())
-	values := placeholders(pointers...)
-	c.ask(b, values, identity, pointers...)
+	c.ask(b, identity, &s)
 	if err := conn.Send(ctx, b, c.ConnectTimeout.Duration); err != nil {
-		return nil, err
+		return s, err
 	}
-	for _, s := range pointers {
-		s.identify()
-	}
-	b, values = &postgres.Batch{}, placeholders(pointers...)
-	c.ask(b, values, details, pointers...)
-	for _, s := range pointers {
-		c.readRows(b, s)
-	}
+	s.identify()
+	b = &postgres.Batch{}
+	c.ask(b, details, &s)
+	c.readRows(b, &s)
 	b.Exec("COMMIT")
 	err := conn.Send(ctx, b, c.ConnectTimeout.Duration)
 	if code := postgres.SQLState(err); code == "42P01" || code == "42703" { // undefined_table, undefined_column: it is read by its name
 		err = errSchemaChanged
 	}
-	for _, s := range pointers {
-		if len(states) > 1 { // one by one they may say less
-			err = cmp.Or(err, s.checkSize())
-		}
-		err = cmp.Or(err, s.complete())
-	}
-	return states, err
+	return s, cmp.Or(err, s.complete())
 }
 
 // inspectCode adds to s what else may run when a key changes.
 func (c *Config) inspectCode(ctx context.Context, conn *postgres.Conn, s *State) error {
 	b := conn.Begin("READ ONLY", c.limits())
-	c.ask(b, placeholders(s), code, s)
+	c.ask(b, code, s)
 	b.Exec("COMMIT")
 	return conn.Send(ctx, b, c.ConnectTimeout.Duration)
 }
@@ -77,7 +61,7 @@ func (c *Config) readRows(b *postgres.Batch, s *State) {
 // identify sets what has a name of its own in the State.
 func (s *State) identify() {
 	s.Table, s.List = s.relation(tableName), s.relation(migrationsName)
-	s.Guarded = slices.ContainsFunc(s.rows.schemas, func(a about) bool { return a.Schema == guardName(s.Schema) })
+	s.Guarded = slices.ContainsFunc(s.rows.schemas, func(n Named) bool { return n.Name == guardName(s.Schema) })
 	for _, t := range []*Relation{s.Table, s.List} {
 		if t != nil {
 			t.Columns = slices.DeleteFunc(slices.Clone(s.rows.columns), func(c Column) bool { return c.Relation != t.OID })

@@ -34,7 +34,7 @@ type State struct {
 	answers []*answer // from which all this was decoded, to be compared under the lock
 	size    int       // of their rows, in bytes
 	rows    struct {  // of the answers, before complete has put them where they belong
-		schemas        []about
+		schemas        []Named // this one, and that of its guard
 		columns        []Column
 		collations     []struct{ Collation string } // in which different strings may be equal
 		indexes        []*Index
