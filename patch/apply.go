@@ -13,6 +13,7 @@ import (
 	"github.com/cenkalti/backoff/v4"
 
 	"evolution-openai-patch/patch/postgres"
+	"evolution-openai-patch/patch/quote"
 )
 
 // change is one plan on its way into the database.
@@ -66,7 +67,7 @@ func (c *change) explainFailure(ctx context.Context, err error) error {
 		return duplicates(c.request.Fixes, c.cfg.Fixes.Auto, s, c.shared(ctx))
 	case postgres.LockUnavailable(err):
 		return fmt.Errorf("lock: %s stayed in use for PATCH_LOCK_RETRY=%s: %s; PATCH_LOCK_TIMEOUT=%s must exceed the longest transaction on the table%s",
-			s.table(), c.cfg.LockRetry, explain(err), c.cfg.LockTimeout, c.holders(ctx, "; held by ", fmt.Sprintf("l.relation = %s::pg_catalog.oid", postgres.Literal(s.Table.OID))))
+			s.table(), c.cfg.LockRetry, explain(err), c.cfg.LockTimeout, c.holders(ctx, "; held by ", fmt.Sprintf("l.relation = %s::pg_catalog.oid", quote.Literal(s.Table.OID))))
 	}
 	return err
 }
@@ -84,12 +85,12 @@ func (c *change) explainGuardFailure(ctx context.Context, err error) error {
 	outrun := []string{"42P06", "42710", "42723", "23505", "3F000", "42704"}
 	switch code := postgres.SQLState(err); {
 	case code == "42501" && c.request.Goal == Apply: // insufficient_privilege
-		return because(fmt.Sprintf("role %s may not create event triggers; connect as a superuser", postgres.Identifier(s.Role)))
+		return because(fmt.Sprintf("role %s may not create event triggers; connect as a superuser", quote.Identifier(s.Role)))
 	case slices.Contains(outrun, code), code == "XX000" && postgres.Retryable(err): // the latter is internal_error: the same row was changed
 		return &postgres.NotReadyError{Reason: "the guard was installed or removed by somebody else at the same moment", Cause: because(reason)}
 	case postgres.LockUnavailable(err):
 		return because(fmt.Sprintf("another session kept the event trigger of schema %s locked for PATCH_LOCK_RETRY=%s: %s%s",
-			postgres.Identifier(s.Schema), c.cfg.LockRetry, reason, c.holders(ctx, "; in a transaction that has changed something are ", "l.locktype = 'transactionid' AND a.datname = pg_catalog.current_database()")))
+			quote.Identifier(s.Schema), c.cfg.LockRetry, reason, c.holders(ctx, "; in a transaction that has changed something are ", "l.locktype = 'transactionid' AND a.datname = pg_catalog.current_database()")))
 	}
 	return err
 }
@@ -107,7 +108,7 @@ func lock(b *postgres.Batch, s State) {
 	table := "LOCK TABLE ONLY " + s.table() + " IN ACCESS EXCLUSIVE MODE"
 	b.Exec(table)
 	if s.Superuser { // others may not lock rows of the catalog
-		b.Exec("WITH held AS (SELECT FROM pg_catalog.pg_namespace WHERE nspname = " + postgres.Literal(s.Schema) + " FOR KEY SHARE) SELECT 1 / pg_catalog.count(*) FROM held")
+		b.Exec("WITH held AS (SELECT FROM pg_catalog.pg_namespace WHERE nspname = " + quote.Literal(s.Schema) + " FOR KEY SHARE) SELECT 1 / pg_catalog.count(*) FROM held")
 		b.Exec("LOCK TABLE ONLY pg_catalog.pg_am IN ACCESS SHARE MODE")
 		b.Exec(table)
 	}
@@ -118,7 +119,7 @@ func lock(b *postgres.Batch, s State) {
 // it.
 func lockGuard(b *postgres.Batch, s State) {
 	if s.Guard != nil && s.Guard.Mine {
-		b.Exec(fmt.Sprintf("REVOKE ALL ON SCHEMA %s FROM PUBLIC", postgres.Identifier(guardName(s.Schema))))
+		b.Exec(fmt.Sprintf("REVOKE ALL ON SCHEMA %s FROM PUBLIC", quote.Identifier(guardName(s.Schema))))
 	}
 }
 

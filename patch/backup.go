@@ -16,6 +16,7 @@ import (
 	"unicode"
 
 	"evolution-openai-patch/patch/postgres"
+	"evolution-openai-patch/patch/quote"
 )
 
 // backUp writes the file that psql restores. Rows and definitions are of one snapshot. Rows are written
@@ -25,7 +26,7 @@ func (c *change) backUp(ctx context.Context, database postgres.Target) error {
 	columns := s.Table.evolutions()
 	if !s.Table.canCopy(columns...) {
 		return refuse("role %s cannot read every row of %s, so there is no backup of it; connect as its owner, %s, or as a superuser",
-			postgres.Identifier(s.Role), s.table(), postgres.Identifier(s.Table.Owner))
+			quote.Identifier(s.Role), s.table(), quote.Identifier(s.Table.Owner))
 	}
 	name := fmt.Sprintf("%s_%s_%s.sql", database.Database(), s.Schema, time.Now().UTC().Format("20060102T150405.000000Z"))
 	file := filepath.Join(c.cfg.BackupDir, regexp.MustCompile(`[^A-Za-z0-9._-]`).ReplaceAllString(name, "_"))
@@ -78,7 +79,7 @@ func (t *Relation) evolutions() (names []string) {
 func each(columns []string, format func(quoted, name string) string) string {
 	list := make([]string, len(columns))
 	for i, c := range columns {
-		list[i] = format(postgres.Identifier(c), c)
+		list[i] = format(quote.Identifier(c), c)
 	}
 	return strings.Join(list, ", ")
 }
@@ -124,25 +125,25 @@ func (c *change) backupHead(database postgres.Target, columns []string) string {
 	l.add("DROP FUNCTION IF EXISTS %s;", padFunction(s.Schema))
 	for _, x := range c.indexes() {
 		if u := x.constraint("u"); u != nil {
-			l.add("ALTER TABLE %s DROP CONSTRAINT IF EXISTS %s;", table, postgres.Identifier(u.Name))
+			l.add("ALTER TABLE %s DROP CONSTRAINT IF EXISTS %s;", table, quote.Identifier(u.Name))
 		}
 		l.add("DROP INDEX IF EXISTS %s;", x.Name)
 	}
 	for _, f := range c.request.Fixes {
 		if f.Index != "" {
-			l.add("DROP INDEX IF EXISTS %s;", postgres.Qualified(s.Schema, f.Index))
+			l.add("DROP INDEX IF EXISTS %s;", quote.Qualified(s.Schema, f.Index))
 		}
 	}
 	l.add("CREATE TEMPORARY TABLE %s_backup (%s) ON COMMIT DROP;", objectName,
 		each(columns, func(quoted, name string) string { return quoted + " " + s.Table.column(name).Type }))
-	l.add("COPY %s_backup (%s) FROM stdin;", objectName, postgres.Identifiers(columns))
+	l.add("COPY %s_backup (%s) FROM stdin;", objectName, quote.Identifiers(columns))
 	return l.String()
 }
 
 // backupTail returns what stands after the rows. It updates and inserts rows and deletes none: deleting a credential would
 // delete the bots that use it.
 func (c *change) backupTail(columns []string) string {
-	s, table, list := c.before, c.before.table(), postgres.Identifiers(columns)
+	s, table, list := c.before, c.before.table(), quote.Identifiers(columns)
 	var l lines
 	l.add(`\.`)
 	l.add("UPDATE %s AS t SET (%s) = (SELECT %s FROM %s_backup AS b WHERE b.id = t.id)", table, list, list, objectName)
@@ -150,7 +151,7 @@ func (c *change) backupTail(columns []string) string {
 	l.add("INSERT INTO %s (%s) SELECT %s FROM %s_backup AS b WHERE NOT EXISTS (SELECT FROM %s AS t WHERE t.id = b.id);", table, list, list, objectName, table)
 	for _, x := range c.indexes() {
 		if u := x.constraint("u"); u != nil {
-			l.add("ALTER TABLE %s ADD CONSTRAINT %s %s;", table, postgres.Identifier(u.Name), u.Definition)
+			l.add("ALTER TABLE %s ADD CONSTRAINT %s %s;", table, quote.Identifier(u.Name), u.Definition)
 		} else {
 			l.add("%s;", x.Definition)
 		}
@@ -158,7 +159,7 @@ func (c *change) backupTail(columns []string) string {
 	if s.padTrigger() != nil && checkPadding(s) == nil {
 		l.add("%s;", createPadFunction(s.Schema))
 		l.add("REVOKE ALL ON FUNCTION %s FROM PUBLIC;", padFunction(s.Schema))
-		l.add("ALTER FUNCTION %s OWNER TO %s;", padFunction(s.Schema), postgres.Identifier(s.Function.Owner))
+		l.add("ALTER FUNCTION %s OWNER TO %s;", padFunction(s.Schema), quote.Identifier(s.Function.Owner))
 		l.add("%s;", createPadTrigger(s.Schema))
 	}
 	l.add("COMMIT;")

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"evolution-openai-patch/patch/postgres"
+	"evolution-openai-patch/patch/quote"
 )
 
 //go:embed catalog.sql
@@ -146,7 +147,7 @@ func requireUnchanged(b *postgres.Batch, s State, answers ...*answer) {
 	values := placeholders(&s)
 	for _, a := range answers {
 		b.Exec("SELECT 1 / CASE WHEN coalesce((SELECT pg_catalog.string_agg(answer.row, '\n') FROM (" + a.query.with(values) + ") AS answer), '') = " +
-			postgres.Literal(strings.Join(a.rows, "\n")) + " THEN 1 ELSE 0 END")
+			quote.Literal(strings.Join(a.rows, "\n")) + " THEN 1 ELSE 0 END")
 	}
 }
 
@@ -168,8 +169,8 @@ func placeholders(s *State) *strings.Replacer {
 	if s.Table != nil {
 		tables = append(tables, s.Table.OID)
 	}
-	return strings.NewReplacer(":'schema'", postgres.Literal(s.Schema), ":'guard'", postgres.Literal(guardName(s.Schema)),
-		":'names'", postgres.Array(names), ":'tables'", postgres.Array(tables), ":'body'", postgres.Literal(padBody), ":'settings'", postgres.Literal(padSettings))
+	return strings.NewReplacer(":'schema'", quote.Literal(s.Schema), ":'guard'", quote.Literal(guardName(s.Schema)),
+		":'names'", quote.Array(names), ":'tables'", quote.Array(tables), ":'body'", quote.Literal(padBody), ":'settings'", quote.Literal(padSettings))
 }
 
 // with returns the query with a JSON object in each row.

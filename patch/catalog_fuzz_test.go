@@ -2,13 +2,12 @@ package patch
 
 import (
 	"encoding/json"
+	"evolution-openai-patch/patch/quote"
 	"fmt"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
-
-	"evolution-openai-patch/patch/postgres"
 )
 
 // readAll reads the catalog's answers, each a line of the query's name, a tab, and a row.
@@ -69,7 +68,7 @@ func hostileAnswers(schema, name, owner string) string {
 		}
 		fmt.Fprintf(&answers, "%s\t%s\n", query, text)
 	}
-	qualified := postgres.Qualified(schema, name) // as regclass prints it
+	qualified := quote.Qualified(schema, name) // as regclass prints it
 	add("session", map[string]any{"role": owner, "superuser": true})
 	add("schemas", map[string]any{"name": schema})
 	add("schemas", map[string]any{"name": guardName(schema)})
@@ -82,7 +81,7 @@ func hostileAnswers(schema, name, owner string) string {
 	for n, column := range []string{"apiKey", "name"} {
 		oid := fmt.Sprint(30 + n)
 		add("indexes", map[string]any{
-			"relation": "10", "oid": oid, "name": qualified, "definition": "CREATE UNIQUE INDEX " + qualified, "key": postgres.Identifier(column),
+			"relation": "10", "oid": oid, "name": qualified, "definition": "CREATE UNIQUE INDEX " + qualified, "key": quote.Identifier(column),
 			"unique": true, "keys": 1, "columns": []int{n + 2},
 		})
 		if column == "name" {

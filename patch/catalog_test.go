@@ -1,11 +1,10 @@
 package patch
 
 import (
+	"evolution-openai-patch/patch/quote"
 	"slices"
 	"strings"
 	"testing"
-
-	"evolution-openai-patch/patch/postgres"
 )
 
 // A value that is filled in must not stand in a comment: a schema's name may hold the end of a line.
@@ -20,7 +19,7 @@ func TestNothingIsFilledIntoComments(t *testing.T) {
 	const schema = "a\n;SELECT 1;\r--'\\"
 	for _, q := range slices.Concat(identity, details, code) {
 		filled := q.with(placeholders(&State{Schema: schema}))
-		if strings.Count(filled, schema) != 0 || strings.Count(filled, postgres.Literal(schema)) != strings.Count(q.sql(), ":'schema'") {
+		if strings.Count(filled, schema) != 0 || strings.Count(filled, quote.Literal(schema)) != strings.Count(q.sql(), ":'schema'") {
 			t.Errorf("%s: the name of the schema stands elsewhere than in a literal:\n%s", q.name, filled)
 		}
 	}

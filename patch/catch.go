@@ -3,11 +3,10 @@ package patch
 import (
 	_ "embed"
 	"errors"
+	"evolution-openai-patch/patch/quote"
 	"strings"
 
 	"github.com/jackc/pgx/v5/pgconn"
-
-	"evolution-openai-patch/patch/postgres"
 )
 
 //go:embed catch.sql
@@ -24,7 +23,7 @@ func catching(sql string) string {
 	if !strings.HasPrefix(sql, "UPDATE ") && !strings.HasPrefix(sql, "CREATE UNIQUE ") {
 		return sql
 	}
-	return "DO " + postgres.Literal(strings.NewReplacer(":statement", sql, ":'message'", postgres.Literal(caughtMessage)).Replace(catchTemplate))
+	return "DO " + quote.Literal(strings.NewReplacer(":statement", sql, ":'message'", quote.Literal(caughtMessage)).Replace(catchTemplate))
 }
 
 // caught returns the error that stands for one that catching has caught, nil for any other.
@@ -41,7 +40,7 @@ func caught(err error) *pgconn.PgError {
 func explainCaught(s State, err *pgconn.PgError) error {
 	if name := err.ConstraintName; s.constraintNamed(name) {
 		return refuse("constraint or unique index %s does not let the keys of %s change (SQLSTATE %s); drop it, or make it allow a space at the end of a key",
-			postgres.Identifier(name), s.table(), err.Detail)
+			quote.Identifier(name), s.table(), err.Detail)
 	}
 	return refuse("the keys of %s cannot be changed (SQLSTATE %s)%s; PostgreSQL's message is left out, because it may quote a key",
 		s.table(), err.Detail, suspects(s))
@@ -55,7 +54,7 @@ func (s State) constraintNamed(name string) bool {
 		}
 	}
 	for _, x := range s.Table.Indexes {
-		if strings.HasSuffix(x.Name, "."+name) || strings.HasSuffix(x.Name, "."+postgres.Identifier(name)) {
+		if strings.HasSuffix(x.Name, "."+name) || strings.HasSuffix(x.Name, "."+quote.Identifier(name)) {
 			return true
 		}
 	}
@@ -77,7 +76,7 @@ func (s State) untried(f Fix, changed bool) (found []string) {
 	number, tried := s.Table.column(f.Column).Number, s.Keys.Spaced > 0 && s.Keys.Bare == 0
 	for _, k := range s.Checks {
 		if k.concerns(number) && !(tried && (k.Validated || changed)) {
-			found = append(found, "CHECK constraint "+postgres.Identifier(k.Name))
+			found = append(found, "CHECK constraint "+quote.Identifier(k.Name))
 		}
 	}
 	if tried {
@@ -85,12 +84,12 @@ func (s State) untried(f Fix, changed bool) (found []string) {
 	}
 	for _, k := range s.ForeignKeys {
 		if k.Relation == s.Table.OID {
-			found = append(found, "foreign key "+postgres.Identifier(k.Name))
+			found = append(found, "foreign key "+quote.Identifier(k.Name))
 		}
 	}
 	for _, t := range s.Triggers {
 		if t.mayStrip() {
-			found = append(found, "trigger "+postgres.Identifier(t.Name))
+			found = append(found, "trigger "+quote.Identifier(t.Name))
 		}
 	}
 	return found

@@ -7,6 +7,7 @@ import (
 	"fmt"
 
 	"evolution-openai-patch/patch/postgres"
+	"evolution-openai-patch/patch/quote"
 )
 
 // keep reports whether the connection stays open while it is not used.
@@ -50,7 +51,7 @@ func (d *database) connect(ctx context.Context) error {
 // missing returns the error for a database that is missing, or in which something is. The remedy is what to do about it
 // where a guard is requested.
 func (d *database) missing(what, remedy string) error {
-	missing := &MissingError{what: what + postgres.Identifier(d.target.Database()), watched: d.cfg.Watch.Duration > 0}
+	missing := &MissingError{what: what + quote.Identifier(d.target.Database()), watched: d.cfg.Watch.Duration > 0}
 	if d.cfg.OnMissingTable == MissingGuard && d.cfg.mayChange() && !missing.watched {
 		missing.remedy = remedy
 	}

@@ -3,10 +3,9 @@ package patch
 import (
 	"context"
 	"encoding/json"
+	"evolution-openai-patch/patch/quote"
 	"fmt"
 	"slices"
-
-	"evolution-openai-patch/patch/postgres"
 )
 
 // credential is what is printed of a row of Evolution's table, and of the value that it shares with others.
@@ -60,7 +59,7 @@ func (c *change) shared(ctx context.Context) (all []credential) {
 	lock(b, s)
 	requireUnchanged(b, s, s.answers...)
 	for _, column := range indexed(c.request.Fixes) {
-		value, shown := "t."+postgres.Identifier(column), "pg_catalog.left(g.value::pg_catalog.text, 100)"
+		value, shown := "t."+quote.Identifier(column), "pg_catalog.left(g.value::pg_catalog.text, 100)"
 		if column == "apiKey" {
 			shown = `CASE WHEN pg_catalog.length(pg_catalog.rtrim(g.value::pg_catalog.text, ' ')) > 12
 				THEN pg_catalog.right(pg_catalog.rtrim(g.value::pg_catalog.text, ' '), 4) ELSE '' END`
@@ -68,7 +67,7 @@ func (c *change) shared(ctx context.Context) (all []credential) {
 				value = fmt.Sprintf("pg_catalog.rtrim(%s, ' ')", value)
 			}
 		}
-		b.Rows(fmt.Sprintf(sharedSQL, s.table(), postgres.Identifier(column), value, shown, maxGroups, maxMembers), func(row []byte) error {
+		b.Rows(fmt.Sprintf(sharedSQL, s.table(), quote.Identifier(column), value, shown, maxGroups, maxMembers), func(row []byte) error {
 			one := credential{Column: column}
 			err := json.Unmarshal(row, &one)
 			all = append(all, one)

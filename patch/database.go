@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"evolution-openai-patch/patch/postgres"
+	"evolution-openai-patch/patch/quote"
 )
 
 // database is one database over one connection: it is waited for, and then each of its schemas is handled.
@@ -209,7 +210,7 @@ func (d *database) list(ctx context.Context) error {
 		d.add("*", true)
 		p := d.schemas[len(d.schemas)-1]
 		d.conclude(ctx, p, p.latest, refuse("database %s holds the table in more than %d schemas, and only the oldest are handled; name the others in PATCH_SCHEMAS",
-			postgres.Identifier(d.target.Database()), maxSchemas))
+			quote.Identifier(d.target.Database()), maxSchemas))
 	}
 	for _, name := range names {
 		if !slices.Contains(d.requested.Names, name) {
@@ -217,7 +218,7 @@ func (d *database) list(ctx context.Context) error {
 		}
 	}
 	if len(d.schemas) == 0 && d.named {
-		return d.cfg.retryUntilPresent(d.missing("a schema with table "+postgres.Identifier(tableName)+" in database ",
+		return d.cfg.retryUntilPresent(d.missing("a schema with table "+quote.Identifier(tableName)+" in database ",
 			"and a guard needs the name of the schema: set PATCH_SCHEMAS, or ?schema= in the connection string"))
 	}
 	slices.SortFunc(d.schemas, func(a, b *progress) int { return strings.Compare(a.name, b.name) })

@@ -1,11 +1,10 @@
 package patch
 
 import (
+	"evolution-openai-patch/patch/quote"
 	"fmt"
 	"slices"
 	"strings"
-
-	"evolution-openai-patch/patch/postgres"
 )
 
 // duplicates returns the refusal to create the unique indexes of fixes over rows that share a value. It lists the rows, and
@@ -81,7 +80,7 @@ func separate(fixes []Fix, s State) string {
 		if c == nil || !slices.ContainsFunc(fixes, func(f Fix) bool { return f.Column == column }) {
 			continue
 		}
-		group := postgres.Identifier(column)
+		group := quote.Identifier(column)
 		value := "t." + group
 		if column == "apiKey" && s.padded() { // as revert leaves it
 			value, group = fmt.Sprintf("rtrim(%s, ' ')", value), fmt.Sprintf("rtrim(%s, ' ')", group)
@@ -90,7 +89,7 @@ func separate(fixes []Fix, s State) string {
 			value = fmt.Sprintf("left(%s, %d - length(t.id))", value, c.Limit-2)
 		}
 		updates = append(updates, fmt.Sprintf(`UPDATE %[1]s AS t SET %[2]s = %[3]s || '-' || t.id FROM (SELECT id, row_number() OVER (PARTITION BY %[4]s ORDER BY id COLLATE "C") AS n FROM %[1]s WHERE %[2]s IS NOT NULL) AS d WHERE d.id = t.id AND d.n > 1;`,
-			s.table(), postgres.Identifier(column), value, group))
+			s.table(), quote.Identifier(column), value, group))
 	}
 	return strings.Join(updates, " ")
 }

@@ -4,12 +4,11 @@ import (
 	"crypto/sha256"
 	_ "embed"
 	"encoding/json"
+	"evolution-openai-patch/patch/quote"
 	"fmt"
 	"hash/fnv"
 	"slices"
 	"strings"
-
-	"evolution-openai-patch/patch/postgres"
 )
 
 // Guard is what there is of a schema's guard: a one-shot event trigger that applies the fixes inside Evolution's first
@@ -74,23 +73,23 @@ func (f GuardFunction) ours() bool {
 
 // foreign returns what of the guard is not as the program made it, with what to do about it; "" if nothing.
 func (g *Guard) foreign(schema string) string {
-	name := postgres.Identifier(guardName(schema))
+	name := quote.Identifier(guardName(schema))
 	remedy := fmt.Sprintf("; if nobody needs it: DROP SCHEMA %s CASCADE", name)
 	for _, f := range g.Functions {
 		if !f.ours() || !g.Trusted {
-			return fmt.Sprintf("schema %s, owned by %s, holds a function %s that this program did not make%s", name, postgres.Identifier(g.Owner), postgres.Identifier(f.Name), remedy)
+			return fmt.Sprintf("schema %s, owned by %s, holds a function %s that this program did not make%s", name, quote.Identifier(g.Owner), quote.Identifier(f.Name), remedy)
 		}
 		if other := f.work().Schema; other != schema { // the names of two schemas have the same hash
 			return fmt.Sprintf("schema %s holds the guard of another schema, %s; only one of the two can have a guard at a time",
-				name, postgres.Identifier(other))
+				name, quote.Identifier(other))
 		}
 	}
 	switch {
 	case len(g.Others) > 0:
 		return fmt.Sprintf("schema %s, owned by %s, holds what this program did not make: %s%s",
-			name, postgres.Identifier(g.Owner), g.Others[0], remedy)
+			name, quote.Identifier(g.Owner), g.Others[0], remedy)
 	case !g.Trusted:
-		return fmt.Sprintf("schema %s belongs to role %s, which is not a superuser%s", name, postgres.Identifier(g.Owner), remedy)
+		return fmt.Sprintf("schema %s belongs to role %s, which is not a superuser%s", name, quote.Identifier(g.Owner), remedy)
 	case g.Trigger != nil && !slices.ContainsFunc(g.Functions, func(f GuardFunction) bool { return f.OID == g.Trigger.Function }):
 		return foreignTrigger(schema)
 	}
@@ -99,7 +98,7 @@ func (g *Guard) foreign(schema string) string {
 
 // foreignTrigger says the same of an event trigger that has the name of the guard's, and a function of somebody's.
 func foreignTrigger(schema string) string {
-	name := postgres.Identifier(guardName(schema))
+	name := quote.Identifier(guardName(schema))
 	return fmt.Sprintf("event trigger %s calls a function that this program did not make; if nobody needs it: DROP EVENT TRIGGER %s", name, name)
 }
 
@@ -157,14 +156,14 @@ func (p *Plan) guard(r Request, s State) {
 		return // Evolution's first migrations were interrupted, and the guard still has work to do
 	}
 	if g := s.Guard; g != nil && g.Trigger != nil && g.Trigger.Mine && g.foreign(r.Schema) == "" {
-		p.add("DROP EVENT TRIGGER %s", postgres.Identifier(guardName(r.Schema)))
+		p.add("DROP EVENT TRIGGER %s", quote.Identifier(guardName(r.Schema)))
 	}
 }
 
 // installGuard adds what creates the guard, or replaces one that was installed for another request.
 func (p *Plan) installGuard(r Request, s State) {
 	if reserved(r.Schema) {
-		p.Unguarded = "no application has tables in schema " + postgres.Identifier(r.Schema)
+		p.Unguarded = "no application has tables in schema " + quote.Identifier(r.Schema)
 		return
 	}
 	if slices.ContainsFunc(s.EventTriggers, func(e EventTrigger) bool { return e.Taken }) {
@@ -173,16 +172,16 @@ func (p *Plan) installGuard(r Request, s State) {
 	}
 	if e := s.foreignEventTrigger(); e != nil && e.Name != guardName(r.Schema) { // that one is looked at below
 		p.Unguarded = fmt.Sprintf("event trigger %s would run a function of role %s with the rights of %s",
-			postgres.Identifier(e.Name), postgres.Identifier(e.Owner), postgres.Identifier(s.Role))
+			quote.Identifier(e.Name), quote.Identifier(e.Owner), quote.Identifier(s.Role))
 		return
 	}
 	for _, e := range s.EventTriggers {
 		if e.Fragile {
-			p.Unguarded = fmt.Sprintf("before PostgreSQL 14 it could make event trigger %s fail, and Evolution's migration with it", postgres.Identifier(e.Name))
+			p.Unguarded = fmt.Sprintf("before PostgreSQL 14 it could make event trigger %s fail, and Evolution's migration with it", quote.Identifier(e.Name))
 			return
 		}
 	}
-	name, body := postgres.Identifier(guardName(r.Schema)), guardBody(r, s)
+	name, body := quote.Identifier(guardName(r.Schema)), guardBody(r, s)
 	function := "guard_" + fingerprint(body)
 	exists := false // the function
 	if g := s.Guard; g == nil {
@@ -206,7 +205,7 @@ func (p *Plan) installGuard(r Request, s State) {
 	}
 	p.add("REVOKE ALL ON SCHEMA %s FROM %s", name, s.grantees())
 	if !exists {
-		p.add("CREATE FUNCTION %s.%s() RETURNS event_trigger LANGUAGE plpgsql SECURITY DEFINER%s AS %s", name, function, guardSetClauses(), postgres.Literal(body))
+		p.add("CREATE FUNCTION %s.%s() RETURNS event_trigger LANGUAGE plpgsql SECURITY DEFINER%s AS %s", name, function, guardSetClauses(), quote.Literal(body))
 		p.add("REVOKE ALL ON FUNCTION %s.%s() FROM %s", name, function, s.grantees())
 	}
 	p.add("CREATE EVENT TRIGGER %s ON ddl_command_end WHEN TAG IN ('CREATE INDEX') EXECUTE FUNCTION %s.%s()", name, name, function)
@@ -218,7 +217,7 @@ func guardSetClauses() string {
 	for _, setting := range guardSettings {
 		variable, value, _ := strings.Cut(setting, "=")
 		if variable != "search_path" { // whose value is a list
-			value = postgres.Literal(value)
+			value = quote.Literal(value)
 		}
 		fmt.Fprintf(&b, " SET %s = %s", variable, value)
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"evolution-openai-patch/patch/postgres"
+	"evolution-openai-patch/patch/quote"
 )
 
 // Statements of a plan for a guard.
@@ -142,7 +143,7 @@ func TestGuardBody(t *testing.T) {
 	} {
 		const schema = `a"b'c`
 		body := guardBody(Request{Schema: schema, Fixes: c.fixes, KeepNames: c.keep}, State{Schema: schema})
-		for _, want := range []string{"(VALUES " + c.want + ")", fmt.Sprintf("<> %t", c.keep), `to_regnamespace('"a""b''c"')`, `f.prosrc = ` + postgres.Literal(padBody)} {
+		for _, want := range []string{"(VALUES " + c.want + ")", fmt.Sprintf("<> %t", c.keep), `to_regnamespace('"a""b''c"')`, `f.prosrc = ` + quote.Literal(padBody)} {
 			if !strings.Contains(body, want) {
 				t.Errorf("%d fixes: no %s in\n%s", len(c.fixes), want, body)
 			}

@@ -3,11 +3,10 @@ package patch
 import (
 	_ "embed"
 	"encoding/json"
+	"evolution-openai-patch/patch/quote"
 	"fmt"
 	"slices"
 	"strings"
-
-	"evolution-openai-patch/patch/postgres"
 )
 
 //go:embed guardbody.sql
@@ -30,18 +29,18 @@ func guardBody(r Request, s State) string {
 		}
 		last = f.Index
 		pads := slices.ContainsFunc(r.Fixes, func(other Fix) bool { return other.Pad && other.Needs == f.Name })
-		fixes = append(fixes, fmt.Sprintf("(%s, %s, %t)", postgres.Literal(f.Index), postgres.Literal(f.Column), pads))
-		fmt.Fprintf(&commands, "IF created.index = %s THEN\n", postgres.Literal(f.Index))
+		fixes = append(fixes, fmt.Sprintf("(%s, %s, %t)", quote.Literal(f.Index), quote.Literal(f.Column), pads))
+		fmt.Fprintf(&commands, "IF created.index = %s THEN\n", quote.Literal(f.Index))
 		for _, sql := range commandsOnCreate(f, r, s) {
 			fmt.Fprintf(&commands, "            %s;\n", sql)
 		}
 		fmt.Fprintf(&commands, "        END IF;\n        ")
 	}
-	fmt.Fprintf(&commands, "IF created.index = %s THEN\n            DROP EVENT TRIGGER %s;\n        END IF;", postgres.Literal(last), postgres.Identifier(guardName(r.Schema)))
+	fmt.Fprintf(&commands, "IF created.index = %s THEN\n            DROP EVENT TRIGGER %s;\n        END IF;", quote.Literal(last), quote.Identifier(guardName(r.Schema)))
 	header, _ := json.Marshal(r.guardWork()) // cannot fail: strings and a bool
 	return strings.NewReplacer(":header", string(header), ":fixes", strings.Join(fixes, ", "), ":commands", commands.String(), ":keep", fmt.Sprint(r.KeepNames),
-		":'schema'", postgres.Literal(r.Schema), ":'name'", postgres.Literal(postgres.Identifier(r.Schema)), ":'guard'", postgres.Literal(guardName(r.Schema)),
-		":'function'", postgres.Literal(padFunction(r.Schema)), ":'body'", postgres.Literal(padBody), ":'settings'", postgres.Array([]string{padSettings})).Replace(guardTemplate)
+		":'schema'", quote.Literal(r.Schema), ":'name'", quote.Literal(quote.Identifier(r.Schema)), ":'guard'", quote.Literal(guardName(r.Schema)),
+		":'function'", quote.Literal(padFunction(r.Schema)), ":'body'", quote.Literal(padBody), ":'settings'", quote.Array([]string{padSettings})).Replace(guardTemplate)
 }
 
 // commandsOnCreate returns the statements for the moment at which a migration has created f.Index: those of this fix and
@@ -57,7 +56,7 @@ func commandsOnCreate(f Fix, r Request, s State) []string {
 		Schema: r.Schema, Keys: &Keys{}, Grantees: s.Grantees,
 		Table: &Relation{
 			Kind: "r", Readable: true, Columns: []Column{{Name: f.Column, Text: true}},
-			Indexes: []*Index{{Name: postgres.Qualified(r.Schema, f.Index), Unique: true, Keys: 1, Key: f.Column}},
+			Indexes: []*Index{{Name: quote.Qualified(r.Schema, f.Index), Unique: true, Keys: 1, Key: f.Column}},
 		},
 	})
 	return p.SQL

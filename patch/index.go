@@ -1,18 +1,17 @@
 package patch
 
 import (
+	"evolution-openai-patch/patch/quote"
 	"fmt"
 	"slices"
 	"strings"
-
-	"evolution-openai-patch/patch/postgres"
 )
 
 // index plans for the unique indexes and unique constraints whose only key column is f.Column: that there is none, or
 // that Evolution's is back.
 func (p *Plan) index(f Fix, r Request, s State) error {
 	if s.notYet(f) {
-		p.Found[f.Name] = "no column " + postgres.Identifier(f.Column) + " yet"
+		p.Found[f.Name] = "no column " + quote.Identifier(f.Column) + " yet"
 		return nil
 	}
 	if err := checkIndexes(f, s); err != nil {
@@ -32,16 +31,16 @@ func (p *Plan) index(f Fix, r Request, s State) error {
 		}
 	}
 	if p.Found[f.Name] == "" {
-		p.Found[f.Name] = "no index on " + postgres.Identifier(f.Column)
+		p.Found[f.Name] = "no index on " + quote.Identifier(f.Column)
 	}
 	if r.KeepNames && !standIn && len(unique) == 0 {
 		p.Found[f.Name] += "; no plain index under the name " + f.Index
 	}
 
-	definition := fmt.Sprintf("INDEX %s ON %s (%s)", postgres.Identifier(f.Index), s.table(), postgres.Identifier(f.Column))
+	definition := fmt.Sprintf("INDEX %s ON %s (%s)", quote.Identifier(f.Index), s.table(), quote.Identifier(f.Column))
 	if r.Goal == Revert {
 		if standIn {
-			p.add("DROP INDEX IF EXISTS %s", postgres.Qualified(s.Schema, f.Index))
+			p.add("DROP INDEX IF EXISTS %s", quote.Qualified(s.Schema, f.Index))
 		}
 		if len(unique) == 0 {
 			p.add("CREATE UNIQUE %s", definition)
@@ -61,7 +60,7 @@ func (p *Plan) index(f Fix, r Request, s State) error {
 // dropUnique returns the statement that drops a unique index, or the constraint that it implements.
 func dropUnique(s State, x *Index) string {
 	if c := x.constraint("u"); c != nil {
-		return fmt.Sprintf("ALTER TABLE %s DROP CONSTRAINT IF EXISTS %s", s.table(), postgres.Identifier(c.Name))
+		return fmt.Sprintf("ALTER TABLE %s DROP CONSTRAINT IF EXISTS %s", s.table(), quote.Identifier(c.Name))
 	}
 	return "DROP INDEX IF EXISTS " + x.Name
 }
@@ -69,7 +68,7 @@ func dropUnique(s State, x *Index) string {
 // checkIndexes refuses a table whose indexes on the column of a fix are not as Evolution creates them.
 func checkIndexes(f Fix, s State) error {
 	if s.Table.column(f.Column) == nil {
-		return refuse("%s has no column %s", s.table(), postgres.Identifier(f.Column))
+		return refuse("%s has no column %s", s.table(), quote.Identifier(f.Column))
 	}
 	for _, x := range s.Table.Indexes {
 		if err := checkIndex(f, s, x); err != nil {
@@ -78,7 +77,7 @@ func checkIndexes(f Fix, s State) error {
 	}
 	for _, r := range s.Relations {
 		if r.Name == f.Index && !slices.ContainsFunc(s.Table.Indexes, func(x *Index) bool { return x.OID == r.OID }) {
-			return refuse("%s exists, but as a different thing than an index of %s: a %s", postgres.Qualified(s.Schema, r.Name), s.table(), kinds[r.Kind])
+			return refuse("%s exists, but as a different thing than an index of %s: a %s", quote.Qualified(s.Schema, r.Name), s.table(), kinds[r.Kind])
 		}
 	}
 	return nil
@@ -99,11 +98,11 @@ func checkIndex(f Fix, s State, x *Index) error {
 		return refuse("the unique index %s is not as Evolution creates it, so somebody made it on purpose: %s", x.Name, x.Definition)
 	case x.constraint("x") != nil && mentions(x.Definition, f.Column):
 		return refuse("the exclusion constraint %s of %s is not as Evolution creates it, so somebody made it on purpose: %s",
-			postgres.Identifier(x.constraint("x").Name), s.table(), x.constraint("x").Definition)
+			quote.Identifier(x.constraint("x").Name), s.table(), x.constraint("x").Definition)
 	case x.Unique && f.Column == "apiKey" && s.Table.computes(x): // which forbids a second row with the same key
-		return refuse("the unique index %s is on a column that is generated from %s: %s; drop it", x.Name, postgres.Identifier(f.Column), x.Definition)
+		return refuse("the unique index %s is on a column that is generated from %s: %s; drop it", x.Name, quote.Identifier(f.Column), x.Definition)
 	case x.Unique && (x.onlyColumn(column) || x.Expressions && mentions(x.Definition, "*")): // * is the whole row
-		return refuse("the unique index %s may forbid a second row with the same %s, and is not as Evolution creates it: %s", x.Name, postgres.Identifier(f.Column), x.Definition)
+		return refuse("the unique index %s may forbid a second row with the same %s, and is not as Evolution creates it: %s", x.Name, quote.Identifier(f.Column), x.Definition)
 	case covers && len(x.dependants()) > 0:
 		return refuse("%s is needed by %s", x.Name, strings.Join(x.dependants(), ", "))
 	case s.named(x, f.Index) && (!covers || x.special()):

@@ -11,6 +11,7 @@ import (
 	"unicode/utf8"
 
 	"evolution-openai-patch/patch/postgres"
+	"evolution-openai-patch/patch/quote"
 )
 
 // inspect reads the State of a schema in one transaction of two round trips: the first asks the catalog what there is, of which types
@@ -45,7 +46,7 @@ func (c *Config) inspectCode(ctx context.Context, conn *postgres.Conn, s *State)
 
 // rowTooLong refuses a schema in which a row is longer than what can be read.
 func rowTooLong(schema string) error {
-	table, list := postgres.Qualified(schema, tableName), postgres.Qualified(schema, migrationsName)
+	table, list := quote.Qualified(schema, tableName), quote.Qualified(schema, migrationsName)
 	return refuse(`a row of %s or %s is longer than 1 MiB, which none of Evolution's is; SELECT ctid FROM %s WHERE octet_length(id) + octet_length("apiKey") > 1000000 finds it, or SELECT ctid FROM %s WHERE octet_length(migration_name) > 1000000`,
 		table, list, table, list)
 }
@@ -163,7 +164,7 @@ func (k *Keys) checkLength(f Fix, s State) error {
 	if k.Long == nil {
 		return nil
 	}
-	column, which := postgres.Identifier(f.Column), "credential "+string(k.Long)
+	column, which := quote.Identifier(f.Column), "credential "+string(k.Long)
 	if len(k.Long) == maxID {
 		which = fmt.Sprintf(`SELECT ctid, left(id, 40) FROM %s WHERE octet_length(%s) > %d finds it`, s.table(), column, maxKey)
 	}

@@ -1,10 +1,9 @@
 package patch
 
 import (
+	"evolution-openai-patch/patch/quote"
 	"fmt"
 	"strings"
-
-	"evolution-openai-patch/patch/postgres"
 )
 
 // objectName is the name of the padding trigger and of its function.
@@ -18,15 +17,15 @@ const padBody = `BEGIN NEW."apiKey" := rtrim(NEW."apiKey", ' ') || ' '; RETURN N
 const padSettings = "search_path=pg_catalog, pg_temp"
 
 // padFunction returns the name of the function as it stands in statements.
-func padFunction(schema string) string { return postgres.Qualified(schema, objectName) + "()" }
+func padFunction(schema string) string { return quote.Qualified(schema, objectName) + "()" }
 
 // createPadFunction and createPadTrigger return the statements that create the padding.
 func createPadFunction(schema string) string {
-	return fmt.Sprintf("CREATE FUNCTION %s RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS %s", padFunction(schema), postgres.Literal(padBody))
+	return fmt.Sprintf("CREATE FUNCTION %s RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS %s", padFunction(schema), quote.Literal(padBody))
 }
 
 func createPadTrigger(schema string) string {
-	return fmt.Sprintf("CREATE TRIGGER %s BEFORE INSERT OR UPDATE ON %s FOR EACH ROW EXECUTE FUNCTION %s", objectName, postgres.Qualified(schema, tableName), padFunction(schema))
+	return fmt.Sprintf("CREATE TRIGGER %s BEFORE INSERT OR UPDATE ON %s FOR EACH ROW EXECUTE FUNCTION %s", objectName, quote.Qualified(schema, tableName), padFunction(schema))
 }
 
 // padding plans for every key to be stored with exactly one space at its end, now and in future, or for all of that to be
@@ -69,7 +68,7 @@ func (p *Plan) padding(f Fix, r Request, s State) error {
 // when the keys change, so that the change shows whether the space stays; but not if its function belongs to another role, which
 // could replace it meanwhile.
 func (p *Plan) pad(f Fix, s State) {
-	trigger, function, column := s.padTrigger(), padFunction(s.Schema), postgres.Identifier(f.Column)
+	trigger, function, column := s.padTrigger(), padFunction(s.Schema), quote.Identifier(f.Column)
 	foreign := s.Function != nil && s.Function.Owner != s.Role
 	if s.Function == nil {
 		p.add("%s", createPadFunction(s.Schema))
@@ -95,14 +94,14 @@ func (p *Plan) pad(f Fix, s State) {
 		p.add("%s", createPadTrigger(s.Schema))
 	}
 	if s.Function == nil && s.Role != s.Table.Owner { // so that the owner can drop it
-		p.add("ALTER FUNCTION %s OWNER TO %s", function, postgres.Identifier(s.Table.Owner))
+		p.add("ALTER FUNCTION %s OWNER TO %s", function, quote.Identifier(s.Table.Owner))
 	}
 }
 
 // unpad adds what drops the trigger, if it is there, and the function, and takes the spaces away. How many of them a key ended in
 // before the padding is not known: only a backup that was taken then has it.
 func (p *Plan) unpad(f Fix, s State) error {
-	table, column := s.table(), postgres.Identifier(f.Column)
+	table, column := s.table(), quote.Identifier(f.Column)
 	if s.padTrigger() != nil {
 		p.dropPadTrigger(s)
 	}
@@ -124,7 +123,7 @@ func (p *Plan) dropPadTrigger(s State) { p.add("DROP TRIGGER %s ON %s", objectNa
 func (s State) grantees() string {
 	roles := []string{"PUBLIC"}
 	for _, g := range s.Grantees {
-		roles = append(roles, postgres.Identifier(g.Name))
+		roles = append(roles, quote.Identifier(g.Name))
 	}
 	return strings.Join(roles, ", ")
 }

@@ -1,10 +1,9 @@
 package patch
 
 import (
+	"evolution-openai-patch/patch/quote"
 	"fmt"
 	"slices"
-
-	"evolution-openai-patch/patch/postgres"
 )
 
 // Goal is the direction of a plan.
@@ -69,7 +68,7 @@ func plan(r Request, s State) (Plan, error) {
 	}
 	if e := s.foreignEventTrigger(); e != nil && len(p.SQL) > 0 {
 		return p, refuse("event trigger %s would run a function of role %s with the rights of %s; make a superuser its owner, or disable it",
-			postgres.Identifier(e.Name), postgres.Identifier(e.Owner), postgres.Identifier(s.Role))
+			quote.Identifier(e.Name), quote.Identifier(e.Owner), quote.Identifier(s.Role))
 	}
 	return p, nil
 }
@@ -90,7 +89,7 @@ func (s State) checkSize() error {
 	if s.Excess == "" {
 		return nil
 	}
-	return refuse("schema %s holds more than Evolution creates, more than 256 KiB when it came to the %s of its table", postgres.Identifier(s.Schema), s.Excess)
+	return refuse("schema %s holds more than Evolution creates, more than 256 KiB when it came to the %s of its table", quote.Identifier(s.Schema), s.Excess)
 }
 
 // checkTable refuses a table that Evolution cannot have created.
@@ -105,7 +104,7 @@ func checkTable(s State) error {
 }
 
 // table returns the qualified name of Evolution's table.
-func (s State) table() string { return postgres.Qualified(s.Schema, tableName) }
+func (s State) table() string { return quote.Qualified(s.Schema, tableName) }
 
 // assessment says where the fixes stand.
 type assessment struct {

@@ -2,6 +2,7 @@ package patch
 
 import (
 	"cmp"
+	"evolution-openai-patch/patch/quote"
 	"flag"
 	"fmt"
 	"os"
@@ -12,8 +13,6 @@ import (
 	"testing"
 
 	"pgregory.net/rapid"
-
-	"evolution-openai-patch/patch/postgres"
 )
 
 // init makes rapid check more cases than its default of 100, which take milliseconds.
@@ -97,7 +96,7 @@ func createIndex(s State, m []string) (State, error) {
 		oid = max(oid, n+1)
 	}
 	t := *s.Table
-	x := &Index{OID: strconv.Itoa(oid), Name: postgres.Qualified("s", m[1]), Unique: m[0] != "", Keys: 1, Key: m[2]}
+	x := &Index{OID: strconv.Itoa(oid), Name: quote.Qualified("s", m[1]), Unique: m[0] != "", Keys: 1, Key: m[2]}
 	t.Indexes = append(slices.Clone(t.Indexes), x)
 	s.Table, s.Relations = &t, append(slices.Clone(s.Relations), Relation{OID: x.OID, Name: m[1], Kind: "i"})
 	return s, nil
@@ -221,7 +220,7 @@ func inPlace(f Fix, s State) bool {
 
 // hasStandIn reports whether a plain index has the name of the fix's, if there is one.
 func hasStandIn(f Fix, s State) bool {
-	return f.Index == "" || slices.ContainsFunc(s.Table.Indexes, func(x *Index) bool { return !x.Unique && x.Name == postgres.Qualified("s", f.Index) })
+	return f.Index == "" || slices.ContainsFunc(s.Table.Indexes, func(x *Index) bool { return !x.Unique && x.Name == quote.Qualified("s", f.Index) })
 }
 
 // Revert after apply is the identity on what Evolution ships, also where the two are asked for different names.

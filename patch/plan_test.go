@@ -2,13 +2,12 @@ package patch
 
 import (
 	"errors"
+	"evolution-openai-patch/patch/quote"
 	"reflect"
 	"slices"
 	"strconv"
 	"strings"
 	"testing"
-
-	"evolution-openai-patch/patch/postgres"
 )
 
 // table is a State with Evolution's table and these indexes.
@@ -21,7 +20,7 @@ func table(indexes ...Index) State {
 	for i, x := range indexes {
 		x.OID = strconv.Itoa(i)
 		s.Relations = append(s.Relations, Relation{OID: x.OID, Name: x.Name, Kind: "i"})
-		x.Name = postgres.Qualified("s", x.Name)
+		x.Name = quote.Qualified("s", x.Name)
 		s.Table.Indexes = append(s.Table.Indexes, &x)
 	}
 	return s

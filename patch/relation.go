@@ -1,12 +1,11 @@
 package patch
 
 import (
+	"evolution-openai-patch/patch/quote"
 	"fmt"
 	"slices"
 	"strings"
 	"unicode/utf8"
-
-	"evolution-openai-patch/patch/postgres"
 )
 
 // Relation is a table, an index, or another thing that has its name in the same space.
@@ -156,7 +155,7 @@ func (x *Index) dependants() (found []string) {
 
 // ofTable returns the names of the constraint and its table, for a message.
 func (c Constraint) ofTable() string {
-	return fmt.Sprintf("%s of table %s", postgres.Identifier(c.Name), c.Table)
+	return fmt.Sprintf("%s of table %s", quote.Identifier(c.Name), c.Table)
 }
 
 // covers reports whether the column, or an expression of it, is the only key of the index.

@@ -8,6 +8,7 @@ import (
 	"sync"
 
 	"evolution-openai-patch/patch/postgres"
+	"evolution-openai-patch/patch/quote"
 )
 
 // schema is one schema of a database on its way from wherever it stands to where it is requested to be.
@@ -73,7 +74,7 @@ func (s *schema) apply(ctx context.Context, conn *postgres.Conn, request Request
 		return state, &postgres.NotReadyError{Reason: "the server is a standby, which takes no changes; waiting for its promotion"}
 	case state.Table != nil && !state.Table.Mine:
 		return state, fmt.Errorf("role %s may not change table %s, which belongs to %s: connect as that role or as a superuser",
-			postgres.Identifier(state.Role), state.table(), postgres.Identifier(state.Table.Owner))
+			quote.Identifier(state.Role), state.table(), quote.Identifier(state.Table.Owner))
 	}
 	c := &change{cfg: s.cfg, conn: conn, log: s.log, request: request, before: state, plan: p}
 	if _, done := s.backups.Load(s.place); s.cfg.BackupDir != "" && !done && state.Table != nil {
@@ -133,7 +134,7 @@ func schemasWithTable(ctx context.Context, conn *postgres.Conn, cfg *Config) (sc
 	}
 	b := conn.Begin("READ ONLY", cfg.limits())
 	b.Rows("SELECT c.relnamespace::pg_catalog.regnamespace::pg_catalog.text FROM pg_catalog.pg_class c WHERE c.relname = "+
-		postgres.Literal(tableName)+" AND c.relkind = 'r' ORDER BY 1 LIMIT 20", func(row []byte) error {
+		quote.Literal(tableName)+" AND c.relkind = 'r' ORDER BY 1 LIMIT 20", func(row []byte) error {
 		schemas = append(schemas, string(row))
 		return nil
 	})
@@ -172,13 +173,13 @@ func (s *schema) removeGuard(ctx context.Context, conn *postgres.Conn, state Sta
 	if !s.cfg.mayChange() || g == nil || g.Trigger != nil || !g.Mine || g.foreign(s.name) != "" || state.Standby || state.foreignEventTrigger() != nil {
 		return
 	}
-	name := postgres.Identifier(guardName(s.name))
+	name := quote.Identifier(guardName(s.name))
 	b := conn.Begin("ISOLATION LEVEL READ COMMITTED READ WRITE", s.cfg.limits())
 	lockGuard(b, state)
 	requireUnchanged(b, state, state.answersTo(guardQueries...)...)
 	b.Exec(noOtherTransaction)
 	for _, f := range g.Functions {
-		b.Exec(fmt.Sprintf("DROP FUNCTION %s.%s()", name, postgres.Identifier(f.Name)))
+		b.Exec(fmt.Sprintf("DROP FUNCTION %s.%s()", name, quote.Identifier(f.Name)))
 	}
 	b.Exec("DROP SCHEMA " + name)
 	b.Exec("COMMIT")

@@ -1,10 +1,9 @@
 package patch
 
 import (
+	"evolution-openai-patch/patch/quote"
 	"fmt"
 	"slices"
-
-	"evolution-openai-patch/patch/postgres"
 )
 
 // State is what the database says of one schema at one moment.
@@ -70,11 +69,11 @@ type Code struct {
 func (c Code) String() string {
 	switch {
 	case c.Calls == "":
-		return fmt.Sprintf("%s, owned by %s", c.Name, postgres.Identifier(c.Owner))
+		return fmt.Sprintf("%s, owned by %s", c.Name, quote.Identifier(c.Owner))
 	case c.Owner == "":
 		return fmt.Sprintf("%s calls %s, which is not immutable", c.Name, c.Calls)
 	}
-	return fmt.Sprintf("%s calls %s, owned by %s", c.Name, c.Calls, postgres.Identifier(c.Owner))
+	return fmt.Sprintf("%s calls %s, owned by %s", c.Name, c.Calls, quote.Identifier(c.Owner))
 }
 
 // EventTrigger is one that may fire in a change of this program.

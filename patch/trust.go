@@ -1,11 +1,10 @@
 package patch
 
 import (
+	"evolution-openai-patch/patch/quote"
 	"fmt"
 	"slices"
 	"strings"
-
-	"evolution-openai-patch/patch/postgres"
 )
 
 // checkPadding refuses a function or trigger of our name that is not exactly as the program creates it. Whoever owns the
@@ -15,12 +14,12 @@ func checkPadding(s State) error {
 	switch {
 	case f != nil && !f.Trusted:
 		return refuse("function %s belongs to role %s, which is not %s, the owner of table %s; if nobody needs it, let its owner drop it",
-			function, postgres.Identifier(f.Owner), postgres.Identifier(s.Table.Owner), s.table())
+			function, quote.Identifier(f.Owner), quote.Identifier(s.Table.Owner), s.table())
 	case f != nil && !f.Exact:
-		return refuse("function %s, owned by %s, is not as this program creates it; if nobody needs it: DROP FUNCTION %s CASCADE", function, postgres.Identifier(f.Owner), function)
+		return refuse("function %s, owned by %s, is not as this program creates it; if nobody needs it: DROP FUNCTION %s CASCADE", function, quote.Identifier(f.Owner), function)
 	case t != nil && (f == nil || t.Function != f.OID || !t.Plain || t.Type != triggerRow|triggerBefore|triggerInsert|triggerUpdate):
 		return refuse("trigger %s of table %s is not as this program creates it; if nobody needs it: DROP TRIGGER %s ON %s",
-			postgres.Identifier(t.Name), s.table(), t.Name, s.table())
+			quote.Identifier(t.Name), s.table(), t.Name, s.table())
 	}
 	return nil
 }
@@ -32,7 +31,7 @@ func sameSettings(found, wanted []string) bool {
 
 // checkColumn refuses a column in which a space at the end of a key means something else, is impossible, or cannot be seen.
 func checkColumn(f Fix, s State) error {
-	c, column := s.Table.column(f.Column), postgres.Identifier(f.Column)
+	c, column := s.Table.column(f.Column), quote.Identifier(f.Column)
 	switch {
 	case c == nil:
 		return refuse("%s has no column %s", s.table(), column)
@@ -43,12 +42,12 @@ func checkColumn(f Fix, s State) error {
 	case c.Equates:
 		return refuse("column %s of %s has a nondeterministic collation, in which a space may not count", column, s.table())
 	case len(s.Children) > 0:
-		return refuse("other tables inherit from %s, which belongs to %s: %s", s.table(), postgres.Identifier(s.Table.Owner), strings.Join(names(s.Children), ", "))
+		return refuse("other tables inherit from %s, which belongs to %s: %s", s.table(), quote.Identifier(s.Table.Owner), strings.Join(names(s.Children), ", "))
 	case s.Table.Hidden:
-		return refuse("row security hides rows of %s from role %s; connect as a superuser, or as an owner to whom it does not apply", s.table(), postgres.Identifier(s.Role))
+		return refuse("row security hides rows of %s from role %s; connect as a superuser, or as an owner to whom it does not apply", s.table(), quote.Identifier(s.Role))
 	case s.Keys == nil:
 		return fmt.Errorf("role %s may not read table %s, so whether its keys end in a space is not known: connect as its owner, %s",
-			postgres.Identifier(s.Role), s.table(), postgres.Identifier(s.Table.Owner))
+			quote.Identifier(s.Role), s.table(), quote.Identifier(s.Table.Owner))
 	}
 	return nil
 }
@@ -70,7 +69,7 @@ func checkSpaceStays(f Fix, s State) error {
 	for _, t := range s.Triggers {
 		if t.mayStrip() && t.Type&triggerInsert != 0 && !t.firesOn(c.Number) {
 			return refuse("trigger %s of %s runs after the padding and may take the space away: %s; triggers run in the order of their names: rename it to one that sorts before %s",
-				postgres.Identifier(t.Name), s.table(), t.Definition, objectName)
+				quote.Identifier(t.Name), s.table(), t.Definition, objectName)
 		}
 	}
 	return nil
@@ -87,12 +86,12 @@ func checkCode(s State) error {
 	if len(s.Code) == 0 {
 		return nil
 	}
-	role, remedy, found := postgres.Identifier(s.Role), "", []string{}
+	role, remedy, found := quote.Identifier(s.Role), "", []string{}
 	for _, c := range s.Code {
 		found = append(found, c.String())
 	}
 	if s.Role != s.Table.Owner {
-		remedy = ", or connect as " + postgres.Identifier(s.Table.Owner)
+		remedy = ", or connect as " + quote.Identifier(s.Table.Owner)
 	}
 	return refuse("in a change to %s, code that another role may have written would run with the rights of %s: %s; drop it, make %s or a superuser its owner%s",
 		s.table(), role, strings.Join(found, "; "), role, remedy)
@@ -113,11 +112,11 @@ func suspects(s State) string {
 	var found []string
 	for _, t := range s.Triggers {
 		if t.Name != objectName && t.fires() {
-			found = append(found, "trigger "+postgres.Identifier(t.Name))
+			found = append(found, "trigger "+quote.Identifier(t.Name))
 		}
 	}
 	for _, r := range s.Rules {
-		found = append(found, "rule "+postgres.Identifier(r.Name))
+		found = append(found, "rule "+quote.Identifier(r.Name))
 	}
 	if len(found) == 0 {
 		return ""

@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"bytes"
+	"evolution-openai-patch/patch/quote"
 	"strings"
 )
 
@@ -9,7 +10,7 @@ import (
 // would fold the expressions of the table's indexes and statistics while it is planned, and so call functions that the
 // owner of the table wrote, with the rights of the reader.
 func CopyTo(schema, table string, columns ...string) string {
-	return "COPY " + Qualified(schema, table) + " (" + Identifiers(columns) + ") TO STDOUT"
+	return "COPY " + quote.Qualified(schema, table) + " (" + quote.Identifiers(columns) + ") TO STDOUT"
 }
 
 // copyEscapes undoes the escapes of COPY's text format (PostgreSQL documentation, COPY, Text Format).

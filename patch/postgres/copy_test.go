@@ -1,6 +1,9 @@
 package postgres
 
-import "testing"
+import (
+	"evolution-openai-patch/patch/quote"
+	"testing"
+)
 
 func TestCopyValues(t *testing.T) {
 	values := CopyValues([]byte("plain\t\\N\t\ta\\tb\\nc\\\\N\\\\\t\\\\N\n"))
@@ -24,7 +27,7 @@ func TestCopyValues(t *testing.T) {
 
 func TestLiteral(t *testing.T) {
 	for s, want := range map[string]string{"": "''", "a'b": "'a''b'", `a\b'`: ` E'a\\b'''`} {
-		if got := Literal(s); got != want {
+		if got := quote.Literal(s); got != want {
 			t.Errorf("%q becomes %s, want %s", s, got, want)
 		}
 	}

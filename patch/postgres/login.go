@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"evolution-openai-patch/patch/quote"
 	"fmt"
 	"io"
 	"sync"
@@ -143,7 +144,7 @@ func (t Target) logIn(ctx context.Context) (c *Conn, err error) {
 type TimeoutSettingError struct{ Setting, User, Database string }
 
 func (e *TimeoutSettingError) Error() string {
-	role, database := Identifier(e.User), Identifier(e.Database)
+	role, database := quote.Identifier(e.User), quote.Identifier(e.Database)
 	return fmt.Sprintf("%s ended the session before its transaction could begin, and only without a pooler it can be lifted for the next: ALTER ROLE %s RESET %s; ALTER DATABASE %s RESET %s; ALTER ROLE %s IN DATABASE %s RESET %s",
 		e.Setting, role, e.Setting, database, e.Setting, role, database, e.Setting)
 }

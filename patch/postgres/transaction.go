@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"evolution-openai-patch/patch/quote"
 	"strconv"
 	"time"
 )
@@ -58,7 +59,7 @@ func (c *Conn) Begin(characteristics string, limits Limits) *Batch {
 // setLocal adds statements that change settings until the end of the transaction.
 func (b *Batch) setLocal(settings [][2]string) {
 	for _, s := range settings {
-		b.Exec("SET LOCAL " + s[0] + " = " + Literal(s[1]))
+		b.Exec("SET LOCAL " + s[0] + " = " + quote.Literal(s[1]))
 	}
 }
 

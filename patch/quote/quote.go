@@ -1,4 +1,5 @@
-package postgres
+// Package quote writes names and values as SQL. Nothing else may put them into a statement.
+package quote
 
 import "strings"
 
