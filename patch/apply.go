@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"github.com/cenkalti/backoff/v4"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"evolution-openai-patch/patch/postgres"
 	"evolution-openai-patch/patch/quote"
@@ -22,13 +24,13 @@ type change struct {
 	conn    *postgres.Conn
 	log     *slog.Logger
 	request Request
-	before  State
+	before  Inspection
 	plan    Plan
 }
 
 // execute applies the plan and returns the State that was verified before the commit. It tries for the lock again and
 // again rather than wait for long: all of Evolution's queries queue behind a session that waits for ACCESS EXCLUSIVE.
-func (c *change) execute(ctx context.Context) (after State, err error) {
+func (c *change) execute(ctx context.Context) (after Inspection, err error) {
 	var retry backoff.BackOff = &backoff.StopBackOff{}
 	if c.cfg.LockRetry.Duration > 0 {
 		retry = backoff.NewExponentialBackOff(backoff.WithInitialInterval(c.cfg.LockTimeout.Duration), backoff.WithMultiplier(1.5),
@@ -47,7 +49,7 @@ func (c *change) execute(ctx context.Context) (after State, err error) {
 	}
 	for _, sql := range c.plan.SQL {
 		c.log.Debug("executed", "sql", postgres.OneLine(sql))
-		c.log.Log(ctx, c.cfg.routine(), "done", "sql", shorten(postgres.OneLine(sql), 120))
+		c.log.Log(ctx, c.cfg.routine(), "done", "sql", postgres.Shorten(postgres.OneLine(sql), 120))
 	}
 	if c.plan.Replaced != "" {
 		c.log.Warn("the guard was installed for other fixes, and now applies these: " + c.plan.Replaced)
@@ -62,9 +64,9 @@ func (c *change) explainFailure(ctx context.Context, err error) error {
 	case s.Table == nil:
 		return c.explainGuardFailure(ctx, err)
 	case pgErr != nil && (pgErr.Detail != "23505" || c.request.Goal == Apply): // unique_violation
-		return explainCaught(s, pgErr)
+		return explainCaught(s.State, pgErr.ConstraintName, pgErr.Detail)
 	case pgErr != nil:
-		return duplicates(c.request.Fixes, c.cfg.Fixes.Auto, s, c.shared(ctx))
+		return duplicates(c.request.Fixes, c.cfg.Fixes.Auto, s.State, c.shared(ctx))
 	case postgres.LockUnavailable(err):
 		return fmt.Errorf("lock: %s stayed in use for PATCH_LOCK_RETRY=%s: %s; PATCH_LOCK_TIMEOUT=%s must exceed the longest transaction on the table%s",
 			s.table(), c.cfg.LockRetry, explain(err), c.cfg.LockTimeout, c.holders(ctx, "; held by ", fmt.Sprintf("l.relation = %s::pg_catalog.oid", quote.Literal(s.Table.OID))))
@@ -79,7 +81,7 @@ func (c *change) explainGuardFailure(ctx context.Context, err error) error {
 		if c.request.Goal == Revert {
 			return fmt.Errorf("guard: %s", why)
 		}
-		return unguarded(c.cfg, s, why)
+		return unguarded(c.cfg, s.State, why)
 	}
 	// duplicate_schema, duplicate_object, duplicate_function, unique_violation, invalid_schema_name, undefined_object
 	outrun := []string{"42P06", "42710", "42723", "23505", "3F000", "42704"}
@@ -128,7 +130,7 @@ const rowTime = 200 * time.Microsecond
 
 // transaction executes the plan, and commits if the next plan is empty then: the first round trip changes and inspects, the
 // second commits.
-func (c *change) transaction(ctx context.Context) (after State, err error) {
+func (c *change) transaction(ctx context.Context) (after Inspection, err error) {
 	after, err = c.try(ctx)
 	if err == nil {
 		err = c.verify(after)
@@ -144,15 +146,15 @@ func (c *change) transaction(ctx context.Context) (after State, err error) {
 
 // try locks, compares the catalog and the keys with what the plan was made from, changes nothing where they differ, and
 // inspects the result. The transaction stays open.
-func (c *change) try(ctx context.Context) (after State, err error) {
+func (c *change) try(ctx context.Context) (after Inspection, err error) {
 	s, patience := c.before, c.cfg.ConnectTimeout.Duration+2*c.cfg.LockTimeout.Duration+time.Duration(c.plan.Rows)*rowTime
 	limits := c.cfg.limits()
 	limits.Statement = patience
 	b := c.conn.Begin("ISOLATION LEVEL READ COMMITTED READ WRITE", limits)
-	lock(b, s)
+	lock(b, s.State)
 	requireUnchanged(b, s, s.answers...)
 	if c.plan.Pads {
-		requireKeys(b, s)
+		requireKeys(b, s.State)
 	}
 	if s.leavesReplica() {
 		b.Exec("SET LOCAL session_replication_role = origin")
@@ -162,8 +164,8 @@ func (c *change) try(ctx context.Context) (after State, err error) {
 	for _, sql := range c.plan.SQL {
 		b.Exec(catching(sql))
 	}
-	after = State{Schema: s.Schema, Table: s.Table, Migrations: s.Migrations, Keys: s.Keys}
-	values := placeholders(&after)
+	after = Inspection{State: State{Schema: s.Schema, Table: s.Table, Migrations: s.Migrations, Keys: s.Keys}}
+	values := placeholders(&after.State)
 	for _, a := range s.answers {
 		if a.query != code[0] { // which is about what has been done by now
 			a.query.ask(b, values, &after)
@@ -176,7 +178,7 @@ func (c *change) try(ctx context.Context) (after State, err error) {
 	}
 	var keys *postgres.Slot
 	if c.plan.Pads {
-		keys = countKeys(b, s)
+		keys = countKeys(b, s.State)
 	}
 	if err := c.conn.Send(ctx, b, patience+c.cfg.ConnectTimeout.Duration); err != nil {
 		if postgres.SQLState(err) == changedCode {
@@ -209,18 +211,18 @@ func (c *change) commit(ctx context.Context) error {
 }
 
 // verify returns an error unless nothing of the request is left to do.
-func (c *change) verify(after State) error {
+func (c *change) verify(after Inspection) error {
 	request := c.request
-	request.Fixes = c.cfg.fixesFor(after)
-	rest, err := plan(request, after)
+	request.Fixes = Select(c.cfg.Fixes, c.cfg.Goal(), after.State)
+	rest, err := Make(request, after.State)
 	if err != nil {
 		return fmt.Errorf("verify: %w", err)
 	}
 	if request.Goal == Apply && after.Keys != nil && after.Keys.Bare > 0 && pads(request.Fixes) {
-		return keysStayBare(after)
+		return keysStayBare(after.State)
 	}
 	if len(rest.SQL) > 0 {
-		return fmt.Errorf("verify: the change did not have its effect and was rolled back; left to do: %s%s", strings.Join(rest.SQL, "; "), suspects(after))
+		return fmt.Errorf("verify: the change did not have its effect and was rolled back; left to do: %s%s", strings.Join(rest.SQL, "; "), suspects(after.State))
 	}
 	return nil
 }
@@ -250,12 +252,11 @@ func (c *change) holders(ctx context.Context, words, condition string) string {
 	return words + strings.Join(names, ", ")
 }
 
-// shorten cuts s to at most so many characters.
-func shorten(s string, most int) string {
-	for i := range s {
-		if most--; most < 0 {
-			return s[:i] + "…"
-		}
+// caught returns the error that stands for one that catching has caught, nil for any other.
+func caught(err error) *pgconn.PgError {
+	var pgErr *pgconn.PgError
+	if errors.As(err, &pgErr) && pgErr.Message == caughtMessage && pgErr.Code == "P0001" { // raise_exception
+		return pgErr
 	}
-	return s
+	return nil
 }

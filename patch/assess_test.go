@@ -41,7 +41,7 @@ func TestAssess(t *testing.T) {
 		"column to come, others left": {noName, Request{Schema: "s", Fixes: []Fix{Fixes[0], Fixes[2]}}, "unpatched unpatched pending"},
 		"refused":                     {table(shipped, partial), Request{Schema: "s", Fixes: Fixes[:1]}, "unpatched unpatched"},
 	} {
-		a := assess(c.r, c.s)
+		a := Assess(c.r, c.s)
 		got := string(a.Status)
 		for _, f := range c.r.Fixes {
 			got += " " + string(a.Fixes[f.Name])
@@ -77,11 +77,11 @@ func TestFound(t *testing.T) {
 		{padded(&triggered, &ownFunction, Keys{}), Fixes[1], false, "CREATE TRIGGER t"},
 		{padded(&triggered, &ownFunction, Keys{Bare: 1}), Fixes[1], false, "CREATE TRIGGER t; keys without the space: 1"},
 	} {
-		p, err := plan(Request{Schema: "s", Fixes: []Fix{c.fix}, KeepNames: c.keep}, c.s)
+		p, err := Make(Request{Schema: "s", Fixes: []Fix{c.fix}, KeepNames: c.keep}, c.s)
 		if got := p.Found[c.fix.Name]; err != nil || got != c.want {
 			t.Errorf("%q, %v, want %q", got, err, c.want)
 		}
-		if a := assess(Request{Schema: "s", Fixes: []Fix{c.fix}, KeepNames: c.keep}, c.s); a.Found[c.fix.Name] != c.want {
+		if a := Assess(Request{Schema: "s", Fixes: []Fix{c.fix}, KeepNames: c.keep}, c.s); a.Found[c.fix.Name] != c.want {
 			t.Errorf("%q is told, want %q", a.Found[c.fix.Name], c.want)
 		}
 	}
@@ -92,7 +92,7 @@ func TestPaddingFitsTheColumn(t *testing.T) {
 	for limit, want := range map[int]string{255: " AND length(rtrim(\"apiKey\", ' ')) < 255", 1: " AND length(rtrim(\"apiKey\", ' ')) < 1", 0: ""} {
 		s := padded(nil, nil, Keys{Bare: 1})
 		s.Table.column("apiKey").Limit = limit
-		p, err := plan(Request{Schema: "s", Fixes: Fixes[1:2]}, s)
+		p, err := Make(Request{Schema: "s", Fixes: Fixes[1:2]}, s)
 		if err != nil || !strings.HasSuffix(p.SQL[3], `<> rtrim("apiKey", ' ') || ' '`+want) || p.Rows != 1 || !p.Pads {
 			t.Errorf("limit %d: %v, %+v", limit, err, p)
 		}

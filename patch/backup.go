@@ -23,7 +23,7 @@ import (
 // as they arrive, so that memory does not grow with the table.
 func (c *change) backUp(ctx context.Context, database postgres.Target) error {
 	s := c.before
-	columns := s.Table.evolutions()
+	columns := evolutions(s.Table)
 	if !s.Table.canCopy(columns...) {
 		return refuse("role %s cannot read every row of %s, so there is no backup of it; connect as its owner, %s, or as a superuser",
 			quote.Identifier(s.Role), s.table(), quote.Identifier(s.Table.Owner))
@@ -66,7 +66,7 @@ func (c *change) backUp(ctx context.Context, database postgres.Target) error {
 }
 
 // evolutions names those of Evolution's columns that are there and stored rather than generated.
-func (t *Relation) evolutions() (names []string) {
+func evolutions(t *Relation) (names []string) {
 	for _, c := range t.Columns {
 		if slices.Contains(columns, c.Name) && !c.Generated {
 			names = append(names, c.Name)
@@ -156,7 +156,7 @@ func (c *change) backupTail(columns []string) string {
 			l.add("%s;", x.Definition)
 		}
 	}
-	if s.padTrigger() != nil && checkPadding(s) == nil {
+	if s.padTrigger() != nil && checkPadding(s.State) == nil {
 		l.add("%s;", createPadFunction(s.Schema))
 		l.add("REVOKE ALL ON FUNCTION %s FROM PUBLIC;", padFunction(s.Schema))
 		l.add("ALTER FUNCTION %s OWNER TO %s;", padFunction(s.Schema), quote.Identifier(s.Function.Owner))

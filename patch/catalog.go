@@ -16,43 +16,58 @@ import (
 //go:embed catalog.sql
 var catalogSQL string
 
+// Inspection is a State, and how it was read.
+type Inspection struct {
+	State
+	answers []*answer // from which all this was decoded, to be compared under the lock
+	size    int       // of their rows, in bytes
+	rows    struct {  // of the answers, before complete has put them where they belong
+		schemas        []Named // this one, and that of its guard
+		columns        []Column
+		collations     []struct{ Collation string } // in which different strings may be equal
+		indexes        []*Index
+		constraints    []Constraint
+		guardFunctions []GuardFunction
+	}
+}
+
 // query is a question to PostgreSQL's catalog about some schemas.
 type query struct {
 	name   string                     // in catalog.sql
 	needed func(*Config, *State) bool // whether it is to be asked about a schema; nil: always
-	field  func(*State) any           // points to where the row goes or, if that is a slice, the rows go
+	field  func(*Inspection) any      // points to where the row goes or, if that is a slice, the rows go
 }
 
 // identity is asked first: what there is in the schemas, and what of it can be read.
 var identity = []*query{
-	{"session", nil, func(s *State) any { return &s.Session }},
-	{"schemas", nil, func(s *State) any { return &s.rows.schemas }},
-	{"relations", nil, func(s *State) any { return &s.Relations }},
-	{"columns", nil, func(s *State) any { return &s.rows.columns }},
-	{"functions", (*Config).mayMeetPadding, func(s *State) any { return &s.Function }},
+	{"session", nil, func(s *Inspection) any { return &s.Session }},
+	{"schemas", nil, func(s *Inspection) any { return &s.rows.schemas }},
+	{"relations", nil, func(s *Inspection) any { return &s.Relations }},
+	{"columns", nil, func(s *Inspection) any { return &s.rows.columns }},
+	{"functions", (*Config).mayMeetPadding, func(s *Inspection) any { return &s.Function }},
 }
 
 // details are asked about what there is.
 var details = append([]*query{
-	{"collations", hasCollation, func(s *State) any { return &s.rows.collations }},
-	{"function_use", (*Config).mayRevertPadding, func(s *State) any { return &s.Function }},
-	{"indexes", hasTable, func(s *State) any { return &s.rows.indexes }},
-	{"constraints", hasTable, func(s *State) any { return &s.rows.constraints }},
-	{"triggers", hasTable, func(s *State) any { return &s.Triggers }},
-	{"rules", func(_ *Config, s *State) bool { return s.Table != nil && s.Table.Rules }, func(s *State) any { return &s.Rules }},
-	{"children", func(_ *Config, s *State) bool { return s.Table != nil && s.Table.Children }, func(s *State) any { return &s.Children }},
-	{"replica", func(c *Config, s *State) bool { return s.Table != nil && c.Fixes.mayPad() }, func(s *State) any { return &s.ReplicaSettings }},
-	{"grantees", (*Config).mayCreate, func(s *State) any { return &s.Grantees }},
-	{"event_triggers", (*Config).mayMeetEventTriggers, func(s *State) any { return &s.EventTriggers }},
+	{"collations", hasCollation, func(s *Inspection) any { return &s.rows.collations }},
+	{"function_use", (*Config).mayRevertPadding, func(s *Inspection) any { return &s.Function }},
+	{"indexes", hasTable, func(s *Inspection) any { return &s.rows.indexes }},
+	{"constraints", hasTable, func(s *Inspection) any { return &s.rows.constraints }},
+	{"triggers", hasTable, func(s *Inspection) any { return &s.Triggers }},
+	{"rules", func(_ *Config, s *State) bool { return s.Table != nil && s.Table.Rules }, func(s *Inspection) any { return &s.Rules }},
+	{"children", func(_ *Config, s *State) bool { return s.Table != nil && s.Table.Children }, func(s *Inspection) any { return &s.Children }},
+	{"replica", func(c *Config, s *State) bool { return s.Table != nil && c.Fixes.mayPad() }, func(s *Inspection) any { return &s.ReplicaSettings }},
+	{"grantees", (*Config).mayCreate, func(s *Inspection) any { return &s.Grantees }},
+	{"event_triggers", (*Config).mayMeetEventTriggers, func(s *Inspection) any { return &s.EventTriggers }},
 }, guardQueries...)
 
 // code is asked before keys change. It is the most expensive of the questions.
-var code = []*query{{"code", hasTable, func(s *State) any { return &s.Code }}}
+var code = []*query{{"code", hasTable, func(s *Inspection) any { return &s.Code }}}
 
 // guardQueries are asked about a guard.
 var guardQueries = []*query{
-	{"guard", hasGuard, func(s *State) any { return &s.Guard }},
-	{"guard_functions", hasGuard, func(s *State) any { return &s.rows.guardFunctions }},
+	{"guard", hasGuard, func(s *Inspection) any { return &s.Guard }},
+	{"guard_functions", hasGuard, func(s *Inspection) any { return &s.rows.guardFunctions }},
 }
 
 func hasTable(_ *Config, s *State) bool { return s.Table != nil }
@@ -92,10 +107,10 @@ type answer struct {
 }
 
 // ask adds those of the queries that are needed about s. Their rows are taken over as they arrive.
-func (c *Config) ask(b *postgres.Batch, queries []*query, s *State) {
+func (c *Config) ask(b *postgres.Batch, queries []*query, s *Inspection) {
 	for _, q := range queries {
-		if q.needed == nil || q.needed(c, s) {
-			q.ask(b, placeholders(s), s)
+		if q.needed == nil || q.needed(c, &s.State) {
+			q.ask(b, placeholders(&s.State), s)
 		}
 	}
 }
@@ -106,7 +121,7 @@ const maxAnswers = 256 << 10
 
 // ask adds the query, with values for its placeholders. Its rows are taken over as they arrive, but none once they come to more than
 // maxAnswers.
-func (q *query) ask(b *postgres.Batch, values *strings.Replacer, s *State) {
+func (q *query) ask(b *postgres.Batch, values *strings.Replacer, s *Inspection) {
 	a := &answer{query: q}
 	s.answers = append(s.answers, a)
 	b.Rows(q.with(values), func(row []byte) error {
@@ -132,7 +147,7 @@ func decode(row []byte, field any) error {
 }
 
 // answersTo returns the answers to some queries.
-func (s *State) answersTo(queries ...*query) (found []*answer) {
+func (s *Inspection) answersTo(queries ...*query) (found []*answer) {
 	for _, a := range s.answers {
 		if slices.Contains(queries, a.query) {
 			found = append(found, a)
@@ -143,8 +158,8 @@ func (s *State) answersTo(queries ...*query) (found []*answer) {
 
 // requireUnchanged adds statements that fail where the catalog no longer gives these answers. After them, a plan made from s is
 // right for as long as the lock is held.
-func requireUnchanged(b *postgres.Batch, s State, answers ...*answer) {
-	values := placeholders(&s)
+func requireUnchanged(b *postgres.Batch, s Inspection, answers ...*answer) {
+	values := placeholders(&s.State)
 	for _, a := range answers {
 		b.Exec("SELECT 1 / CASE WHEN coalesce((SELECT pg_catalog.string_agg(answer.row, '\n') FROM (" + a.query.with(values) + ") AS answer), '') = " +
 			quote.Literal(strings.Join(a.rows, "\n")) + " THEN 1 ELSE 0 END")

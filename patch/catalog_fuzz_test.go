@@ -11,7 +11,7 @@ import (
 )
 
 // readAll reads the catalog's answers, each a line of the query's name, a tab, and a row.
-func (s *State) readAll(answers string) error {
+func (s *Inspection) readAll(answers string) error {
 	for line := range strings.Lines(answers) {
 		name, row, _ := strings.Cut(strings.TrimSuffix(line, "\n"), "\t")
 		for _, q := range slices.Concat(identity, details, code) {
@@ -32,13 +32,13 @@ func everything(s *State) (plans []Plan, said []string) {
 	for _, r := range []Request{
 		{Schema: s.Schema, Fixes: Fixes}, {Schema: s.Schema, Fixes: Fixes, KeepNames: true}, {Schema: s.Schema, Fixes: Fixes, Goal: Revert}, {Schema: s.Schema, Fixes: Fixes, Guard: true},
 	} {
-		p, err := plan(r, *s)
+		p, err := Make(r, *s)
 		if err != nil {
 			said = append(said, err.Error())
 		} else {
 			plans = append(plans, p)
 		}
-		said = append(said, p.Unguarded, fmt.Sprint(assess(r, *s)))
+		said = append(said, p.Unguarded, fmt.Sprint(Assess(r, *s)))
 	}
 	return plans, append(said, s.replica()...)
 }
@@ -50,9 +50,9 @@ func FuzzAnswers(f *testing.F) {
 	f.Add("guard\tnull\nguard\t{\"trigger\":{}}\nguard_functions\t{\"body\":\"-- evolution-openai-patch {\"}\nfunctions\t{}")
 	f.Add("session\t[]\nrelations\t{\"oid\":1}\ncolumns\t{\"number\":1e99}")
 	f.Fuzz(func(t *testing.T, answers string) {
-		s := &State{Schema: "s", Keys: &Keys{}}
+		s := &Inspection{State: State{Schema: "s", Keys: &Keys{}}}
 		if s.readAll(answers) == nil {
-			everything(s)
+			everything(&s.State)
 		}
 	})
 }
@@ -118,7 +118,7 @@ func FuzzNames(f *testing.F) {
 			}
 		}
 		for _, absent := range []string{"replica", "replica functions function_use triggers", "replica relations schemas"} {
-			s := &State{Schema: schema, Keys: &Keys{Bare: 1, Spaced: 1}}
+			s := &Inspection{State: State{Schema: schema, Keys: &Keys{Bare: 1, Spaced: 1}}}
 			var answers strings.Builder
 			for line := range strings.Lines(hostileAnswers(schema, name, owner)) {
 				if query, _, _ := strings.Cut(line, "\t"); !slices.Contains(strings.Fields(absent), query) {
@@ -129,7 +129,7 @@ func FuzzNames(f *testing.F) {
 				t.Fatal(err)
 			}
 			statements := 0
-			plans, _ := everything(s)
+			plans, _ := everything(&s.State)
 			for _, p := range plans {
 				for _, sql := range p.SQL {
 					statements++

@@ -2,11 +2,8 @@ package patch
 
 import (
 	_ "embed"
-	"errors"
 	"evolution-openai-patch/patch/quote"
 	"strings"
-
-	"github.com/jackc/pgx/v5/pgconn"
 )
 
 //go:embed catch.sql
@@ -26,24 +23,15 @@ func catching(sql string) string {
 	return "DO " + quote.Literal(strings.NewReplacer(":statement", sql, ":'message'", quote.Literal(caughtMessage)).Replace(catchTemplate))
 }
 
-// caught returns the error that stands for one that catching has caught, nil for any other.
-func caught(err error) *pgconn.PgError {
-	var pgErr *pgconn.PgError
-	if errors.As(err, &pgErr) && pgErr.Message == caughtMessage && pgErr.Code == "P0001" { // raise_exception
-		return pgErr
-	}
-	return nil
-}
-
-// explainCaught refuses a table whose rows cannot be changed, and names what forbids it. Of the names that the server sent it prints
-// only those that the catalog has, because a trigger may have made one up of a key.
-func explainCaught(s State, err *pgconn.PgError) error {
-	if name := err.ConstraintName; s.constraintNamed(name) {
+// explainCaught refuses a table whose rows cannot be changed, and names the constraint that forbids it. It prints only a name that
+// the catalog has, because a trigger may have made one up of a key.
+func explainCaught(s State, constraint, code string) error {
+	if s.constraintNamed(constraint) {
 		return refuse("constraint or unique index %s does not let the keys of %s change (SQLSTATE %s); drop it, or make it allow a space at the end of a key",
-			quote.Identifier(name), s.table(), err.Detail)
+			quote.Identifier(constraint), s.table(), code)
 	}
 	return refuse("the keys of %s cannot be changed (SQLSTATE %s)%s; PostgreSQL's message is left out, because it may quote a key",
-		s.table(), err.Detail, suspects(s))
+		s.table(), code, suspects(s))
 }
 
 // constraintNamed reports whether a constraint or an index of the table, or a foreign key that refers to it, has this name.

@@ -69,7 +69,7 @@ func Parse(ctx context.Context, environ []string) (Config, error) {
 	if cfg.watches() && bool(cfg.DryRun) || cfg.Watch.Duration != 0 && cfg.Action == ActionRevert {
 		errs = append(errs, &ConfigError{"PATCH_WATCH", "keeps the fixes in place, so it goes with neither PATCH_ACTION=revert nor PATCH_DRY_RUN"})
 	}
-	cfg.Completed = cfg.Fixes.complete(cfg.Action)
+	cfg.Completed = cfg.Fixes.Complete(cfg.Goal())
 	err := errors.Join(append(errs, cfg.readTargets(ctx, vars))...)
 	if err == nil && cfg.BackupDir != "" && cfg.mayChange() {
 		err = errors.Join(tryBackupDir(cfg.BackupDir))
@@ -232,4 +232,26 @@ func (c *Config) tableRequired() bool {
 // limits are those of every transaction.
 func (c *Config) limits() postgres.Limits {
 	return postgres.Limits{Idle: c.ConnectTimeout.Duration, Lock: c.LockTimeout.Duration}
+}
+
+// Goal returns the goal of the action.
+func (c *Config) Goal() Goal {
+	switch c.Action {
+	case ActionRevert:
+		return Revert
+	case ActionStatus:
+		return Look
+	}
+	return Apply
+}
+
+// Request returns what the configuration asks of the schema in which s was found.
+func (c *Config) Request(s State) Request {
+	r := Request{
+		Schema: s.Schema, Fixes: Select(c.Fixes, c.Goal(), s), KeepNames: bool(c.KeepNames), Guard: c.OnMissingTable == MissingGuard,
+	}
+	if c.Action == ActionRevert {
+		r.Goal = Revert
+	}
+	return r
 }

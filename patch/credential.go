@@ -8,24 +8,6 @@ import (
 	"slices"
 )
 
-// credential is what is printed of a row of Evolution's table, and of the value that it shares with others.
-type credential struct {
-	ID       string `json:"id"`
-	Name     string `json:"name"`
-	Instance string `json:"instance"`
-	Value    string `json:"value"`  // as much of it as may be printed
-	Group    int    `json:"group"`  // the number of the value
-	Size     int    `json:"size"`   // how many credentials share the value
-	Groups   int    `json:"groups"` // how many values are shared
-	Column   string `json:"-"`      // of the value
-}
-
-// The most that is listed of what credentials share.
-const (
-	maxGroups  = 100
-	maxMembers = 20
-)
-
 // sharedSQL selects the credentials that share a value with others. Of a key only the last four characters come, which tell it
 // from others, and of a short one none.
 const sharedSQL = `SELECT pg_catalog.row_to_json(r)::pg_catalog.text FROM (
@@ -50,13 +32,13 @@ func (c *change) shared(ctx context.Context) (all []credential) {
 		c.conn.RollBack()
 		return nil
 	}
-	if !s.Table.canCopy("id", "name", "apiKey", "instanceId") || checkCode(s) != nil {
+	if !s.Table.canCopy("id", "name", "apiKey", "instanceId") || checkCode(s.State) != nil {
 		return nil
 	}
 	limits := c.cfg.limits()
 	limits.Statement = c.cfg.ConnectTimeout.Duration
 	b := c.conn.Begin("ISOLATION LEVEL READ COMMITTED READ WRITE", limits)
-	lock(b, s)
+	lock(b, s.State)
 	requireUnchanged(b, s, s.answers...)
 	for _, column := range indexed(c.request.Fixes) {
 		value, shown := "t."+quote.Identifier(column), "pg_catalog.left(g.value::pg_catalog.text, 100)"

@@ -80,7 +80,7 @@ func (d *database) handle(ctx context.Context, limit time.Duration) (results []*
 
 // add adds a schema to those that are handled.
 func (d *database) add(name string, named bool) {
-	r := d.blank(name, d.cfg.fixesFor(State{Schema: name}))
+	r := d.blank(name, Select(d.cfg.Fixes, d.cfg.Goal(), State{Schema: name}))
 	p := &progress{latest: r, schema: schema{
 		cfg: d.cfg, log: d.log.With("schema", name), database: d.target, place: r.place, backups: &d.server.backups, name: name, named: named,
 	}}
@@ -184,7 +184,7 @@ func (d *database) unfinished() []*progress {
 }
 
 // inspect returns the State of a schema. After an error the connection is another one, or there is none.
-func (d *database) inspect(ctx context.Context, schema string) (State, error) {
+func (d *database) inspect(ctx context.Context, schema string) (Inspection, error) {
 	s, err := d.cfg.inspect(ctx, d.conn, schema)
 	if err == nil {
 		return s, nil
@@ -231,7 +231,7 @@ func (d *database) conclude(ctx context.Context, p *progress, r Result, err erro
 	if err != nil && ctx.Err() != nil {
 		err = context.Cause(ctx)
 	}
-	state := State{}
+	state := Inspection{}
 	if r.known() {
 		state = *r.state
 	}
@@ -254,14 +254,14 @@ func (d *database) conclude(ctx context.Context, p *progress, r Result, err erro
 		r.Status = Pending
 	case errors.As(err, &stopped) && d.cfg.watches(): // what a watch knows is what it has seen
 		r.stopped = true
-		r.assessment = assess(Request{Schema: r.Schema, Fixes: r.requested, KeepNames: bool(d.cfg.KeepNames)}, state)
+		r.assessment = Assess(Request{Schema: r.Schema, Fixes: r.requested, KeepNames: bool(d.cfg.KeepNames)}, state.State)
 	case err != nil:
 		r.Status, r.Fixes, r.Err = Failed, everyFix(r.requested, Failed).Fixes, err
 		if r.Unknown && !errors.As(err, &unknown) {
 			r.Err = &UnknownError{err}
 		}
 	}
-	r.Notes = notes(d.cfg, r, state, missing)
+	r.Notes = notes(d.cfg, r, state.State, missing)
 	r.state, p.log = nil, nil // they are large, and there may be many
 	p.latest, p.done = r, true
 }

@@ -7,6 +7,24 @@ import (
 	"strings"
 )
 
+// credential is what is printed of a row of Evolution's table, and of the value that it shares with others.
+type credential struct {
+	ID       string `json:"id"`
+	Name     string `json:"name"`
+	Instance string `json:"instance"`
+	Value    string `json:"value"`  // as much of it as may be printed
+	Group    int    `json:"group"`  // the number of the value
+	Size     int    `json:"size"`   // how many credentials share the value
+	Groups   int    `json:"groups"` // how many values are shared
+	Column   string `json:"-"`      // of the value
+}
+
+// The most that is listed of what credentials share.
+const (
+	maxGroups  = 100
+	maxMembers = 20
+)
+
 // duplicates returns the refusal to create the unique indexes of fixes over rows that share a value. It lists the rows, and
 // holds the SQL that makes the values differ.
 func duplicates(fixes []Fix, auto bool, s State, credentials []credential) *RefusedError {

@@ -16,19 +16,6 @@ type ConfigError struct {
 
 func (e *ConfigError) Error() string { return e.Variable + ": " + e.Problem }
 
-// RefusedError reports a schema that is not what this program knows. Nothing was changed.
-type RefusedError struct {
-	reason string
-	remedy string // SQL after which a further run succeeds, "" if there is none to give
-}
-
-func (e *RefusedError) Error() string { return "refused, and nothing was changed: " + e.reason }
-
-// refuse returns a *RefusedError.
-func refuse(format string, args ...any) error {
-	return &RefusedError{reason: shorten(fmt.Sprintf(format, args...), 4000)}
-}
-
 // MissingError reports that there is no database or no table yet.
 type MissingError struct {
 	what    string

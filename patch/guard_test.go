@@ -113,7 +113,7 @@ func TestGuardPlan(t *testing.T) {
 func TestNoGuardBesideAnEventTrigger(t *testing.T) {
 	for _, s := range []State{{Schema: "s"}, installed(Request{Schema: "s", Fixes: Fixes[:1], Guard: true})} {
 		s.EventTriggers = []EventTrigger{{Name: "zz", Trusted: true, Fragile: true}}
-		p, err := plan(Request{Schema: "s", Fixes: Fixes[:2], Guard: true}, s)
+		p, err := Make(Request{Schema: "s", Fixes: Fixes[:2], Guard: true}, s)
 		if err != nil || len(p.SQL) > 0 || !strings.Contains(p.Unguarded, `event trigger "zz" fail`) {
 			t.Errorf("%v, %q, %q", err, p.SQL, p.Unguarded)
 		}
@@ -122,7 +122,7 @@ func TestNoGuardBesideAnEventTrigger(t *testing.T) {
 
 // Somebody's event trigger has the name of the guard's, and there is no schema of that name.
 func TestNoGuardInThePlaceOfAnEventTrigger(t *testing.T) {
-	p, err := plan(Request{Schema: "s", Fixes: Fixes[:2], Guard: true}, State{Schema: "s", EventTriggers: []EventTrigger{{Name: guardName("s"), Trusted: true, Taken: true}}})
+	p, err := Make(Request{Schema: "s", Fixes: Fixes[:2], Guard: true}, State{Schema: "s", EventTriggers: []EventTrigger{{Name: guardName("s"), Trusted: true, Taken: true}}})
 	if err != nil || len(p.SQL) > 0 || !strings.Contains(p.Unguarded, "calls a function that this program did not make") {
 		t.Errorf("%v, %q, %q", err, p.SQL, p.Unguarded)
 	}
@@ -161,7 +161,7 @@ func TestGuardFailures(t *testing.T) {
 		"42P06": {true, true}, "42710": {true, true}, "42723": {true, true}, "23505": {true, true}, "3F000": {true, true}, "42704": {true, true}, "XX000": {true, true},
 	} {
 		for _, goal := range []Goal{Apply, Revert} {
-			c := change{cfg: &Config{}, request: Request{Goal: goal, Guard: true}, before: State{Schema: "s"}}
+			c := change{cfg: &Config{}, request: Request{Goal: goal, Guard: true}, before: Inspection{State: State{Schema: "s"}}}
 			err := c.explainFailure(t.Context(), &pgconn.PgError{Code: code, Message: "tuple concurrently updated"})
 			var missing *MissingError
 			if errors.As(err, &missing) != (want.apply && goal == Apply) || postgres.Retryable(err) != want.again || postgres.ConnectionLost(err) {

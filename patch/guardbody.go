@@ -52,7 +52,7 @@ func commandsOnCreate(f Fix, r Request, s State) []string {
 			then.Fixes = append(then.Fixes, other)
 		}
 	}
-	p, _ := plan(then, State{ // in which there is nothing to refuse
+	p, _ := Make(then, State{ // in which there is nothing to refuse
 		Schema: r.Schema, Keys: &Keys{}, Grantees: s.Grantees,
 		Table: &Relation{
 			Kind: "r", Readable: true, Columns: []Column{{Name: f.Column, Text: true}},

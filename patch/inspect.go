@@ -17,8 +17,8 @@ import (
 // inspect reads the State of a schema in one transaction of two round trips: the first asks the catalog what there is, of which types
 // and readable by whom; the second asks about the details, and reads rows, only of what the first found to be an ordinary, readable
 // table.
-func (c *Config) inspect(ctx context.Context, conn *postgres.Conn, schema string) (State, error) {
-	s := State{Schema: schema}
+func (c *Config) inspect(ctx context.Context, conn *postgres.Conn, schema string) (Inspection, error) {
+	s := Inspection{State: State{Schema: schema}}
 	b := conn.Begin("ISOLATION LEVEL REPEATABLE READ READ ONLY", c.limits())
 	c.ask(b, identity, &s)
 	if err := conn.Send(ctx, b, c.ConnectTimeout.Duration); err != nil {
@@ -27,7 +27,7 @@ func (c *Config) inspect(ctx context.Context, conn *postgres.Conn, schema string
 	s.identify()
 	b = &postgres.Batch{}
 	c.ask(b, details, &s)
-	c.readRows(b, &s)
+	c.readRows(b, &s.State)
 	b.Exec("COMMIT")
 	err := conn.Send(ctx, b, c.ConnectTimeout.Duration)
 	if code := postgres.SQLState(err); code == "42P01" || code == "42703" { // undefined_table, undefined_column: it is read by its name
@@ -37,7 +37,7 @@ func (c *Config) inspect(ctx context.Context, conn *postgres.Conn, schema string
 }
 
 // inspectCode adds to s what else may run when a key changes.
-func (c *Config) inspectCode(ctx context.Context, conn *postgres.Conn, s *State) error {
+func (c *Config) inspectCode(ctx context.Context, conn *postgres.Conn, s *Inspection) error {
 	b := conn.Begin("READ ONLY", c.limits())
 	c.ask(b, code, s)
 	b.Exec("COMMIT")
@@ -60,7 +60,7 @@ func (c *Config) readRows(b *postgres.Batch, s *State) {
 }
 
 // identify sets what has a name of its own in the State.
-func (s *State) identify() {
+func (s *Inspection) identify() {
 	s.Table, s.List = s.relation(tableName), s.relation(migrationsName)
 	s.Guarded = slices.ContainsFunc(s.rows.schemas, func(n Named) bool { return n.Name == guardName(s.Schema) })
 	for _, t := range []*Relation{s.Table, s.List} {
@@ -71,7 +71,7 @@ func (s *State) identify() {
 }
 
 // complete does the same when everything has been read, and adds the details.
-func (s *State) complete() error {
+func (s *Inspection) complete() error {
 	s.identify()
 	if s.Guard != nil {
 		s.Guard.Functions = s.rows.guardFunctions
@@ -94,7 +94,7 @@ func (s *State) complete() error {
 }
 
 // sortConstraints tells the constraints apart by what they matter for.
-func (s *State) sortConstraints() {
+func (s *Inspection) sortConstraints() {
 	column := s.Table.column("apiKey")
 	for _, k := range s.rows.constraints {
 		if x := s.Table.index(k.Index); x != nil && !x.Primary {
@@ -110,9 +110,6 @@ func (s *State) sortConstraints() {
 	}
 }
 
-// maxKey is the longest key that is padded, in bytes. Nobody's key is as long, and the memory of a run has to suffice for it.
-const maxKey = 256 << 10
-
 // readKeys adds the statement that counts the stored keys, and returns where the count will be, nil if they cannot be read.
 func readKeys(b *postgres.Batch, s State) *Keys {
 	if !s.Table.canCopy("id", "apiKey") {
@@ -121,15 +118,15 @@ func readKeys(b *postgres.Batch, s State) *Keys {
 	k, limit := new(Keys), s.Table.column("apiKey").Limit
 	b.Rows(postgres.CopyTo(s.Schema, tableName, "id", "apiKey"), func(row []byte) error {
 		id, key, _ := bytes.Cut(bytes.TrimSuffix(row, []byte("\n")), []byte("\t"))
-		k.count(id, key, limit)
+		countKey(k, id, key, limit)
 		return nil
 	})
 	return k
 }
 
-// count adds the key of one credential, both as COPY writes them. The column takes so many characters, or any number if limit
+// countKey adds the key of one credential, both as COPY writes them. The column takes so many characters, or any number if limit
 // is 0.
-func (k *Keys) count(id, raw []byte, limit int) {
+func countKey(k *Keys, id, raw []byte, limit int) {
 	key := raw
 	if len(raw) <= 2*maxKey && bytes.ContainsRune(raw, '\\') { // an escape takes two bytes; without one nothing is copied
 		value := postgres.CopyValues(raw)[0]
@@ -156,50 +153,21 @@ func (k *Keys) count(id, raw []byte, limit int) {
 	}
 }
 
-// maxID is the longest id that is printed, in bytes. One that has come to that may have been cut.
-const maxID = 100
-
-// checkLength refuses a key that is too long to be read.
-func (k *Keys) checkLength(f Fix, s State) error {
-	if k.Long == nil {
-		return nil
-	}
-	column, which := quote.Identifier(f.Column), "credential "+string(k.Long)
-	if len(k.Long) == maxID {
-		which = fmt.Sprintf(`SELECT ctid, left(id, 40) FROM %s WHERE octet_length(%s) > %d finds it`, s.table(), column, maxKey)
-	}
-	return refuse("column %s of %s holds a key of more than 256 KiB, which nobody's key has: %s", column, s.table(), which)
-}
-
-// The keys that the padding changes, and those that it has changed or that ended in spaces anyway, as conditions of SQL.
-const (
-	bareKey   = `"apiKey" <> rtrim("apiKey", ' ') || ' '`
-	spacedKey = `"apiKey" LIKE '% '`
-)
-
-// fits returns the condition for a key that has room for the space.
-func (t *Relation) fits() string {
-	if limit := t.column("apiKey").Limit; limit > 0 {
-		return fmt.Sprintf(`length(rtrim("apiKey", ' ')) < %d`, limit)
-	}
-	return "true"
-}
-
 // countKeys adds a query for the same counts, for the moment in which the table is locked and none of its owner's code can run
 // in a query. A COPY of many rows to a client that stalls would keep the lock.
 func countKeys(b *postgres.Batch, s State) *postgres.Slot {
 	return b.Read(fmt.Sprintf(`SELECT pg_catalog.json_build_object(
-		'bare', count(*) FILTER (WHERE %[1]s AND %[2]s),
-		'full', count(*) FILTER (WHERE %[1]s AND NOT %[2]s),
-		'spaced', count(*) FILTER (WHERE %[3]s))::pg_catalog.text FROM ONLY %[4]s`, bareKey, s.Table.fits(), spacedKey, s.table()))
+		'bare', count(*) FILTER (WHERE %[1]s),
+		'full', count(*) FILTER (WHERE %[2]s AND NOT (%[1]s)),
+		'spaced', count(*) FILTER (WHERE %[3]s))::pg_catalog.text FROM ONLY %[4]s`, s.Table.paddable(), bareKey, spacedKey, s.table()))
 }
 
 // requireKeys adds a query, for the same moment, that fails as that of requireUnchanged does if a key was stored since they were
 // counted that the plan knows nothing of: one to be changed, or one with spaces, where there was none. Other keys may come at any
 // time, as the plan changes every key that there is.
 func requireKeys(b *postgres.Batch, s State) {
-	b.Exec(fmt.Sprintf("SELECT 1 / CASE WHEN (%t OR count(*) FILTER (WHERE %s AND %s) = 0) AND (%t OR count(*) FILTER (WHERE %s) = 0) THEN 1 ELSE 0 END FROM ONLY %s",
-		s.Keys.Bare > 0, bareKey, s.Table.fits(), s.Keys.Spaced > 0, spacedKey, s.table()))
+	b.Exec(fmt.Sprintf("SELECT 1 / CASE WHEN (%t OR count(*) FILTER (WHERE %s) = 0) AND (%t OR count(*) FILTER (WHERE %s) = 0) THEN 1 ELSE 0 END FROM ONLY %s",
+		s.Keys.Bare > 0, s.Table.paddable(), s.Keys.Spaced > 0, spacedKey, s.table()))
 }
 
 // timeStamp matches the beginning of the name of a migration.

@@ -3,6 +3,7 @@ package patch
 import (
 	"encoding/json"
 	"errors"
+	"evolution-openai-patch/patch/postgres"
 	"fmt"
 	"maps"
 	"slices"
@@ -52,10 +53,10 @@ const maxLine = 8000
 func (l line) write(format LogFormat) string {
 	for most := maxLine; ; most /= 2 {
 		cut := l
-		cut.Error = shorten(l.Error, most)
+		cut.Error = postgres.Shorten(l.Error, most)
 		cut.Found = maps.Clone(l.Found)
 		for name, found := range cut.Found {
-			cut.Found[name] = shorten(found, most)
+			cut.Found[name] = postgres.Shorten(found, most)
 		}
 		cut.SQL = firstStatements(l.SQL, most)
 		if text := cut.encode(format); len(text) <= maxLine || most == 0 {

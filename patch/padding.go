@@ -83,11 +83,7 @@ func (p *Plan) pad(f Fix, s State) {
 		p.add("%s", createPadTrigger(s.Schema))
 	}
 	if s.Keys.Bare > 0 {
-		fits := ""
-		if limit := s.Table.column(f.Column).Limit; limit > 0 {
-			fits = fmt.Sprintf(" AND length(rtrim(%s, ' ')) < %d", column, limit)
-		}
-		p.add("UPDATE ONLY %s SET %s = rtrim(%s, ' ') || ' ' WHERE %s <> rtrim(%s, ' ') || ' '%s", s.table(), column, column, column, column, fits)
+		p.add("UPDATE ONLY %s SET %s = rtrim(%s, ' ') || ' ' WHERE %s", s.table(), column, column, s.Table.paddable())
 		p.Rows += s.Keys.Bare
 	}
 	if create && foreign {
@@ -126,4 +122,36 @@ func (s State) grantees() string {
 		roles = append(roles, quote.Identifier(g.Name))
 	}
 	return strings.Join(roles, ", ")
+}
+
+// maxKey is the longest key that is padded, in bytes. Nobody's key is as long, and the memory of a run has to suffice for it.
+const maxKey = 256 << 10
+
+// maxID is the longest id that is printed, in bytes. One that has come to that may have been cut.
+const maxID = 100
+
+// checkLength refuses a key that is too long to be read.
+func (k *Keys) checkLength(f Fix, s State) error {
+	if k.Long == nil {
+		return nil
+	}
+	column, which := quote.Identifier(f.Column), "credential "+string(k.Long)
+	if len(k.Long) == maxID {
+		which = fmt.Sprintf(`SELECT ctid, left(id, 40) FROM %s WHERE octet_length(%s) > %d finds it`, s.table(), column, maxKey)
+	}
+	return refuse("column %s of %s holds a key of more than 256 KiB, which nobody's key has: %s", column, s.table(), which)
+}
+
+// The keys that the padding changes, and those that it has changed or that ended in spaces anyway, as conditions of SQL.
+const (
+	bareKey   = `"apiKey" <> rtrim("apiKey", ' ') || ' '`
+	spacedKey = `"apiKey" LIKE '% '`
+)
+
+// paddable returns the condition for a key that the padding changes and that has room for the space.
+func (t *Relation) paddable() string {
+	if limit := t.column("apiKey").Limit; limit > 0 {
+		return fmt.Sprintf(`%s AND length(rtrim("apiKey", ' ')) < %d`, bareKey, limit)
+	}
+	return bareKey
 }

@@ -9,18 +9,6 @@
 // catalog stand in catalog.sql. All DDL is composed from the two by plan, which is pure.
 package patch
 
-// Status is the word for where a schema, or one fix in it, stands.
-type Status string
-
-// The words of the report.
-const (
-	Patched   Status = "patched"   // every fix requested is in place
-	Pending   Status = "pending"   // no table yet
-	Guarded   Status = "guarded"   // no table yet, and a guard is installed
-	Unpatched Status = "unpatched" // a fix is not in place
-	Failed    Status = "failed"
-)
-
 // Result is what became of one schema of one database.
 type Result struct {
 	Target string // host:port/database
@@ -34,8 +22,8 @@ type Result struct {
 	Notes     []note // what the log says besides
 
 	requested []Fix
-	stopped   bool   // a watch was stopped before the schema was done
-	state     *State // what was verified before the commit, or else found; only until the Result is final
+	stopped   bool        // a watch was stopped before the schema was done
+	state     *Inspection // what was verified before the commit, or else found; only until the Result is final
 	place     place
 }
 

@@ -3,7 +3,6 @@ package patch
 import (
 	"evolution-openai-patch/patch/quote"
 	"fmt"
-	"slices"
 )
 
 // Goal is the direction of a plan.
@@ -12,6 +11,7 @@ type Goal int
 // The goals.
 const (
 	Apply  Goal = iota // the fixes are in place
+	Look               // nothing changes
 	Revert             // what Evolution's migrations made is back
 )
 
@@ -24,15 +24,6 @@ type Request struct {
 	Guard     bool // install the guard where there is no table yet
 }
 
-// request returns what the configuration asks of the schema in which s was found.
-func (c *Config) request(s State) Request {
-	r := Request{Schema: s.Schema, Fixes: c.fixesFor(s), KeepNames: bool(c.KeepNames), Guard: c.OnMissingTable == MissingGuard}
-	if c.Action == ActionRevert {
-		r.Goal = Revert
-	}
-	return r
-}
-
 // Plan is what leads from a State to what is requested.
 type Plan struct {
 	SQL       []string          // DDL, in order; empty: nothing to do
@@ -43,9 +34,9 @@ type Plan struct {
 	Replaced  string            // what the guard that is there was installed for, and what for now; "" if nothing changes
 }
 
-// plan composes the DDL that fulfils the request. It is pure: the same State gives the same Plan, and for the State that a
+// Make composes the DDL that fulfils the request. It is pure: the same State gives the same Plan, and for the State that a
 // Plan leads to, the next Plan is empty. The error is a *RefusedError, or the lack of a right.
-func plan(r Request, s State) (Plan, error) {
+func Make(r Request, s State) (Plan, error) {
 	p := Plan{Found: map[string]string{}}
 	if err := s.checkSize(); err != nil {
 		return p, err
@@ -105,55 +96,3 @@ func checkTable(s State) error {
 
 // table returns the qualified name of Evolution's table.
 func (s State) table() string { return quote.Qualified(s.Schema, tableName) }
-
-// assessment says where the fixes stand.
-type assessment struct {
-	Status Status
-	Fixes  map[string]Status // by the fix's name
-	Found  map[string]string // what there is of each fix, by its name
-}
-
-// everyFix is the assessment that gives every fix the same status.
-func everyFix(fixes []Fix, status Status) assessment {
-	a := assessment{Status: status, Fixes: map[string]Status{}}
-	for _, f := range fixes {
-		a.Fixes[f.Name] = status
-	}
-	return a
-}
-
-// assess says where the fixes of a request stand, whatever its goal is.
-func assess(r Request, s State) assessment {
-	if s.Table == nil {
-		a := everyFix(r.Fixes, Pending)
-		for _, name := range s.guarded() {
-			if _, requested := a.Fixes[name]; requested {
-				a.Fixes[name] = Guarded
-			}
-		}
-		if s.guards(r.Fixes) {
-			a.Status = Guarded
-		}
-		return a
-	}
-	a := everyFix(r.Fixes, Patched)
-	a.Found = map[string]string{}
-	s.Guard = nil // where there is a table, a guard is part of no fix
-	for _, f := range r.Fixes {
-		p, err := plan(Request{Schema: s.Schema, Fixes: []Fix{f}, KeepNames: r.KeepNames}, s)
-		a.Found[f.Name] = shorten(p.Found[f.Name], 1000)
-		switch {
-		case s.notYet(f):
-			a.Fixes[f.Name] = Pending
-		case len(p.SQL) > 0 || err != nil: // what cannot be applied may still be reverted
-			a.Fixes[f.Name] = Unpatched
-		}
-	}
-	for _, worse := range []Status{Unpatched, Pending} {
-		if slices.ContainsFunc(r.Fixes, func(f Fix) bool { return a.Fixes[f.Name] == worse }) {
-			a.Status = worse
-			break
-		}
-	}
-	return a
-}

@@ -180,7 +180,7 @@ func drawRequest(t *rapid.T, goal Goal) Request {
 
 func mustPlan(t *rapid.T, r Request, s State) (p Plan) {
 	var err error
-	if p, err = plan(r, s); err != nil {
+	if p, err = Make(r, s); err != nil {
 		t.Fatalf("%+v: %v", r, err)
 	}
 	return p
@@ -192,7 +192,7 @@ func TestModelNextPlanIsEmpty(t *testing.T) {
 		s, r := drawState(t, false), drawRequest(t, rapid.SampledFrom([]Goal{Apply, Revert}).Draw(t, "goal"))
 		p := mustPlan(t, r, s)
 		unmet := slices.ContainsFunc(r.Fixes, func(f Fix) bool { return !inPlace(f, s) || r.KeepNames && !hasStandIn(f, s) })
-		if a := assess(r, s); r.Goal == Apply && (unmet != (len(p.SQL) > 0) || unmet != (a.Status == Unpatched)) {
+		if a := Assess(r, s); r.Goal == Apply && (unmet != (len(p.SQL) > 0) || unmet != (a.Status == Unpatched)) {
 			t.Fatalf("unmet: %t, but %s, and the plan is %q", unmet, a.Status, p.SQL)
 		}
 		after := execAll(t, s, p)
@@ -204,7 +204,7 @@ func TestModelNextPlanIsEmpty(t *testing.T) {
 				t.Fatalf("after %q, %s is in place or not, against the goal", p.SQL, f.Name)
 			}
 		}
-		if a := assess(r, after); r.Goal == Apply && len(r.Fixes) > 0 && a.Status != Patched {
+		if a := Assess(r, after); r.Goal == Apply && len(r.Fixes) > 0 && a.Status != Patched {
 			t.Fatalf("after %q: %+v", p.SQL, a)
 		}
 	})

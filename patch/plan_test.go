@@ -123,7 +123,7 @@ func TestRequest(t *testing.T) {
 		{Config{OnMissingTable: MissingWait}, Request{Schema: "s", Fixes: fixes}},
 	} {
 		c.cfg.Fixes.Named = fixes
-		if got := c.cfg.request(table()); !reflect.DeepEqual(got, c.want) {
+		if got := c.cfg.Request(table()); !reflect.DeepEqual(got, c.want) {
 			t.Errorf("%+v, want %+v", got, c.want)
 		}
 	}
@@ -133,7 +133,7 @@ func TestRequest(t *testing.T) {
 func TestPlan(t *testing.T) {
 	for title, c := range plans {
 		for goal, want := range map[Goal]string{Apply: c.apply, Revert: c.revert} {
-			p, err := plan(Request{Fixes: c.fixes, Goal: goal, KeepNames: c.keep}, c.s)
+			p, err := Make(Request{Fixes: c.fixes, Goal: goal, KeepNames: c.keep}, c.s)
 			var refusal *RefusedError
 			if errors.As(err, &refusal) != (want == refused) {
 				t.Errorf("%s, goal %d: %v", title, goal, err)
@@ -148,7 +148,7 @@ func TestPlan(t *testing.T) {
 			if !slices.EqualFunc(p.SQL, prefixes, strings.HasPrefix) {
 				t.Errorf("%s, goal %d: %q, want %q", title, goal, p.SQL, prefixes)
 			}
-			if a := assess(Request{Fixes: c.fixes, KeepNames: c.keep}, c.s); goal == Apply && (a.Status == Patched) != (len(p.SQL) == 0) {
+			if a := Assess(Request{Fixes: c.fixes, KeepNames: c.keep}, c.s); goal == Apply && (a.Status == Patched) != (len(p.SQL) == 0) {
 				t.Errorf("%s: %s, but the plan is %q", title, a.Status, p.SQL)
 			}
 		}
@@ -159,7 +159,7 @@ func TestPlan(t *testing.T) {
 func TestPaddingBelongsToTheOwner(t *testing.T) {
 	s := padded(nil, nil, Keys{})
 	s.Role, s.Table.Owner, s.Grantees = "postgres", "evo-1", []Named{{"a b"}, {"c"}}
-	p, err := plan(Request{Schema: "s", Fixes: Fixes[1:2]}, s)
+	p, err := Make(Request{Schema: "s", Fixes: Fixes[1:2]}, s)
 	function := `FUNCTION "s"."evolution_openai_patch"() `
 	want := []string{"CREATE " + function, "REVOKE ALL ON " + function + `FROM PUBLIC, "a b", "c"`, "CREATE TRIGGER", "ALTER " + function + `OWNER TO "evo-1"`}
 	if err != nil || !slices.EqualFunc(p.SQL, want, strings.HasPrefix) {

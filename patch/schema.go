@@ -28,25 +28,25 @@ var errAbsent = errors.New("there is no table in a schema that was not named")
 
 // attempt plans and applies, from the State that was inspected. Attempting it again is safe whatever it returns. Queries for
 // messages are bounded by the context of the waiting. The Result is r with what is known, even if there is an error.
-func (s *schema) attempt(ctx, waiting context.Context, conn *postgres.Conn, state State, r Result) (Result, error) {
-	request := s.cfg.request(state)
+func (s *schema) attempt(ctx, waiting context.Context, conn *postgres.Conn, state Inspection, r Result) (Result, error) {
+	request := s.cfg.Request(state.State)
 	r.assessment, r.requested, r.state = everyFix(request.Fixes, Failed), request.Fixes, &state
 	if state.Table == nil && !s.named {
 		return r, errAbsent
 	}
-	if err := s.ready(waiting, conn, state); err != nil {
+	if err := s.ready(waiting, conn, state.State); err != nil {
 		return r, err
 	}
-	p, err := plan(request, state)
+	p, err := Make(request, state.State)
 	if err != nil {
 		return r, err
 	}
-	r.assessment = assess(request, state)
+	r.assessment = Assess(request, state.State)
 	if p.Rows > 0 && s.cfg.Action != ActionStatus {
 		if err := s.cfg.inspectCode(waiting, conn, &state); err != nil {
 			return r, fmt.Errorf("inspect: %w", err)
 		}
-		if err := checkCode(state); err != nil {
+		if err := checkCode(state.State); err != nil {
 			return r, err
 		}
 	}
@@ -55,20 +55,20 @@ func (s *schema) attempt(ctx, waiting context.Context, conn *postgres.Conn, stat
 	}
 	switch {
 	case p.Unguarded != "" && s.cfg.mayChange():
-		return r, unguarded(s.cfg, state, p.Unguarded)
+		return r, unguarded(s.cfg, state.State, p.Unguarded)
 	case !s.cfg.mayChange() || len(p.SQL) == 0:
-		return r, s.missing(waiting, conn, state)
+		return r, s.missing(waiting, conn, state.State)
 	}
 	after, err := s.apply(ctx, conn, request, state, p)
 	if err != nil {
 		return r, err
 	}
-	r.state, r.assessment, r.Changed = &after, assess(request, after), true
+	r.state, r.assessment, r.Changed = &after, Assess(request, after.State), true
 	return r, nil
 }
 
 // apply backs the schema up where that is requested, and executes the plan.
-func (s *schema) apply(ctx context.Context, conn *postgres.Conn, request Request, state State, p Plan) (after State, err error) {
+func (s *schema) apply(ctx context.Context, conn *postgres.Conn, request Request, state Inspection, p Plan) (after Inspection, err error) {
 	switch {
 	case state.Standby:
 		return state, &postgres.NotReadyError{Reason: "the server is a standby, which takes no changes; waiting for its promotion"}
@@ -121,7 +121,7 @@ func (c *Config) retryUntilPresent(missing error) error {
 
 // missing returns an error for a schema without the table, but none where a guard does all that is requested.
 func (s *schema) missing(ctx context.Context, conn *postgres.Conn, state State) error {
-	if state.Table != nil || !s.cfg.waitsForTable() && state.guards(s.cfg.fixesFor(state)) {
+	if state.Table != nil || !s.cfg.waitsForTable() && state.guards(Select(s.cfg.Fixes, s.cfg.Goal(), state)) {
 		return nil
 	}
 	return &MissingError{what: "table " + state.table(), schemas: schemasWithTable(ctx, conn, s.cfg), watched: s.cfg.Watch.Duration > 0}
@@ -168,14 +168,14 @@ const noOtherTransaction = `SELECT 1 / CASE WHEN EXISTS (
 // removeGuard drops what is left of a guard that has fired or was removed: its function and its schema. A session that
 // creates an index may have read the event trigger before it was dropped, and be about to call the function. So while any
 // other session of the database is in a transaction, this is left to a later run.
-func (s *schema) removeGuard(ctx context.Context, conn *postgres.Conn, state State) {
+func (s *schema) removeGuard(ctx context.Context, conn *postgres.Conn, state Inspection) {
 	g := state.Guard
 	if !s.cfg.mayChange() || g == nil || g.Trigger != nil || !g.Mine || g.foreign(s.name) != "" || state.Standby || state.foreignEventTrigger() != nil {
 		return
 	}
 	name := quote.Identifier(guardName(s.name))
 	b := conn.Begin("ISOLATION LEVEL READ COMMITTED READ WRITE", s.cfg.limits())
-	lockGuard(b, state)
+	lockGuard(b, state.State)
 	requireUnchanged(b, state, state.answersTo(guardQueries...)...)
 	b.Exec(noOtherTransaction)
 	for _, f := range g.Functions {

@@ -51,15 +51,15 @@ func unknownFix(word string, position, of int) error {
 	return fmt.Errorf("names a fix that this version does not have, as number %d of %d", position, of)
 }
 
-// complete adds the fixes without which those named are of no use, and returns their names. Putting an index back also
+// Complete adds the fixes without which those named are of no use, and returns their names. Putting an index back also
 // requires that what needs it to be gone is reverted.
-func (s *Selection) complete(action Action) (added []string) {
+func (s *Selection) Complete(goal Goal) (added []string) {
 	named := s.Named
 	s.Named = nil
 	for _, f := range Fixes {
 		switch {
 		case contains(named, f.Name):
-		case slices.ContainsFunc(named, func(n Fix) bool { return n.Needs == f.Name }), action == ActionRevert && contains(named, f.Needs):
+		case slices.ContainsFunc(named, func(n Fix) bool { return n.Needs == f.Name }), goal == Revert && contains(named, f.Needs):
 			added = append(added, f.Name)
 		default:
 			continue
@@ -72,21 +72,21 @@ func (s *Selection) complete(action Action) (added []string) {
 // mayPad reports whether fixes that concern the keys themselves may be selected.
 func (s *Selection) mayPad() bool { return s.Auto || pads(s.Named) }
 
-// fixesFor returns the fixes that are selected where s was found, in the order in which they are applied or reverted. With
-// auto, what this program has left there counts too: the padding always, and a dropped index where nothing is dropped.
-func (c *Config) fixesFor(s State) []Fix {
-	selected := c.Fixes.Named // shared by all schemas
-	if c.Fixes.Auto {
+// Select returns the fixes that are selected where s was found, in the order in which they are applied or reverted. With auto,
+// what this program has left there counts too: the padding always, and a dropped index where nothing is dropped.
+func Select(selection Selection, goal Goal, s State) []Fix {
+	selected := selection.Named // shared by all schemas
+	if selection.Auto {
 		selected = nil
 		for _, f := range Fixes {
-			needed := f.From != "" && (s.Table == nil || !f.Pad || s.Migrations.Last >= f.From) && (c.Action != ActionRevert || !f.Pad)
-			present := f.Pad && s.padded() || !f.Pad && c.Action != ActionApply && s.lacks(f)
-			if contains(c.Fixes.Named, f.Name) || needed || present {
+			needed := f.From != "" && (s.Table == nil || !f.Pad || s.Migrations.Last >= f.From) && (goal != Revert || !f.Pad)
+			present := f.Pad && s.padded() || !f.Pad && goal != Apply && s.lacks(f)
+			if contains(selection.Named, f.Name) || needed || present {
 				selected = append(selected, f)
 			}
 		}
 	}
-	if c.Action == ActionRevert {
+	if goal == Revert {
 		selected = slices.Clone(selected)
 		slices.Reverse(selected) // the padding is reverted before the index that it needs to be gone
 	}

@@ -53,8 +53,8 @@ func TestFixesFor(t *testing.T) {
 		if err := cfg.Fixes.UnmarshalText([]byte(c.fixes)); err != nil {
 			t.Fatal(err)
 		}
-		cfg.Fixes.complete(c.action)
-		if got := strings.Join(fixNames(cfg.fixesFor(c.s)), " "); got != c.want {
+		cfg.Fixes.Complete(cfg.Goal())
+		if got := strings.Join(fixNames(Select(cfg.Fixes, cfg.Goal(), c.s)), " "); got != c.want {
 			t.Errorf("%s, %s, %s: %s, want %s", c.fixes, c.action, c.s.Migrations.Last, got, c.want)
 		}
 	}
@@ -77,7 +77,7 @@ func TestCompleted(t *testing.T) {
 		{nil, ActionRevert, "[]"},
 	} {
 		s := Selection{Named: c.named}
-		if got := fmt.Sprint(s.complete(c.action)); got != c.want {
+		if got := fmt.Sprint(s.Complete((&Config{Action: c.action}).Goal())); got != c.want {
 			t.Errorf("%s %v: %s, want %s", c.action, fixNames(c.named), got, c.want)
 		}
 	}

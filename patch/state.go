@@ -29,17 +29,6 @@ type State struct {
 	Excess        string // what there was too much of to be read on, "" if nothing
 
 	ReplicaSettings []ReplicaSetting
-
-	answers []*answer // from which all this was decoded, to be compared under the lock
-	size    int       // of their rows, in bytes
-	rows    struct {  // of the answers, before complete has put them where they belong
-		schemas        []Named // this one, and that of its guard
-		columns        []Column
-		collations     []struct{ Collation string } // in which different strings may be equal
-		indexes        []*Index
-		constraints    []Constraint
-		guardFunctions []GuardFunction
-	}
 }
 
 // Session is what matters of the session.

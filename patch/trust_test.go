@@ -192,7 +192,7 @@ func TestCheckCode(t *testing.T) {
 // Whatever is not as Evolution or this program creates it is refused, and the refusal names it.
 func TestRefusals(t *testing.T) {
 	for title, c := range refusals {
-		_, err := plan(Request{Schema: "s", Fixes: []Fix{c.fix}}, c.s)
+		_, err := Make(Request{Schema: "s", Fixes: []Fix{c.fix}}, c.s)
 		var refusal *RefusedError
 		switch {
 		case c.want == "" && err != nil:
@@ -240,7 +240,7 @@ func TestRevertOfPadding(t *testing.T) {
 		"a check":              {state(check(false)), ""},
 		"number":               {state(column(func(c *Column) { c.Text = false })), "is of type"},
 	} {
-		p, err := plan(Request{Schema: "s", Fixes: Fixes[1:2], Goal: Revert}, c.s)
+		p, err := Make(Request{Schema: "s", Fixes: Fixes[1:2], Goal: Revert}, c.s)
 		if c.want == "" && (err != nil || p.Pads != c.s.padded()) || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
 			t.Errorf("%s: %v, pads: %t, want %q", title, err, p.Pads, c.want)
 		}
@@ -252,11 +252,11 @@ func TestFunctionInUse(t *testing.T) {
 	s := state(func(s *State) {
 		s.Function = changed(*s.Function, func(f *Function) { f.Users = []string{"trigger x on table y"} })
 	})
-	_, err := plan(Request{Schema: "s", Fixes: Fixes[1:2], Goal: Revert}, s)
+	_, err := Make(Request{Schema: "s", Fixes: Fixes[1:2], Goal: Revert}, s)
 	if err == nil || !strings.Contains(err.Error(), "is used by others: trigger x on table y") {
 		t.Error(err)
 	}
-	if _, err := plan(Request{Schema: "s", Fixes: Fixes[1:2]}, s); err != nil {
+	if _, err := Make(Request{Schema: "s", Fixes: Fixes[1:2]}, s); err != nil {
 		t.Error(err)
 	}
 }

@@ -1,0 +1,67 @@
+package patch
+
+import "slices"
+
+// Status is the word for where a schema, or one fix in it, stands.
+type Status string
+
+// The words of the report.
+const (
+	Patched   Status = "patched"   // every fix requested is in place
+	Pending   Status = "pending"   // no table yet
+	Guarded   Status = "guarded"   // no table yet, and a guard is installed
+	Unpatched Status = "unpatched" // a fix is not in place
+	Failed    Status = "failed"
+)
+
+// assessment says where the fixes stand.
+type assessment struct {
+	Status Status
+	Fixes  map[string]Status // by the fix's name
+	Found  map[string]string // what there is of each fix, by its name
+}
+
+// everyFix is the assessment that gives every fix the same status.
+func everyFix(fixes []Fix, status Status) assessment {
+	a := assessment{Status: status, Fixes: map[string]Status{}}
+	for _, f := range fixes {
+		a.Fixes[f.Name] = status
+	}
+	return a
+}
+
+// Assess says where the fixes of a request stand, whatever its goal is.
+func Assess(r Request, s State) assessment {
+	if s.Table == nil {
+		a := everyFix(r.Fixes, Pending)
+		for _, name := range s.guarded() {
+			if _, requested := a.Fixes[name]; requested {
+				a.Fixes[name] = Guarded
+			}
+		}
+		if s.guards(r.Fixes) {
+			a.Status = Guarded
+		}
+		return a
+	}
+	a := everyFix(r.Fixes, Patched)
+	a.Found = map[string]string{}
+	s.Guard = nil // where there is a table, a guard is part of no fix
+	for _, f := range r.Fixes {
+		p, err := Make(Request{Schema: s.Schema, Fixes: []Fix{f}, KeepNames: r.KeepNames}, s)
+		a.Found[f.Name] = shorten(p.Found[f.Name], 1000)
+		switch {
+		case s.notYet(f):
+			a.Fixes[f.Name] = Pending
+		case len(p.SQL) > 0 || err != nil: // what cannot be applied may still be reverted
+			a.Fixes[f.Name] = Unpatched
+		}
+	}
+	for _, worse := range []Status{Unpatched, Pending} {
+		if slices.ContainsFunc(r.Fixes, func(f Fix) bool { return a.Fixes[f.Name] == worse }) {
+			a.Status = worse
+			break
+		}
+	}
+	return a
+}

@@ -1,0 +1,26 @@
+package patch
+
+import "fmt"
+
+// RefusedError reports a schema that is not what this program knows. Nothing was changed.
+type RefusedError struct {
+	reason string
+	remedy string // SQL after which a further run succeeds, "" if there is none to give
+}
+
+func (e *RefusedError) Error() string { return "refused, and nothing was changed: " + e.reason }
+
+// refuse returns a *RefusedError.
+func refuse(format string, args ...any) error {
+	return &RefusedError{reason: shorten(fmt.Sprintf(format, args...), 4000)}
+}
+
+// shorten cuts s to at most so many characters.
+func shorten(s string, most int) string {
+	for i := range s {
+		if most--; most < 0 {
+			return s[:i] + "…"
+		}
+	}
+	return s
+}
