@@ -42,10 +42,10 @@ func TestCatalogNames(t *testing.T) {
 func TestWhatIsAsked(t *testing.T) {
 	index, check, auto := Selection{Named: Fixes[:1]}, Selection{Named: Fixes[:2]}, Selection{Auto: true}
 	bare := &State{Schema: "s"}
-	whole := padded(&padTrigger, &ownFunction, Keys{Spaced: 1})
-	missing := padded(nil, nil, Keys{})
-	another := table(shipped)
-	another.Table.Columns[2].Collation = "16384"
+	missing := State{Schema: "s", Table: &Relation{OID: "1", Columns: []Column{{Collation: defaultCollation}}}}
+	whole, another := missing, missing
+	whole.Function = &Function{}
+	another.Table = &Relation{OID: "1", Columns: []Column{{Collation: "16384"}}}
 	const always = "session schemas relations columns "
 	const ofTable = "indexes constraints triggers "
 	for title, c := range map[string]struct {

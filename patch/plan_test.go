@@ -3,7 +3,6 @@ package patch
 import (
 	"errors"
 	"evolution-openai-patch/patch/quote"
-	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -107,26 +106,6 @@ var plans = map[string]struct {
 	"check, other function":           {Fixes[1:2], padded(&padTrigger, &another, Keys{Spaced: 3}), false, refused, refused},
 	"check, lone trigger":             {Fixes[1:2], padded(&padTrigger, nil, Keys{}), false, refused, refused},
 	"check, keys full":                {Fixes[1:2], padded(&padTrigger, &ownFunction, Keys{Full: 3}), false, "", "DROP TRIGGER|DROP FUNCTION"},
-}
-
-// TestRequest holds what is asked of a schema against the configuration.
-func TestRequest(t *testing.T) {
-	fixes, reversed := Fixes[:2], []Fix{Fixes[1], Fixes[0]}
-	for _, c := range []struct {
-		cfg  Config
-		want Request
-	}{
-		{Config{Action: ActionApply}, Request{Schema: "s", Fixes: fixes}},
-		{Config{Action: ActionStatus, KeepNames: true}, Request{Schema: "s", Fixes: fixes, KeepNames: true}},
-		{Config{Action: ActionRevert}, Request{Schema: "s", Fixes: reversed, Goal: Revert}},
-		{Config{OnMissingTable: MissingGuard}, Request{Schema: "s", Fixes: fixes, Guard: true}},
-		{Config{OnMissingTable: MissingWait}, Request{Schema: "s", Fixes: fixes}},
-	} {
-		c.cfg.Fixes.Named = fixes
-		if got := c.cfg.Request(table()); !reflect.DeepEqual(got, c.want) {
-			t.Errorf("%+v, want %+v", got, c.want)
-		}
-	}
 }
 
 // TestPlan holds every state against both goals.

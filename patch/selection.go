@@ -24,7 +24,7 @@ func (s *Selection) UnmarshalText(text []byte) error {
 			continue
 		}
 		if !slices.ContainsFunc(Fixes, func(f Fix) bool { return f.Name == word }) {
-			return fmt.Errorf("%w; write one or more of auto, %s, separated by commas", unknownFix(word, i+1, len(words)), list(fixNames(Fixes)))
+			return fmt.Errorf("%w; write one or more of auto, %s, separated by commas", unknownFix(word, i+1, len(words)), strings.Join(fixNames(Fixes), ", "))
 		}
 		named = append(named, word)
 	}
