@@ -69,7 +69,7 @@ func (c *change) explainFailure(ctx context.Context, err error) error {
 		return duplicates(c.request.Fixes, c.cfg.Fixes.Auto, s.State, c.shared(ctx))
 	case postgres.LockUnavailable(err):
 		return fmt.Errorf("lock: %s stayed in use for PATCH_LOCK_RETRY=%s: %s; PATCH_LOCK_TIMEOUT=%s must exceed the longest transaction on the table%s",
-			s.table(), c.cfg.LockRetry, explain(err), c.cfg.LockTimeout, c.holders(ctx, "; held by ", fmt.Sprintf("l.relation = %s::pg_catalog.oid", quote.Literal(s.Table.OID))))
+			s.QualifiedTable(), c.cfg.LockRetry, explain(err), c.cfg.LockTimeout, c.holders(ctx, "; held by ", fmt.Sprintf("l.relation = %s::pg_catalog.oid", quote.Literal(s.Table.OID))))
 	}
 	return err
 }
@@ -107,7 +107,7 @@ func lock(b *postgres.Batch, s State) {
 		lockGuard(b, s)
 		return
 	}
-	table := "LOCK TABLE ONLY " + s.table() + " IN ACCESS EXCLUSIVE MODE"
+	table := "LOCK TABLE ONLY " + s.QualifiedTable() + " IN ACCESS EXCLUSIVE MODE"
 	b.Exec(table)
 	if s.Superuser { // others may not lock rows of the catalog
 		b.Exec("WITH held AS (SELECT FROM pg_catalog.pg_namespace WHERE nspname = " + quote.Literal(s.Schema) + " FOR KEY SHARE) SELECT 1 / pg_catalog.count(*) FROM held")

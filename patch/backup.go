@@ -26,7 +26,7 @@ func (c *change) backUp(ctx context.Context, database postgres.Target) error {
 	columns := evolutions(s.Table)
 	if !s.Table.canCopy(columns...) {
 		return refuse("role %s cannot read every row of %s, so there is no backup of it; connect as its owner, %s, or as a superuser",
-			quote.Identifier(s.Role), s.table(), quote.Identifier(s.Table.Owner))
+			quote.Identifier(s.Role), s.QualifiedTable(), quote.Identifier(s.Table.Owner))
 	}
 	name := fmt.Sprintf("%s_%s_%s.sql", database.Database(), s.Schema, time.Now().UTC().Format("20060102T150405.000000Z"))
 	file := filepath.Join(c.cfg.BackupDir, regexp.MustCompile(`[^A-Za-z0-9._-]`).ReplaceAllString(name, "_"))
@@ -55,7 +55,7 @@ func (c *change) backUp(ctx context.Context, database postgres.Target) error {
 	case postgres.SQLState(err) == changedCode:
 		return errSchemaChanged
 	case postgres.TooLong(err):
-		return refuse("a row of %s is longer than 1 MiB, which none of Evolution's is, so there is no backup of it; SELECT ctid FROM %s AS t WHERE octet_length(t::text) > 1000000 finds it", s.table(), s.table())
+		return refuse("a row of %s is longer than 1 MiB, which none of Evolution's is, so there is no backup of it; SELECT ctid FROM %s AS t WHERE octet_length(t::text) > 1000000 finds it", s.QualifiedTable(), s.QualifiedTable())
 	case errors.As(err, &pathErr):
 		return fmt.Errorf("PATCH_BACKUP_DIR cannot be written, so nothing was changed: %w", err)
 	case err != nil:
@@ -107,7 +107,7 @@ func comment(s string) string {
 // backupHead returns what stands before the rows. What others wrote stands in the file only as a quoted name, as data of
 // COPY, or as a definition that PostgreSQL printed.
 func (c *change) backupHead(database postgres.Target, columns []string) string {
-	s, table := c.before, c.before.table()
+	s, table := c.before, c.before.QualifiedTable()
 	var l lines
 	l.add("-- Backup of %s in %s, taken by evolution-openai-patch before its first change.", comment(table), comment(database.String()))
 	l.add("-- It holds API keys. To restore it, stop Evolution and run, as the owner of the table: psql -X -d DATABASE -f THIS_FILE")
@@ -143,7 +143,7 @@ func (c *change) backupHead(database postgres.Target, columns []string) string {
 // backupTail returns what stands after the rows. It updates and inserts rows and deletes none: deleting a credential would
 // delete the bots that use it.
 func (c *change) backupTail(columns []string) string {
-	s, table, list := c.before, c.before.table(), quote.Identifiers(columns)
+	s, table, list := c.before, c.before.QualifiedTable(), quote.Identifiers(columns)
 	var l lines
 	l.add(`\.`)
 	l.add("UPDATE %s AS t SET (%s) = (SELECT %s FROM %s_backup AS b WHERE b.id = t.id)", table, list, list, objectName)

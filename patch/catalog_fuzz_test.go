@@ -40,7 +40,7 @@ func everything(s *State) (plans []Plan, said []string) {
 		}
 		said = append(said, p.Unguarded, fmt.Sprint(Assess(r, *s)))
 	}
-	return plans, append(said, s.replica()...)
+	return plans, append(said, s.ReplicaPlaces()...)
 }
 
 // FuzzAnswers reads answers of any content. Whatever they are, nothing panics.

@@ -28,10 +28,10 @@ func catching(sql string) string {
 func explainCaught(s State, constraint, code string) error {
 	if s.constraintNamed(constraint) {
 		return refuse("constraint or unique index %s does not let the keys of %s change (SQLSTATE %s); drop it, or make it allow a space at the end of a key",
-			quote.Identifier(constraint), s.table(), code)
+			quote.Identifier(constraint), s.QualifiedTable(), code)
 	}
 	return refuse("the keys of %s cannot be changed (SQLSTATE %s)%s; PostgreSQL's message is left out, because it may quote a key",
-		s.table(), code, suspects(s))
+		s.QualifiedTable(), code, suspects(s))
 }
 
 // constraintNamed reports whether a constraint or an index of the table, or a foreign key that refers to it, has this name.
@@ -52,7 +52,7 @@ func (s State) constraintNamed(name string) bool {
 // keysStayBare refuses a table of which something takes the space away as soon as it is added.
 func keysStayBare(s State) error {
 	return refuse("keys of %s lose the space as soon as it is added%s; triggers run in the order of their names: rename it to one that sorts before %s, or drop it",
-		s.table(), suspects(s), objectName)
+		s.QualifiedTable(), suspects(s), objectName)
 }
 
 // untried names what may forbid the space or take it away where no stored key shows that it does not, and only a change can: CHECK

@@ -49,7 +49,7 @@ func (c *change) shared(ctx context.Context) (all []credential) {
 				value = fmt.Sprintf("pg_catalog.rtrim(%s, ' ')", value)
 			}
 		}
-		b.Rows(fmt.Sprintf(sharedSQL, s.table(), quote.Identifier(column), value, shown, maxGroups, maxMembers), func(row []byte) error {
+		b.Rows(fmt.Sprintf(sharedSQL, s.QualifiedTable(), quote.Identifier(column), value, shown, maxGroups, maxMembers), func(row []byte) error {
 			one := credential{Column: column}
 			err := json.Unmarshal(row, &one)
 			all = append(all, one)

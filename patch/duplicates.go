@@ -107,7 +107,7 @@ func separate(fixes []Fix, s State) string {
 			value = fmt.Sprintf("left(%s, %d - length(t.id))", value, c.Limit-2)
 		}
 		updates = append(updates, fmt.Sprintf(`UPDATE %[1]s AS t SET %[2]s = %[3]s || '-' || t.id FROM (SELECT id, row_number() OVER (PARTITION BY %[4]s ORDER BY id COLLATE "C") AS n FROM %[1]s WHERE %[2]s IS NOT NULL) AS d WHERE d.id = t.id AND d.n > 1;`,
-			s.table(), quote.Identifier(column), value, group))
+			s.QualifiedTable(), quote.Identifier(column), value, group))
 	}
 	return strings.Join(updates, " ")
 }

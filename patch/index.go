@@ -37,7 +37,7 @@ func (p *Plan) index(f Fix, r Request, s State) error {
 		p.Found[f.Name] += "; no plain index under the name " + f.Index
 	}
 
-	definition := fmt.Sprintf("INDEX %s ON %s (%s)", quote.Identifier(f.Index), s.table(), quote.Identifier(f.Column))
+	definition := fmt.Sprintf("INDEX %s ON %s (%s)", quote.Identifier(f.Index), s.QualifiedTable(), quote.Identifier(f.Column))
 	if r.Goal == Revert {
 		if standIn {
 			p.add("DROP INDEX IF EXISTS %s", quote.Qualified(s.Schema, f.Index))
@@ -60,7 +60,7 @@ func (p *Plan) index(f Fix, r Request, s State) error {
 // dropUnique returns the statement that drops a unique index, or the constraint that it implements.
 func dropUnique(s State, x *Index) string {
 	if c := x.constraint("u"); c != nil {
-		return fmt.Sprintf("ALTER TABLE %s DROP CONSTRAINT IF EXISTS %s", s.table(), quote.Identifier(c.Name))
+		return fmt.Sprintf("ALTER TABLE %s DROP CONSTRAINT IF EXISTS %s", s.QualifiedTable(), quote.Identifier(c.Name))
 	}
 	return "DROP INDEX IF EXISTS " + x.Name
 }
@@ -68,7 +68,7 @@ func dropUnique(s State, x *Index) string {
 // checkIndexes refuses a table whose indexes on the column of a fix are not as Evolution creates them.
 func checkIndexes(f Fix, s State) error {
 	if s.Table.column(f.Column) == nil {
-		return refuse("%s has no column %s", s.table(), quote.Identifier(f.Column))
+		return refuse("%s has no column %s", s.QualifiedTable(), quote.Identifier(f.Column))
 	}
 	for _, x := range s.Table.Indexes {
 		if err := checkIndex(f, s, x); err != nil {
@@ -77,7 +77,7 @@ func checkIndexes(f Fix, s State) error {
 	}
 	for _, r := range s.Relations {
 		if r.Name == f.Index && !slices.ContainsFunc(s.Table.Indexes, func(x *Index) bool { return x.OID == r.OID }) {
-			return refuse("%s exists, but as a different thing than an index of %s: a %s", quote.Qualified(s.Schema, r.Name), s.table(), kinds[r.Kind])
+			return refuse("%s exists, but as a different thing than an index of %s: a %s", quote.Qualified(s.Schema, r.Name), s.QualifiedTable(), kinds[r.Kind])
 		}
 	}
 	return nil
@@ -91,14 +91,14 @@ func checkIndex(f Fix, s State, x *Index) error {
 	case x.long() && (x.Unique || x.constraint("x") != nil || s.named(x, f.Index)):
 		return refuse("the definition of %s is longer than 4000 characters, so what it forbids is not known: %s", x.Name, shorten(x.Definition, 200))
 	case x.Primary && covers:
-		return refuse("%s is the primary key of %s", x.Name, s.table())
+		return refuse("%s is the primary key of %s", x.Name, s.QualifiedTable())
 	case covers && x.Identity: // which only a unique index can be
-		return refuse("the unique index %s is the replica identity of %s, which logical replication needs: %s", x.Name, s.table(), x.Definition)
+		return refuse("the unique index %s is the replica identity of %s, which logical replication needs: %s", x.Name, s.QualifiedTable(), x.Definition)
 	case x.Unique && covers && x.special():
 		return refuse("the unique index %s is not as Evolution creates it, so somebody made it on purpose: %s", x.Name, x.Definition)
 	case x.constraint("x") != nil && mentions(x.Definition, f.Column):
 		return refuse("the exclusion constraint %s of %s is not as Evolution creates it, so somebody made it on purpose: %s",
-			quote.Identifier(x.constraint("x").Name), s.table(), x.constraint("x").Definition)
+			quote.Identifier(x.constraint("x").Name), s.QualifiedTable(), x.constraint("x").Definition)
 	case x.Unique && f.Column == "apiKey" && s.Table.computes(x): // which forbids a second row with the same key
 		return refuse("the unique index %s is on a column that is generated from %s: %s; drop it", x.Name, quote.Identifier(f.Column), x.Definition)
 	case x.Unique && (x.onlyColumn(column) || x.Expressions && mentions(x.Definition, "*")): // * is the whole row

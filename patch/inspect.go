@@ -159,7 +159,7 @@ func countKeys(b *postgres.Batch, s State) *postgres.Slot {
 	return b.Read(fmt.Sprintf(`SELECT pg_catalog.json_build_object(
 		'bare', count(*) FILTER (WHERE %[1]s),
 		'full', count(*) FILTER (WHERE %[2]s AND NOT (%[1]s)),
-		'spaced', count(*) FILTER (WHERE %[3]s))::pg_catalog.text FROM ONLY %[4]s`, s.Table.paddable(), bareKey, spacedKey, s.table()))
+		'spaced', count(*) FILTER (WHERE %[3]s))::pg_catalog.text FROM ONLY %[4]s`, s.Table.paddable(), bareKey, spacedKey, s.QualifiedTable()))
 }
 
 // requireKeys adds a query, for the same moment, that fails as that of requireUnchanged does if a key was stored since they were
@@ -167,7 +167,7 @@ func countKeys(b *postgres.Batch, s State) *postgres.Slot {
 // time, as the plan changes every key that there is.
 func requireKeys(b *postgres.Batch, s State) {
 	b.Exec(fmt.Sprintf("SELECT 1 / CASE WHEN (%t OR count(*) FILTER (WHERE %s) = 0) AND (%t OR count(*) FILTER (WHERE %s) = 0) THEN 1 ELSE 0 END FROM ONLY %s",
-		s.Keys.Bare > 0, s.Table.paddable(), s.Keys.Spaced > 0, spacedKey, s.table()))
+		s.Keys.Bare > 0, s.Table.paddable(), s.Keys.Spaced > 0, spacedKey, s.QualifiedTable()))
 }
 
 // timeStamp matches the beginning of the name of a migration.

@@ -83,7 +83,7 @@ func (p *Plan) pad(f Fix, s State) {
 		p.add("%s", createPadTrigger(s.Schema))
 	}
 	if s.Keys.Bare > 0 {
-		p.add("UPDATE ONLY %s SET %s = rtrim(%s, ' ') || ' ' WHERE %s", s.table(), column, column, s.Table.paddable())
+		p.add("UPDATE ONLY %s SET %s = rtrim(%s, ' ') || ' ' WHERE %s", s.QualifiedTable(), column, column, s.Table.paddable())
 		p.Rows += s.Keys.Bare
 	}
 	if create && foreign {
@@ -97,7 +97,7 @@ func (p *Plan) pad(f Fix, s State) {
 // unpad adds what drops the trigger, if it is there, and the function, and takes the spaces away. How many of them a key ended in
 // before the padding is not known: only a backup that was taken then has it.
 func (p *Plan) unpad(f Fix, s State) error {
-	table, column := s.table(), quote.Identifier(f.Column)
+	table, column := s.QualifiedTable(), quote.Identifier(f.Column)
 	if s.padTrigger() != nil {
 		p.dropPadTrigger(s)
 	}
@@ -113,7 +113,7 @@ func (p *Plan) unpad(f Fix, s State) error {
 }
 
 // dropPadTrigger drops the trigger before rows change, because its function is its owner's to replace.
-func (p *Plan) dropPadTrigger(s State) { p.add("DROP TRIGGER %s ON %s", objectName, s.table()) }
+func (p *Plan) dropPadTrigger(s State) { p.add("DROP TRIGGER %s ON %s", objectName, s.QualifiedTable()) }
 
 // grantees returns those to whom a new object of the role is open, by PostgreSQL's defaults and by default privileges.
 func (s State) grantees() string {
@@ -137,9 +137,9 @@ func (k *Keys) checkLength(f Fix, s State) error {
 	}
 	column, which := quote.Identifier(f.Column), "credential "+string(k.Long)
 	if len(k.Long) == maxID {
-		which = fmt.Sprintf(`SELECT ctid, left(id, 40) FROM %s WHERE octet_length(%s) > %d finds it`, s.table(), column, maxKey)
+		which = fmt.Sprintf(`SELECT ctid, left(id, 40) FROM %s WHERE octet_length(%s) > %d finds it`, s.QualifiedTable(), column, maxKey)
 	}
-	return refuse("column %s of %s holds a key of more than 256 KiB, which nobody's key has: %s", column, s.table(), which)
+	return refuse("column %s of %s holds a key of more than 256 KiB, which nobody's key has: %s", column, s.QualifiedTable(), which)
 }
 
 // The keys that the padding changes, and those that it has changed or that ended in spaces anyway, as conditions of SQL.

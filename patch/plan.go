@@ -87,12 +87,12 @@ func (s State) checkSize() error {
 func checkTable(s State) error {
 	switch {
 	case s.Table.Kind != "r":
-		return refuse("%s is a %s, which Evolution never creates", s.table(), kinds[s.Table.Kind])
+		return refuse("%s is a %s, which Evolution never creates", s.QualifiedTable(), kinds[s.Table.Kind])
 	case s.Table.Partition:
-		return refuse("%s is a partition of another table, which Evolution never creates", s.table())
+		return refuse("%s is a partition of another table, which Evolution never creates", s.QualifiedTable())
 	}
 	return nil
 }
 
-// table returns the qualified name of Evolution's table.
-func (s State) table() string { return quote.Qualified(s.Schema, tableName) }
+// QualifiedTable returns the qualified name of Evolution's table.
+func (s State) QualifiedTable() string { return quote.Qualified(s.Schema, tableName) }

@@ -74,7 +74,7 @@ func (s *schema) apply(ctx context.Context, conn *postgres.Conn, request Request
 		return state, &postgres.NotReadyError{Reason: "the server is a standby, which takes no changes; waiting for its promotion"}
 	case state.Table != nil && !state.Table.Mine:
 		return state, fmt.Errorf("role %s may not change table %s, which belongs to %s: connect as that role or as a superuser",
-			quote.Identifier(state.Role), state.table(), quote.Identifier(state.Table.Owner))
+			quote.Identifier(state.Role), state.QualifiedTable(), quote.Identifier(state.Table.Owner))
 	}
 	c := &change{cfg: s.cfg, conn: conn, log: s.log, request: request, before: state, plan: p}
 	if _, done := s.backups.Load(s.place); s.cfg.BackupDir != "" && !done && state.Table != nil {
@@ -124,7 +124,7 @@ func (s *schema) missing(ctx context.Context, conn *postgres.Conn, state State) 
 	if state.Table != nil || !s.cfg.waitsForTable() && state.guards(Select(s.cfg.Fixes, s.cfg.Goal(), state)) {
 		return nil
 	}
-	return &MissingError{what: "table " + state.table(), schemas: schemasWithTable(ctx, conn, s.cfg), watched: s.cfg.Watch.Duration > 0}
+	return &MissingError{what: "table " + state.QualifiedTable(), schemas: schemasWithTable(ctx, conn, s.cfg), watched: s.cfg.Watch.Duration > 0}
 }
 
 // schemasWithTable names at most 20 of the schemas that hold the table, for a message. It returns nil if they cannot be found.
@@ -151,7 +151,7 @@ func unguarded(cfg *Config, s State, why string) error {
 	if cfg.Watch.Duration == 0 {
 		remedy += "; or set PATCH_WATCH or PATCH_ON_MISSING_TABLE=wait in a container that Evolution does not wait for"
 	}
-	return &MissingError{what: "table " + s.table(), remedy: remedy}
+	return &MissingError{what: "table " + s.QualifiedTable(), remedy: remedy}
 }
 
 // noOtherTransaction fails while another session of the database is in a transaction, each of which holds a lock on a virtual

@@ -89,9 +89,9 @@ type ReplicaSetting struct {
 	Connected bool   `json:"connected"` // it applies to the role that has logged in
 }
 
-// replica names for whom no ordinary trigger fires, of those as whom Evolution may connect: the role that is connected and
+// ReplicaPlaces names for whom no ordinary trigger fires, of those as whom Evolution may connect: the role that is connected and
 // the owner of the table.
-func (s State) replica() (places []string) {
+func (s State) ReplicaPlaces() (places []string) {
 	for _, r := range s.ReplicaSettings {
 		if r.Connected || r.Role == s.Table.Owner {
 			places = append(places, r.Name)

@@ -14,12 +14,12 @@ func checkPadding(s State) error {
 	switch {
 	case f != nil && !f.Trusted:
 		return refuse("function %s belongs to role %s, which is not %s, the owner of table %s; if nobody needs it, let its owner drop it",
-			function, quote.Identifier(f.Owner), quote.Identifier(s.Table.Owner), s.table())
+			function, quote.Identifier(f.Owner), quote.Identifier(s.Table.Owner), s.QualifiedTable())
 	case f != nil && !f.Exact:
 		return refuse("function %s, owned by %s, is not as this program creates it; if nobody needs it: DROP FUNCTION %s CASCADE", function, quote.Identifier(f.Owner), function)
 	case t != nil && (f == nil || t.Function != f.OID || !t.Plain || t.Type != triggerRow|triggerBefore|triggerInsert|triggerUpdate):
 		return refuse("trigger %s of table %s is not as this program creates it; if nobody needs it: DROP TRIGGER %s ON %s",
-			quote.Identifier(t.Name), s.table(), t.Name, s.table())
+			quote.Identifier(t.Name), s.QualifiedTable(), t.Name, s.QualifiedTable())
 	}
 	return nil
 }
@@ -34,20 +34,20 @@ func checkColumn(f Fix, s State) error {
 	c, column := s.Table.column(f.Column), quote.Identifier(f.Column)
 	switch {
 	case c == nil:
-		return refuse("%s has no column %s", s.table(), column)
+		return refuse("%s has no column %s", s.QualifiedTable(), column)
 	case !c.Text:
-		return refuse("column %s of %s is of type %s, and not text or varchar", column, s.table(), c.Type)
+		return refuse("column %s of %s is of type %s, and not text or varchar", column, s.QualifiedTable(), c.Type)
 	case c.Generated:
-		return refuse("column %s of %s is generated", column, s.table())
+		return refuse("column %s of %s is generated", column, s.QualifiedTable())
 	case c.Equates:
-		return refuse("column %s of %s has a nondeterministic collation, in which a space may not count", column, s.table())
+		return refuse("column %s of %s has a nondeterministic collation, in which a space may not count", column, s.QualifiedTable())
 	case len(s.Children) > 0:
-		return refuse("other tables inherit from %s, which belongs to %s: %s", s.table(), quote.Identifier(s.Table.Owner), strings.Join(names(s.Children), ", "))
+		return refuse("other tables inherit from %s, which belongs to %s: %s", s.QualifiedTable(), quote.Identifier(s.Table.Owner), strings.Join(names(s.Children), ", "))
 	case s.Table.Hidden:
-		return refuse("row security hides rows of %s from role %s; connect as a superuser, or as an owner to whom it does not apply", s.table(), quote.Identifier(s.Role))
+		return refuse("row security hides rows of %s from role %s; connect as a superuser, or as an owner to whom it does not apply", s.QualifiedTable(), quote.Identifier(s.Role))
 	case s.Keys == nil:
 		return fmt.Errorf("role %s may not read table %s, so whether its keys end in a space is not known: connect as its owner, %s",
-			quote.Identifier(s.Role), s.table(), quote.Identifier(s.Table.Owner))
+			quote.Identifier(s.Role), s.QualifiedTable(), quote.Identifier(s.Table.Owner))
 	}
 	return nil
 }
@@ -63,13 +63,13 @@ func checkSpaceStays(f Fix, s State) error {
 			return refuse("foreign key %s allows only keys that another table lists, so one with the space may be refused; drop it: %s", k.ofTable(), k.Definition)
 		}
 	}
-	if places := s.replica(); len(places) > 0 {
+	if places := s.ReplicaPlaces(); len(places) > 0 {
 		return refuse("session_replication_role is replica for %s, so no trigger would pad the keys stored from there: ALTER … RESET session_replication_role, or take it out of the connection string", strings.Join(places, ", "))
 	}
 	for _, t := range s.Triggers {
 		if t.mayStrip() && t.Type&triggerInsert != 0 && !t.firesOn(c.Number) {
 			return refuse("trigger %s of %s runs after the padding and may take the space away: %s; triggers run in the order of their names: rename it to one that sorts before %s",
-				quote.Identifier(t.Name), s.table(), t.Definition, objectName)
+				quote.Identifier(t.Name), s.QualifiedTable(), t.Definition, objectName)
 		}
 	}
 	return nil
@@ -80,7 +80,7 @@ func checkSpaceStays(f Fix, s State) error {
 func checkCode(s State) error {
 	for _, k := range s.ForeignKeys {
 		if k.Referred == s.Table.OID && k.Follows { // what follows from a change of a key runs with the rights of the role, too
-			return refuse("foreign key %s follows every change of a key in %s; drop it", k.ofTable(), s.table())
+			return refuse("foreign key %s follows every change of a key in %s; drop it", k.ofTable(), s.QualifiedTable())
 		}
 	}
 	if len(s.Code) == 0 {
@@ -94,7 +94,7 @@ func checkCode(s State) error {
 		remedy = ", or connect as " + quote.Identifier(s.Table.Owner)
 	}
 	return refuse("in a change to %s, code that another role may have written would run with the rights of %s: %s; drop it, make %s or a superuser its owner%s",
-		s.table(), role, strings.Join(found, "; "), role, remedy)
+		s.QualifiedTable(), role, strings.Join(found, "; "), role, remedy)
 }
 
 // foreignEventTrigger returns the first event trigger that would run another role's code with a superuser's rights, nil if there is none.
