@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"evolution-openai-patch/patch/plan"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -23,9 +24,9 @@ type change struct {
 	cfg     *Config
 	conn    *postgres.Conn
 	log     *slog.Logger
-	request Request
+	request plan.Request
 	before  Inspection
-	plan    Plan
+	plan    plan.Plan
 }
 
 // execute applies the plan and returns the State that was verified before the commit. It tries for the lock again and
@@ -63,10 +64,10 @@ func (c *change) explainFailure(ctx context.Context, err error) error {
 	switch {
 	case s.Table == nil:
 		return c.explainGuardFailure(ctx, err)
-	case pgErr != nil && (pgErr.Detail != "23505" || c.request.Goal == Apply): // unique_violation
-		return explainCaught(s.State, pgErr.ConstraintName, pgErr.Detail)
+	case pgErr != nil && (pgErr.Detail != "23505" || c.request.Goal == plan.Apply): // unique_violation
+		return plan.ExplainCaught(s.State, pgErr.ConstraintName, pgErr.Detail)
 	case pgErr != nil:
-		return duplicates(c.request.Fixes, c.cfg.Fixes.Auto, s.State, c.shared(ctx))
+		return plan.Duplicates(c.request.Fixes, c.cfg.Fixes.Auto, s.State, c.shared(ctx))
 	case postgres.LockUnavailable(err):
 		return fmt.Errorf("lock: %s stayed in use for PATCH_LOCK_RETRY=%s: %s; PATCH_LOCK_TIMEOUT=%s must exceed the longest transaction on the table%s",
 			s.QualifiedTable(), c.cfg.LockRetry, explain(err), c.cfg.LockTimeout, c.holders(ctx, "; held by ", fmt.Sprintf("l.relation = %s::pg_catalog.oid", quote.Literal(s.Table.OID))))
@@ -78,7 +79,7 @@ func (c *change) explainFailure(ctx context.Context, err error) error {
 func (c *change) explainGuardFailure(ctx context.Context, err error) error {
 	s, reason := c.before, explain(err)
 	because := func(why string) error {
-		if c.request.Goal == Revert {
+		if c.request.Goal == plan.Revert {
 			return fmt.Errorf("guard: %s", why)
 		}
 		return unguarded(c.cfg, s.State, why)
@@ -86,7 +87,7 @@ func (c *change) explainGuardFailure(ctx context.Context, err error) error {
 	// duplicate_schema, duplicate_object, duplicate_function, unique_violation, invalid_schema_name, undefined_object
 	outrun := []string{"42P06", "42710", "42723", "23505", "3F000", "42704"}
 	switch code := postgres.SQLState(err); {
-	case code == "42501" && c.request.Goal == Apply: // insufficient_privilege
+	case code == "42501" && c.request.Goal == plan.Apply: // insufficient_privilege
 		return because(fmt.Sprintf("role %s may not create event triggers; connect as a superuser", quote.Identifier(s.Role)))
 	case slices.Contains(outrun, code), code == "XX000" && postgres.Retryable(err): // the latter is internal_error: the same row was changed
 		return &postgres.NotReadyError{Reason: "the guard was installed or removed by somebody else at the same moment", Cause: because(reason)}
@@ -102,7 +103,7 @@ func (c *change) explainGuardFailure(ctx context.Context, err error) error {
 // name to another schema between two statements. The table is locked before the row, so that nobody waits for the row, and
 // once more after it, because until then the name may have been that of another schema. In between, a lock on something new
 // makes the session read what others have committed: otherwise it would look the name up in its cache.
-func lock(b *postgres.Batch, s State) {
+func lock(b *postgres.Batch, s plan.State) {
 	if s.Table == nil {
 		lockGuard(b, s)
 		return
@@ -119,9 +120,9 @@ func lock(b *postgres.Batch, s State) {
 // lockGuard adds a change to the row of the guard's schema that changes nothing, and that whoever else installs or removes the
 // guard has to wait for. Nobody without rights on the schema can hold that up. Where there is no schema yet, only one can create
 // it.
-func lockGuard(b *postgres.Batch, s State) {
+func lockGuard(b *postgres.Batch, s plan.State) {
 	if s.Guard != nil && s.Guard.Mine {
-		b.Exec(fmt.Sprintf("REVOKE ALL ON SCHEMA %s FROM PUBLIC", quote.Identifier(guardName(s.Schema))))
+		b.Exec(fmt.Sprintf("REVOKE ALL ON SCHEMA %s FROM PUBLIC", quote.Identifier(plan.GuardName(s.Schema))))
 	}
 }
 
@@ -156,15 +157,15 @@ func (c *change) try(ctx context.Context) (after Inspection, err error) {
 	if c.plan.Pads {
 		requireKeys(b, s.State)
 	}
-	if s.leavesReplica() {
+	if s.LeavesReplica() {
 		b.Exec("SET LOCAL session_replication_role = origin")
 	}
 	b.Exec("SET LOCAL max_parallel_maintenance_workers = 0") // a worker logs its own errors, which may quote a key
 	b.Exec("SET CONSTRAINTS ALL IMMEDIATE")                  // so that what is verified is what is committed
 	for _, sql := range c.plan.SQL {
-		b.Exec(catching(sql))
+		b.Exec(plan.Catching(sql))
 	}
-	after = Inspection{State: State{Schema: s.Schema, Table: s.Table, Migrations: s.Migrations, Keys: s.Keys}}
+	after = Inspection{State: plan.State{Schema: s.Schema, Table: s.Table, Migrations: s.Migrations, Keys: s.Keys}}
 	values := placeholders(&after.State)
 	for _, a := range s.answers {
 		if a.query != code[0] { // which is about what has been done by now
@@ -188,7 +189,7 @@ func (c *change) try(ctx context.Context) (after Inspection, err error) {
 	}
 	after.Replica, after.ReplicaLeft = s.Replica, s.ReplicaLeft // which the change has set for itself
 	if keys != nil {
-		after.Keys = new(Keys)
+		after.Keys = new(plan.Keys)
 		if err := json.Unmarshal(keys.Bytes(), after.Keys); err != nil {
 			return after, fmt.Errorf("count the keys: %w", err)
 		}
@@ -213,16 +214,16 @@ func (c *change) commit(ctx context.Context) error {
 // verify returns an error unless nothing of the request is left to do.
 func (c *change) verify(after Inspection) error {
 	request := c.request
-	request.Fixes = Select(c.cfg.Fixes, c.cfg.Goal(), after.State)
-	rest, err := Make(request, after.State)
+	request.Fixes = plan.Select(c.cfg.Fixes, c.cfg.Goal(), after.State)
+	rest, err := plan.Make(request, after.State)
 	if err != nil {
 		return fmt.Errorf("verify: %w", err)
 	}
-	if request.Goal == Apply && after.Keys != nil && after.Keys.Bare > 0 && pads(request.Fixes) {
-		return keysStayBare(after.State)
+	if request.Goal == plan.Apply && after.Keys != nil && after.Keys.Bare > 0 && plan.Pads(request.Fixes) {
+		return plan.KeysStayBare(after.State)
 	}
 	if len(rest.SQL) > 0 {
-		return fmt.Errorf("verify: the change did not have its effect and was rolled back; left to do: %s%s", strings.Join(rest.SQL, "; "), suspects(after.State))
+		return fmt.Errorf("verify: the change did not have its effect and was rolled back; left to do: %s%s", strings.Join(rest.SQL, "; "), plan.Suspects(after.State))
 	}
 	return nil
 }
@@ -255,7 +256,7 @@ func (c *change) holders(ctx context.Context, words, condition string) string {
 // caught returns the error that stands for one that catching has caught, nil for any other.
 func caught(err error) *pgconn.PgError {
 	var pgErr *pgconn.PgError
-	if errors.As(err, &pgErr) && pgErr.Message == caughtMessage && pgErr.Code == "P0001" { // raise_exception
+	if errors.As(err, &pgErr) && pgErr.Message == plan.CaughtMessage && pgErr.Code == "P0001" { // raise_exception
 		return pgErr
 	}
 	return nil

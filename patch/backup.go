@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"errors"
+	"evolution-openai-patch/patch/plan"
 	"fmt"
 	"io"
 	"io/fs"
@@ -24,8 +25,8 @@ import (
 func (c *change) backUp(ctx context.Context, database postgres.Target) error {
 	s := c.before
 	columns := evolutions(s.Table)
-	if !s.Table.canCopy(columns...) {
-		return refuse("role %s cannot read every row of %s, so there is no backup of it; connect as its owner, %s, or as a superuser",
+	if !s.Table.CanCopy(columns...) {
+		return plan.Refuse("role %s cannot read every row of %s, so there is no backup of it; connect as its owner, %s, or as a superuser",
 			quote.Identifier(s.Role), s.QualifiedTable(), quote.Identifier(s.Table.Owner))
 	}
 	name := fmt.Sprintf("%s_%s_%s.sql", database.Database(), s.Schema, time.Now().UTC().Format("20060102T150405.000000Z"))
@@ -35,7 +36,7 @@ func (c *change) backUp(ctx context.Context, database postgres.Target) error {
 		b := c.conn.Begin("ISOLATION LEVEL REPEATABLE READ READ ONLY", c.cfg.limits())
 		requireUnchanged(b, s, s.answers...)
 		b.Exec("SET LOCAL DateStyle = 'ISO'") // in which a date is the same to whoever reads it
-		b.Rows(postgres.CopyTo(s.Schema, tableName, columns...), func(row []byte) error {
+		b.Rows(postgres.CopyTo(s.Schema, plan.TableName, columns...), func(row []byte) error {
 			_, err := out.Write(row)
 			return err
 		})
@@ -55,7 +56,7 @@ func (c *change) backUp(ctx context.Context, database postgres.Target) error {
 	case postgres.SQLState(err) == changedCode:
 		return errSchemaChanged
 	case postgres.TooLong(err):
-		return refuse("a row of %s is longer than 1 MiB, which none of Evolution's is, so there is no backup of it; SELECT ctid FROM %s AS t WHERE octet_length(t::text) > 1000000 finds it", s.QualifiedTable(), s.QualifiedTable())
+		return plan.Refuse("a row of %s is longer than 1 MiB, which none of Evolution's is, so there is no backup of it; SELECT ctid FROM %s AS t WHERE octet_length(t::text) > 1000000 finds it", s.QualifiedTable(), s.QualifiedTable())
 	case errors.As(err, &pathErr):
 		return fmt.Errorf("PATCH_BACKUP_DIR cannot be written, so nothing was changed: %w", err)
 	case err != nil:
@@ -66,9 +67,9 @@ func (c *change) backUp(ctx context.Context, database postgres.Target) error {
 }
 
 // evolutions names those of Evolution's columns that are there and stored rather than generated.
-func evolutions(t *Relation) (names []string) {
+func evolutions(t *plan.Relation) (names []string) {
 	for _, c := range t.Columns {
-		if slices.Contains(columns, c.Name) && !c.Generated {
+		if slices.Contains(plan.Columns, c.Name) && !c.Generated {
 			names = append(names, c.Name)
 		}
 	}
@@ -121,10 +122,10 @@ func (c *change) backupHead(database postgres.Target, columns []string) string {
 	l.add("SET LOCAL DateStyle = 'ISO';")
 	l.add("SET LOCAL search_path = pg_catalog, pg_temp;")
 	l.add("LOCK TABLE %s IN ACCESS EXCLUSIVE MODE;", table)
-	l.add("DROP TRIGGER IF EXISTS %s ON %s;", objectName, table)
-	l.add("DROP FUNCTION IF EXISTS %s;", padFunction(s.Schema))
+	l.add("DROP TRIGGER IF EXISTS %s ON %s;", plan.ObjectName, table)
+	l.add("DROP FUNCTION IF EXISTS %s;", plan.PadFunction(s.Schema))
 	for _, x := range c.indexes() {
-		if u := x.constraint("u"); u != nil {
+		if u := x.Constraint("u"); u != nil {
 			l.add("ALTER TABLE %s DROP CONSTRAINT IF EXISTS %s;", table, quote.Identifier(u.Name))
 		}
 		l.add("DROP INDEX IF EXISTS %s;", x.Name)
@@ -134,9 +135,9 @@ func (c *change) backupHead(database postgres.Target, columns []string) string {
 			l.add("DROP INDEX IF EXISTS %s;", quote.Qualified(s.Schema, f.Index))
 		}
 	}
-	l.add("CREATE TEMPORARY TABLE %s_backup (%s) ON COMMIT DROP;", objectName,
-		each(columns, func(quoted, name string) string { return quoted + " " + s.Table.column(name).Type }))
-	l.add("COPY %s_backup (%s) FROM stdin;", objectName, quote.Identifiers(columns))
+	l.add("CREATE TEMPORARY TABLE %s_backup (%s) ON COMMIT DROP;", plan.ObjectName,
+		each(columns, func(quoted, name string) string { return quoted + " " + s.Table.Column(name).Type }))
+	l.add("COPY %s_backup (%s) FROM stdin;", plan.ObjectName, quote.Identifiers(columns))
 	return l.String()
 }
 
@@ -146,31 +147,31 @@ func (c *change) backupTail(columns []string) string {
 	s, table, list := c.before, c.before.QualifiedTable(), quote.Identifiers(columns)
 	var l lines
 	l.add(`\.`)
-	l.add("UPDATE %s AS t SET (%s) = (SELECT %s FROM %s_backup AS b WHERE b.id = t.id)", table, list, list, objectName)
-	l.add("    WHERE EXISTS (SELECT FROM %s_backup AS b WHERE b.id = t.id AND (%s) IS DISTINCT FROM (%s));", objectName, asText("b", columns), asText("t", columns))
-	l.add("INSERT INTO %s (%s) SELECT %s FROM %s_backup AS b WHERE NOT EXISTS (SELECT FROM %s AS t WHERE t.id = b.id);", table, list, list, objectName, table)
+	l.add("UPDATE %s AS t SET (%s) = (SELECT %s FROM %s_backup AS b WHERE b.id = t.id)", table, list, list, plan.ObjectName)
+	l.add("    WHERE EXISTS (SELECT FROM %s_backup AS b WHERE b.id = t.id AND (%s) IS DISTINCT FROM (%s));", plan.ObjectName, asText("b", columns), asText("t", columns))
+	l.add("INSERT INTO %s (%s) SELECT %s FROM %s_backup AS b WHERE NOT EXISTS (SELECT FROM %s AS t WHERE t.id = b.id);", table, list, list, plan.ObjectName, table)
 	for _, x := range c.indexes() {
-		if u := x.constraint("u"); u != nil {
+		if u := x.Constraint("u"); u != nil {
 			l.add("ALTER TABLE %s ADD CONSTRAINT %s %s;", table, quote.Identifier(u.Name), u.Definition)
 		} else {
 			l.add("%s;", x.Definition)
 		}
 	}
-	if s.padTrigger() != nil && checkPadding(s.State) == nil {
-		l.add("%s;", createPadFunction(s.Schema))
-		l.add("REVOKE ALL ON FUNCTION %s FROM PUBLIC;", padFunction(s.Schema))
-		l.add("ALTER FUNCTION %s OWNER TO %s;", padFunction(s.Schema), quote.Identifier(s.Function.Owner))
-		l.add("%s;", createPadTrigger(s.Schema))
+	if s.PadTrigger() != nil && plan.CheckPadding(s.State) == nil {
+		l.add("%s;", plan.CreatePadFunction(s.Schema))
+		l.add("REVOKE ALL ON FUNCTION %s FROM PUBLIC;", plan.PadFunction(s.Schema))
+		l.add("ALTER FUNCTION %s OWNER TO %s;", plan.PadFunction(s.Schema), quote.Identifier(s.Function.Owner))
+		l.add("%s;", plan.CreatePadTrigger(s.Schema))
 	}
 	l.add("COMMIT;")
 	return l.String()
 }
 
 // indexes returns the indexes that a plan for the requested fixes may change.
-func (c *change) indexes() (indexes []*Index) {
+func (c *change) indexes() (indexes []*plan.Index) {
 	for _, x := range c.before.Table.Indexes {
 		for _, f := range c.request.Fixes {
-			if f.Index != "" && !x.Primary && (c.before.named(x, f.Index) || x.Unique && x.covers(f.Column)) {
+			if f.Index != "" && !x.Primary && (c.before.Named(x, f.Index) || x.Unique && x.Covers(f.Column)) {
 				indexes = append(indexes, x)
 			}
 		}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	_ "embed"
 	"encoding/json"
+	"evolution-openai-patch/patch/plan"
 	"fmt"
 	"reflect"
 	"slices"
@@ -18,24 +19,24 @@ var catalogSQL string
 
 // Inspection is a State, and how it was read.
 type Inspection struct {
-	State
+	plan.State
 	answers []*answer // from which all this was decoded, to be compared under the lock
 	size    int       // of their rows, in bytes
 	rows    struct {  // of the answers, before complete has put them where they belong
-		schemas        []Named // this one, and that of its guard
-		columns        []Column
+		schemas        []plan.Named // this one, and that of its guard
+		columns        []plan.Column
 		collations     []struct{ Collation string } // in which different strings may be equal
-		indexes        []*Index
-		constraints    []Constraint
-		guardFunctions []GuardFunction
+		indexes        []*plan.Index
+		constraints    []plan.Constraint
+		guardFunctions []plan.GuardFunction
 	}
 }
 
 // query is a question to PostgreSQL's catalog about some schemas.
 type query struct {
-	name   string                     // in catalog.sql
-	needed func(*Config, *State) bool // whether it is to be asked about a schema; nil: always
-	field  func(*Inspection) any      // points to where the row goes or, if that is a slice, the rows go
+	name   string                          // in catalog.sql
+	needed func(*Config, *plan.State) bool // whether it is to be asked about a schema; nil: always
+	field  func(*Inspection) any           // points to where the row goes or, if that is a slice, the rows go
 }
 
 // identity is asked first: what there is in the schemas, and what of it can be read.
@@ -54,9 +55,9 @@ var details = append([]*query{
 	{"indexes", hasTable, func(s *Inspection) any { return &s.rows.indexes }},
 	{"constraints", hasTable, func(s *Inspection) any { return &s.rows.constraints }},
 	{"triggers", hasTable, func(s *Inspection) any { return &s.Triggers }},
-	{"rules", func(_ *Config, s *State) bool { return s.Table != nil && s.Table.Rules }, func(s *Inspection) any { return &s.Rules }},
-	{"children", func(_ *Config, s *State) bool { return s.Table != nil && s.Table.Children }, func(s *Inspection) any { return &s.Children }},
-	{"replica", func(c *Config, s *State) bool { return s.Table != nil && c.Fixes.mayPad() }, func(s *Inspection) any { return &s.ReplicaSettings }},
+	{"rules", func(_ *Config, s *plan.State) bool { return s.Table != nil && s.Table.Rules }, func(s *Inspection) any { return &s.Rules }},
+	{"children", func(_ *Config, s *plan.State) bool { return s.Table != nil && s.Table.Children }, func(s *Inspection) any { return &s.Children }},
+	{"replica", func(c *Config, s *plan.State) bool { return s.Table != nil && c.Fixes.MayPad() }, func(s *Inspection) any { return &s.ReplicaSettings }},
 	{"grantees", (*Config).mayCreate, func(s *Inspection) any { return &s.Grantees }},
 	{"event_triggers", (*Config).mayMeetEventTriggers, func(s *Inspection) any { return &s.EventTriggers }},
 }, guardQueries...)
@@ -70,34 +71,38 @@ var guardQueries = []*query{
 	{"guard_functions", hasGuard, func(s *Inspection) any { return &s.rows.guardFunctions }},
 }
 
-func hasTable(_ *Config, s *State) bool { return s.Table != nil }
+func hasTable(_ *Config, s *plan.State) bool { return s.Table != nil }
 
-func hasGuard(_ *Config, s *State) bool { return s.Guarded }
+func hasGuard(_ *Config, s *plan.State) bool { return s.Guarded }
 
-func hasCollation(_ *Config, s *State) bool {
-	return s.Table != nil && slices.ContainsFunc(s.Table.Columns, func(c Column) bool { return c.Collation != noCollation && c.Collation != defaultCollation })
+func hasCollation(_ *Config, s *plan.State) bool {
+	return s.Table != nil && slices.ContainsFunc(s.Table.Columns, func(c plan.Column) bool {
+		return c.Collation != plan.NoCollation && c.Collation != plan.DefaultCollation
+	})
 }
 
 // mayMeetPadding reports whether the padding may be applied or reverted, or is to stand in a backup.
-func (c *Config) mayMeetPadding(*State) bool { return c.Fixes.mayPad() || c.BackupDir != "" }
+func (c *Config) mayMeetPadding(*plan.State) bool { return c.Fixes.MayPad() || c.BackupDir != "" }
 
 // mayRevertPadding reports whether a padding that is there may be dropped.
-func (c *Config) mayRevertPadding(s *State) bool {
+func (c *Config) mayRevertPadding(s *plan.State) bool {
 	return s.Function != nil && c.Action == ActionRevert
 }
 
 // mayGuard reports whether a guard may be installed.
-func (c *Config) mayGuard(s *State) bool { return s.Table == nil && c.OnMissingTable == MissingGuard }
+func (c *Config) mayGuard(s *plan.State) bool {
+	return s.Table == nil && c.OnMissingTable == MissingGuard
+}
 
 // mayMeetEventTriggers reports whether something may be executed for which they fire.
-func (c *Config) mayMeetEventTriggers(s *State) bool { return s.Table != nil || c.mayGuard(s) }
+func (c *Config) mayMeetEventTriggers(s *plan.State) bool { return s.Table != nil || c.mayGuard(s) }
 
 // mayCreate reports whether functions or schemas may be created, which default privileges may open to others.
-func (c *Config) mayCreate(s *State) bool {
+func (c *Config) mayCreate(s *plan.State) bool {
 	if s.Table == nil {
 		return c.mayGuard(s)
 	}
-	return c.Fixes.mayPad() && s.Function == nil
+	return c.Fixes.MayPad() && s.Function == nil
 }
 
 // answer is what the catalog said about one schema.
@@ -174,9 +179,9 @@ var errSchemaChanged = &postgres.NotReadyError{Reason: "the schema or its keys w
 
 // placeholders returns what replaces the placeholders of catalog.sql, which have psql's notation for a quoted value, in queries about
 // s. It replaces all of them at once, as the name of a schema may look like one.
-func placeholders(s *State) *strings.Replacer {
-	names, tables := []string{tableName, migrationsName}, []string{}
-	for _, f := range Fixes {
+func placeholders(s *plan.State) *strings.Replacer {
+	names, tables := []string{plan.TableName, plan.MigrationsName}, []string{}
+	for _, f := range plan.Fixes {
 		if f.Index != "" {
 			names = append(names, f.Index)
 		}
@@ -184,8 +189,8 @@ func placeholders(s *State) *strings.Replacer {
 	if s.Table != nil {
 		tables = append(tables, s.Table.OID)
 	}
-	return strings.NewReplacer(":'schema'", quote.Literal(s.Schema), ":'guard'", quote.Literal(guardName(s.Schema)),
-		":'names'", quote.Array(names), ":'tables'", quote.Array(tables), ":'body'", quote.Literal(padBody), ":'settings'", quote.Literal(padSettings))
+	return strings.NewReplacer(":'schema'", quote.Literal(s.Schema), ":'guard'", quote.Literal(plan.GuardName(s.Schema)),
+		":'names'", quote.Array(names), ":'tables'", quote.Array(tables), ":'body'", quote.Literal(plan.PadBody), ":'settings'", quote.Literal(plan.PadSettings))
 }
 
 // with returns the query with a JSON object in each row.

@@ -2,6 +2,7 @@ package patch
 
 import (
 	"encoding/json"
+	"evolution-openai-patch/patch/plan"
 	"evolution-openai-patch/patch/quote"
 	"fmt"
 	"regexp"
@@ -28,19 +29,19 @@ func (s *Inspection) readAll(answers string) error {
 }
 
 // everything plans and says whatever there is to be planned and said of a State.
-func everything(s *State) (plans []Plan, said []string) {
-	for _, r := range []Request{
-		{Schema: s.Schema, Fixes: Fixes}, {Schema: s.Schema, Fixes: Fixes, KeepNames: true}, {Schema: s.Schema, Fixes: Fixes, Goal: Revert}, {Schema: s.Schema, Fixes: Fixes, Guard: true},
+func everything(s *plan.State) (plans []plan.Plan, said []string) {
+	for _, r := range []plan.Request{
+		{Schema: s.Schema, Fixes: plan.Fixes}, {Schema: s.Schema, Fixes: plan.Fixes, KeepNames: true}, {Schema: s.Schema, Fixes: plan.Fixes, Goal: plan.Revert}, {Schema: s.Schema, Fixes: plan.Fixes, Guard: true},
 	} {
-		p, err := Make(r, *s)
+		p, err := plan.Make(r, *s)
 		if err != nil {
 			said = append(said, err.Error())
 		} else {
 			plans = append(plans, p)
 		}
-		said = append(said, p.Unguarded, fmt.Sprint(Assess(r, *s)))
+		said = append(said, p.Unguarded, fmt.Sprint(plan.Assess(r, *s)))
 	}
-	return plans, append(said, s.ReplicaPlaces()...)
+	return plans, said
 }
 
 // FuzzAnswers reads answers of any content. Whatever they are, nothing panics.
@@ -50,7 +51,7 @@ func FuzzAnswers(f *testing.F) {
 	f.Add("guard\tnull\nguard\t{\"trigger\":{}}\nguard_functions\t{\"body\":\"-- evolution-openai-patch {\"}\nfunctions\t{}")
 	f.Add("session\t[]\nrelations\t{\"oid\":1}\ncolumns\t{\"number\":1e99}")
 	f.Fuzz(func(t *testing.T, answers string) {
-		s := &Inspection{State: State{Schema: "s", Keys: &Keys{}}}
+		s := &Inspection{State: plan.State{Schema: "s", Keys: &plan.Keys{}}}
 		if s.readAll(answers) == nil {
 			everything(&s.State)
 		}
@@ -71,8 +72,8 @@ func hostileAnswers(schema, name, owner string) string {
 	qualified := quote.Qualified(schema, name) // as regclass prints it
 	add("session", map[string]any{"role": owner, "superuser": true})
 	add("schemas", map[string]any{"name": schema})
-	add("schemas", map[string]any{"name": guardName(schema)})
-	add("relations", map[string]any{"namespace": "1", "oid": "10", "name": tableName, "kind": "r", "owner": owner, "mine": true, "readable": true})
+	add("schemas", map[string]any{"name": plan.GuardName(schema)})
+	add("relations", map[string]any{"namespace": "1", "oid": "10", "name": plan.TableName, "kind": "r", "owner": owner, "mine": true, "readable": true})
 	for n, column := range []string{"id", "apiKey", "name", name} {
 		add("columns", map[string]any{"relation": "10", "name": column, "number": n + 1, "type": name, "text": true, "builtin": true, "limit": 255})
 	}
@@ -88,7 +89,7 @@ func hostileAnswers(schema, name, owner string) string {
 			add("constraints", map[string]any{"relation": "10", "name": name, "type": "u", "table": qualified, "index": oid, "columns": []int{n + 2}, "validated": true})
 		}
 	}
-	add("triggers", map[string]any{"relation": "10", "name": objectName, "definition": name, "function": "20", "type": 23, "enabled": "O", "plain": true})
+	add("triggers", map[string]any{"relation": "10", "name": plan.ObjectName, "definition": name, "function": "20", "type": 23, "enabled": "O", "plain": true})
 	add("grantees", map[string]any{"name": owner})
 	add("replica", map[string]any{"name": name, "role": owner, "connected": true})
 	return answers.String()
@@ -118,7 +119,7 @@ func FuzzNames(f *testing.F) {
 			}
 		}
 		for _, absent := range []string{"replica", "replica functions function_use triggers", "replica relations schemas"} {
-			s := &Inspection{State: State{Schema: schema, Keys: &Keys{Bare: 1, Spaced: 1}}}
+			s := &Inspection{State: plan.State{Schema: schema, Keys: &plan.Keys{Bare: 1, Spaced: 1}}}
 			var answers strings.Builder
 			for line := range strings.Lines(hostileAnswers(schema, name, owner)) {
 				if query, _, _ := strings.Cut(line, "\t"); !slices.Contains(strings.Fields(absent), query) {

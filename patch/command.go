@@ -3,6 +3,7 @@ package patch
 import (
 	"context"
 	"errors"
+	"evolution-openai-patch/patch/plan"
 	"fmt"
 	"io"
 	"log/slog"
@@ -81,7 +82,7 @@ func newLogger(cfg Config, stderr io.Writer) *slog.Logger {
 func exitStatus(err error) int {
 	var (
 		config  *ConfigError
-		refused *RefusedError
+		refused *plan.RefusedError
 		wait    *WaitError
 		missing *MissingError
 		stopped Interrupted

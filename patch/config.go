@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"evolution-openai-patch/patch/plan"
 	"fmt"
 	"log/slog"
 	"reflect"
@@ -24,7 +25,7 @@ type Config struct {
 	DatabaseURL    Secret         `env:"DATABASE_URL" help:"used where neither is set; after that libpq's PGHOST, PGPORT, PGUSER, PGPASSWORD, PGDATABASE, PGSSLMODE …"`
 	Provider       Provider       `env:"DATABASE_PROVIDER" envDefault:"postgresql" help:"postgresql or psql_bouncer"`
 	Action         Action         `env:"PATCH_ACTION" envDefault:"apply" help:"apply; status (look only); revert (put back what the fixes took)"`
-	Fixes          Selection      `env:"PATCH_FIXES" envDefault:"auto" help:"comma-separated: auto, apikey-index, apikey-check, name-index. auto is what one key in several instances needs: apikey-index, and apikey-check where the database is Evolution 2.3.0 or later or a guard is armed; status and revert count what is there, too"`
+	Fixes          plan.Selection `env:"PATCH_FIXES" envDefault:"auto" help:"comma-separated: auto, apikey-index, apikey-check, name-index. auto is what one key in several instances needs: apikey-index, and apikey-check where the database is Evolution 2.3.0 or later or a guard is armed; status and revert count what is there, too"`
 	KeepNames      Switch         `env:"PATCH_KEEP_INDEX_NAMES" envDefault:"false" help:"leave a plain index under a dropped one's name, so that a later migration that names it passes"`
 	OnMissingTable OnMissingTable `env:"PATCH_ON_MISSING_TABLE" envDefault:"continue" help:"no database or table yet: continue (warn, exit 0), guard (install a one-shot event trigger, the guard), wait (until it is there and no migration is running), fail (exit 4)"`
 	Schemas        Schemas        `env:"PATCH_SCHEMAS" help:"comma-separated names, if not the schema of the connection string, which is public where none is named; *: every schema of the database that holds Evolution's table, at most 1000"`
@@ -235,23 +236,23 @@ func (c *Config) limits() postgres.Limits {
 }
 
 // Goal returns the goal of the action.
-func (c *Config) Goal() Goal {
+func (c *Config) Goal() plan.Goal {
 	switch c.Action {
 	case ActionRevert:
-		return Revert
+		return plan.Revert
 	case ActionStatus:
-		return Look
+		return plan.Look
 	}
-	return Apply
+	return plan.Apply
 }
 
 // Request returns what the configuration asks of the schema in which s was found.
-func (c *Config) Request(s State) Request {
-	r := Request{
-		Schema: s.Schema, Fixes: Select(c.Fixes, c.Goal(), s), KeepNames: bool(c.KeepNames), Guard: c.OnMissingTable == MissingGuard,
+func (c *Config) Request(s plan.State) plan.Request {
+	r := plan.Request{
+		Schema: s.Schema, Fixes: plan.Select(c.Fixes, c.Goal(), s), KeepNames: bool(c.KeepNames), Guard: c.OnMissingTable == MissingGuard,
 	}
 	if c.Action == ActionRevert {
-		r.Goal = Revert
+		r.Goal = plan.Revert
 	}
 	return r
 }

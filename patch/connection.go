@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"evolution-openai-patch/patch/plan"
 	"fmt"
 
 	"evolution-openai-patch/patch/postgres"
@@ -74,7 +75,7 @@ func (d *database) reconnect(err error) error {
 // recover does what is to be done about a connection that an attempt has broken. Where the schema is refused because of what it
 // sent, the next one gets another connection; else the next attempt does.
 func (d *database) recover(ctx context.Context, err error) error {
-	var refused *RefusedError
+	var refused *plan.RefusedError
 	switch {
 	case d.conn.Usable():
 		return err

@@ -3,6 +3,7 @@ package patch
 import (
 	"context"
 	"encoding/json"
+	"evolution-openai-patch/patch/plan"
 	"evolution-openai-patch/patch/quote"
 	"fmt"
 	"slices"
@@ -26,13 +27,13 @@ const sharedSQL = `SELECT pg_catalog.row_to_json(r)::pg_catalog.text FROM (
 // shared reads the credentials that share a value with others in a column whose index is to come back, as revert compares it. It
 // returns none where not every row can be read, and none where the query could run code of others: the table is locked as it is
 // for a change, so that nobody attaches any meanwhile.
-func (c *change) shared(ctx context.Context) (all []credential) {
+func (c *change) shared(ctx context.Context) (all []plan.Credential) {
 	s := c.before
 	if len(s.answersTo(code...)) == 0 && c.cfg.inspectCode(ctx, c.conn, &s) != nil {
 		c.conn.RollBack()
 		return nil
 	}
-	if !s.Table.canCopy("id", "name", "apiKey", "instanceId") || checkCode(s.State) != nil {
+	if !s.Table.CanCopy("id", "name", "apiKey", "instanceId") || plan.CheckCode(s.State) != nil {
 		return nil
 	}
 	limits := c.cfg.limits()
@@ -45,12 +46,12 @@ func (c *change) shared(ctx context.Context) (all []credential) {
 		if column == "apiKey" {
 			shown = `CASE WHEN pg_catalog.length(pg_catalog.rtrim(g.value::pg_catalog.text, ' ')) > 12
 				THEN pg_catalog.right(pg_catalog.rtrim(g.value::pg_catalog.text, ' '), 4) ELSE '' END`
-			if s.padded() {
+			if s.Padded() {
 				value = fmt.Sprintf("pg_catalog.rtrim(%s, ' ')", value)
 			}
 		}
-		b.Rows(fmt.Sprintf(sharedSQL, s.QualifiedTable(), quote.Identifier(column), value, shown, maxGroups, maxMembers), func(row []byte) error {
-			one := credential{Column: column}
+		b.Rows(fmt.Sprintf(sharedSQL, s.QualifiedTable(), quote.Identifier(column), value, shown, plan.MaxGroups, plan.MaxMembers), func(row []byte) error {
+			one := plan.Credential{Column: column}
 			err := json.Unmarshal(row, &one)
 			all = append(all, one)
 			return err
@@ -66,7 +67,7 @@ func (c *change) shared(ctx context.Context) (all []credential) {
 }
 
 // indexed returns the columns of fixes that have an index.
-func indexed(fixes []Fix) (columns []string) {
+func indexed(fixes []plan.Fix) (columns []string) {
 	for _, f := range fixes {
 		if f.Index != "" {
 			columns = append(columns, f.Column)

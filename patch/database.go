@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"evolution-openai-patch/patch/plan"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -80,7 +81,7 @@ func (d *database) handle(ctx context.Context, limit time.Duration) (results []*
 
 // add adds a schema to those that are handled.
 func (d *database) add(name string, named bool) {
-	r := d.blank(name, Select(d.cfg.Fixes, d.cfg.Goal(), State{Schema: name}))
+	r := d.blank(name, plan.Select(d.cfg.Fixes, d.cfg.Goal(), plan.State{Schema: name}))
 	p := &progress{latest: r, schema: schema{
 		cfg: d.cfg, log: d.log.With("schema", name), database: d.target, place: r.place, backups: &d.server.backups, name: name, named: named,
 	}}
@@ -88,9 +89,9 @@ func (d *database) add(name string, named bool) {
 }
 
 // blank returns the Result of a schema of which nothing but these fixes is known.
-func (d *database) blank(schema string, fixes []Fix) Result {
+func (d *database) blank(schema string, fixes []plan.Fix) Result {
 	return Result{
-		Target: d.target.String(), Schema: schema, assessment: everyFix(fixes, Failed), requested: fixes,
+		Target: d.target.String(), Schema: schema, Assessment: plan.EveryFix(fixes, plan.Failed), requested: fixes,
 		place: place{d.position, d.target.Database(), schema},
 	}
 }
@@ -209,7 +210,7 @@ func (d *database) list(ctx context.Context) error {
 		names = names[:maxSchemas]
 		d.add("*", true)
 		p := d.schemas[len(d.schemas)-1]
-		d.conclude(ctx, p, p.latest, refuse("database %s holds the table in more than %d schemas, and only the oldest are handled; name the others in PATCH_SCHEMAS",
+		d.conclude(ctx, p, p.latest, plan.Refuse("database %s holds the table in more than %d schemas, and only the oldest are handled; name the others in PATCH_SCHEMAS",
 			quote.Identifier(d.target.Database()), maxSchemas))
 	}
 	for _, name := range names {
@@ -218,7 +219,7 @@ func (d *database) list(ctx context.Context) error {
 		}
 	}
 	if len(d.schemas) == 0 && d.named {
-		return d.cfg.retryUntilPresent(d.missing("a schema with table "+quote.Identifier(tableName)+" in database ",
+		return d.cfg.retryUntilPresent(d.missing("a schema with table "+quote.Identifier(plan.TableName)+" in database ",
 			"and a guard needs the name of the schema: set PATCH_SCHEMAS, or ?schema= in the connection string"))
 	}
 	slices.SortFunc(d.schemas, func(a, b *progress) int { return strings.Compare(a.name, b.name) })
@@ -241,22 +242,22 @@ func (d *database) conclude(ctx context.Context, p *progress, r Result, err erro
 		p.removeGuard(ctx, d.conn, state)
 	}
 	r.Unknown = p.unanswered && !r.Changed
-	r.Evolution = release(state.Migrations.Last)
+	r.Evolution = plan.Release(state.Migrations.Last)
 	var unknown *UnknownError
 	var stopped Interrupted
 	switch {
 	case missing != nil && !d.named, errors.Is(err, errAbsent), errors.As(err, &stopped) && d.cfg.watches() && !d.named && !r.known():
 		p.absent = true
 	case allowed:
-		if r.Status == Failed { // it was not assessed
-			r.assessment = everyFix(r.requested, Pending)
+		if r.Status == plan.Failed { // it was not assessed
+			r.Assessment = plan.EveryFix(r.requested, plan.Pending)
 		}
-		r.Status = Pending
+		r.Status = plan.Pending
 	case errors.As(err, &stopped) && d.cfg.watches(): // what a watch knows is what it has seen
 		r.stopped = true
-		r.assessment = Assess(Request{Schema: r.Schema, Fixes: r.requested, KeepNames: bool(d.cfg.KeepNames)}, state.State)
+		r.Assessment = plan.Assess(plan.Request{Schema: r.Schema, Fixes: r.requested, KeepNames: bool(d.cfg.KeepNames)}, state.State)
 	case err != nil:
-		r.Status, r.Fixes, r.Err = Failed, everyFix(r.requested, Failed).Fixes, err
+		r.Status, r.Fixes, r.Err = plan.Failed, plan.EveryFix(r.requested, plan.Failed).Fixes, err
 		if r.Unknown && !errors.As(err, &unknown) {
 			r.Err = &UnknownError{err}
 		}

@@ -3,6 +3,7 @@ package patch
 import (
 	"context"
 	"errors"
+	"evolution-openai-patch/patch/plan"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -185,7 +186,7 @@ const databasesSQL = `SELECT d.datname::pg_catalog.text FROM pg_catalog.pg_datab
 // who makes many of them leaves those out that are younger.
 const schemasSQL = `SELECT n.nspname::pg_catalog.text
 	FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-	WHERE c.relname = '` + tableName + `' AND c.relkind = 'r' AND c.relpersistence <> 't' ORDER BY n.oid LIMIT 1001`
+	WHERE c.relname = '` + plan.TableName + `' AND c.relkind = 'r' AND c.relpersistence <> 't' ORDER BY n.oid LIMIT 1001`
 
 // maxSchemas is the most schemas of one database that are handled without being named.
 const maxSchemas = 1000

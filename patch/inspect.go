@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"evolution-openai-patch/patch/plan"
 	"fmt"
 	"regexp"
 	"slices"
@@ -18,7 +19,7 @@ import (
 // and readable by whom; the second asks about the details, and reads rows, only of what the first found to be an ordinary, readable
 // table.
 func (c *Config) inspect(ctx context.Context, conn *postgres.Conn, schema string) (Inspection, error) {
-	s := Inspection{State: State{Schema: schema}}
+	s := Inspection{State: plan.State{Schema: schema}}
 	b := conn.Begin("ISOLATION LEVEL REPEATABLE READ READ ONLY", c.limits())
 	c.ask(b, identity, &s)
 	if err := conn.Send(ctx, b, c.ConnectTimeout.Duration); err != nil {
@@ -46,26 +47,26 @@ func (c *Config) inspectCode(ctx context.Context, conn *postgres.Conn, s *Inspec
 
 // rowTooLong refuses a schema in which a row is longer than what can be read.
 func rowTooLong(schema string) error {
-	table, list := quote.Qualified(schema, tableName), quote.Qualified(schema, migrationsName)
-	return refuse(`a row of %s or %s is longer than 1 MiB, which none of Evolution's is; SELECT ctid FROM %s WHERE octet_length(id) + octet_length("apiKey") > 1000000 finds it, or SELECT ctid FROM %s WHERE octet_length(migration_name) > 1000000`,
+	table, list := quote.Qualified(schema, plan.TableName), quote.Qualified(schema, plan.MigrationsName)
+	return plan.Refuse(`a row of %s or %s is longer than 1 MiB, which none of Evolution's is; SELECT ctid FROM %s WHERE octet_length(id) + octet_length("apiKey") > 1000000 finds it, or SELECT ctid FROM %s WHERE octet_length(migration_name) > 1000000`,
 		table, list, table, list)
 }
 
 // readRows adds what is read of rows.
-func (c *Config) readRows(b *postgres.Batch, s *State) {
+func (c *Config) readRows(b *postgres.Batch, s *plan.State) {
 	readMigrations(b, s)
-	if s.Table != nil && c.Fixes.mayPad() {
+	if s.Table != nil && c.Fixes.MayPad() {
 		s.Keys = readKeys(b, *s)
 	}
 }
 
 // identify sets what has a name of its own in the State.
 func (s *Inspection) identify() {
-	s.Table, s.List = s.relation(tableName), s.relation(migrationsName)
-	s.Guarded = slices.ContainsFunc(s.rows.schemas, func(n Named) bool { return n.Name == guardName(s.Schema) })
-	for _, t := range []*Relation{s.Table, s.List} {
+	s.Table, s.List = s.Relation(plan.TableName), s.Relation(plan.MigrationsName)
+	s.Guarded = slices.ContainsFunc(s.rows.schemas, func(n plan.Named) bool { return n.Name == plan.GuardName(s.Schema) })
+	for _, t := range []*plan.Relation{s.Table, s.List} {
 		if t != nil {
-			t.Columns = slices.DeleteFunc(slices.Clone(s.rows.columns), func(c Column) bool { return c.Relation != t.OID })
+			t.Columns = slices.DeleteFunc(slices.Clone(s.rows.columns), func(c plan.Column) bool { return c.Relation != t.OID })
 		}
 	}
 }
@@ -88,16 +89,16 @@ func (s *Inspection) complete() error {
 			return &postgres.NotReadyError{Reason: "an index was dropped while it was inspected"}
 		}
 	}
-	slices.SortFunc(s.Table.Indexes, func(a, b *Index) int { return strings.Compare(a.Name, b.Name) })
+	slices.SortFunc(s.Table.Indexes, func(a, b *plan.Index) int { return strings.Compare(a.Name, b.Name) })
 	s.sortConstraints()
 	return nil
 }
 
 // sortConstraints tells the constraints apart by what they matter for.
 func (s *Inspection) sortConstraints() {
-	column := s.Table.column("apiKey")
+	column := s.Table.Column("apiKey")
 	for _, k := range s.rows.constraints {
-		if x := s.Table.index(k.Index); x != nil && !x.Primary {
+		if x := s.Table.Index(k.Index); x != nil && !x.Primary {
 			x.Constraints = append(x.Constraints, k)
 		}
 		switch {
@@ -111,12 +112,12 @@ func (s *Inspection) sortConstraints() {
 }
 
 // readKeys adds the statement that counts the stored keys, and returns where the count will be, nil if they cannot be read.
-func readKeys(b *postgres.Batch, s State) *Keys {
-	if !s.Table.canCopy("id", "apiKey") {
+func readKeys(b *postgres.Batch, s plan.State) *plan.Keys {
+	if !s.Table.CanCopy("id", "apiKey") {
 		return nil
 	}
-	k, limit := new(Keys), s.Table.column("apiKey").Limit
-	b.Rows(postgres.CopyTo(s.Schema, tableName, "id", "apiKey"), func(row []byte) error {
+	k, limit := new(plan.Keys), s.Table.Column("apiKey").Limit
+	b.Rows(postgres.CopyTo(s.Schema, plan.TableName, "id", "apiKey"), func(row []byte) error {
 		id, key, _ := bytes.Cut(bytes.TrimSuffix(row, []byte("\n")), []byte("\t"))
 		countKey(k, id, key, limit)
 		return nil
@@ -126,17 +127,17 @@ func readKeys(b *postgres.Batch, s State) *Keys {
 
 // countKey adds the key of one credential, both as COPY writes them. The column takes so many characters, or any number if limit
 // is 0.
-func countKey(k *Keys, id, raw []byte, limit int) {
+func countKey(k *plan.Keys, id, raw []byte, limit int) {
 	key := raw
-	if len(raw) <= 2*maxKey && bytes.ContainsRune(raw, '\\') { // an escape takes two bytes; without one nothing is copied
+	if len(raw) <= 2*plan.MaxKey && bytes.ContainsRune(raw, '\\') { // an escape takes two bytes; without one nothing is copied
 		value := postgres.CopyValues(raw)[0]
 		if value == nil {
 			return
 		}
 		key = []byte(*value)
 	}
-	if len(key) > maxKey {
-		k.Long = append(k.Long[:0], id[:min(len(id), maxID)]...)
+	if len(key) > plan.MaxKey {
+		k.Long = append(k.Long[:0], id[:min(len(id), plan.MaxID)]...)
 		return
 	}
 	bare := bytes.TrimRight(key, " ")
@@ -155,31 +156,31 @@ func countKey(k *Keys, id, raw []byte, limit int) {
 
 // countKeys adds a query for the same counts, for the moment in which the table is locked and none of its owner's code can run
 // in a query. A COPY of many rows to a client that stalls would keep the lock.
-func countKeys(b *postgres.Batch, s State) *postgres.Slot {
+func countKeys(b *postgres.Batch, s plan.State) *postgres.Slot {
 	return b.Read(fmt.Sprintf(`SELECT pg_catalog.json_build_object(
 		'bare', count(*) FILTER (WHERE %[1]s),
 		'full', count(*) FILTER (WHERE %[2]s AND NOT (%[1]s)),
-		'spaced', count(*) FILTER (WHERE %[3]s))::pg_catalog.text FROM ONLY %[4]s`, s.Table.paddable(), bareKey, spacedKey, s.QualifiedTable()))
+		'spaced', count(*) FILTER (WHERE %[3]s))::pg_catalog.text FROM ONLY %[4]s`, s.Table.Paddable(), plan.BareKey, plan.SpacedKey, s.QualifiedTable()))
 }
 
 // requireKeys adds a query, for the same moment, that fails as that of requireUnchanged does if a key was stored since they were
 // counted that the plan knows nothing of: one to be changed, or one with spaces, where there was none. Other keys may come at any
 // time, as the plan changes every key that there is.
-func requireKeys(b *postgres.Batch, s State) {
+func requireKeys(b *postgres.Batch, s plan.State) {
 	b.Exec(fmt.Sprintf("SELECT 1 / CASE WHEN (%t OR count(*) FILTER (WHERE %s) = 0) AND (%t OR count(*) FILTER (WHERE %s) = 0) THEN 1 ELSE 0 END FROM ONLY %s",
-		s.Keys.Bare > 0, s.Table.paddable(), s.Keys.Spaced > 0, spacedKey, s.QualifiedTable()))
+		s.Keys.Bare > 0, s.Table.Paddable(), s.Keys.Spaced > 0, plan.SpacedKey, s.QualifiedTable()))
 }
 
 // timeStamp matches the beginning of the name of a migration.
 var timeStamp = regexp.MustCompile(`^[0-9]{14}`)
 
 // readMigrations adds the statement that reads Prisma's list into s, if that can be read.
-func readMigrations(b *postgres.Batch, s *State) {
+func readMigrations(b *postgres.Batch, s *plan.State) {
 	columns := []string{"migration_name", "finished_at", "rolled_back_at"}
-	if !s.List.canCopy(columns...) {
+	if !s.List.CanCopy(columns...) {
 		return
 	}
-	b.Rows(postgres.CopyTo(s.Schema, migrationsName, columns...), func(row []byte) error {
+	b.Rows(postgres.CopyTo(s.Schema, plan.MigrationsName, columns...), func(row []byte) error {
 		name, rest, _ := bytes.Cut(row, []byte("\t"))
 		switch finished, rolledBack, _ := strings.Cut(strings.TrimSuffix(string(rest), "\n"), "\t"); {
 		case rolledBack != `\N`:

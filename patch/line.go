@@ -3,6 +3,7 @@ package patch
 import (
 	"encoding/json"
 	"errors"
+	"evolution-openai-patch/patch/plan"
 	"evolution-openai-patch/patch/postgres"
 	"fmt"
 	"maps"
@@ -14,16 +15,16 @@ import (
 
 // line is a Result as it is printed.
 type line struct {
-	Target    string            `json:"target"`
-	Schema    string            `json:"schema"`
-	State     Status            `json:"state"`
-	Changed   *bool             `json:"changed"` // null where it is not known
-	Fixes     map[string]Status `json:"fixes"`
-	Evolution string            `json:"evolution"` // release range, "" if unknown
-	Error     string            `json:"error"`     // "" if none
-	Found     map[string]string `json:"found,omitempty"`
-	SQL       []string          `json:"sql,omitempty"`
-	Remedy    string            `json:"remedy,omitempty"` // SQL to execute before another run
+	Target    string                 `json:"target"`
+	Schema    string                 `json:"schema"`
+	State     plan.Status            `json:"state"`
+	Changed   *bool                  `json:"changed"` // null where it is not known
+	Fixes     map[string]plan.Status `json:"fixes"`
+	Evolution string                 `json:"evolution"` // release range, "" if unknown
+	Error     string                 `json:"error"`     // "" if none
+	Found     map[string]string      `json:"found,omitempty"`
+	SQL       []string               `json:"sql,omitempty"`
+	Remedy    string                 `json:"remedy,omitempty"` // SQL to execute before another run
 }
 
 // newLine returns the line of a Result.
@@ -38,9 +39,9 @@ func newLine(r *Result) line {
 	if r.Err != nil {
 		l.Error = explain(r.Err)
 	}
-	var refused *RefusedError
+	var refused *plan.RefusedError
 	if errors.As(r.Err, &refused) {
-		l.Remedy = refused.remedy
+		l.Remedy = refused.Remedy
 	}
 	return l
 }
@@ -93,7 +94,7 @@ func (l line) text(b *strings.Builder) {
 		changed = strconv.FormatBool(*l.Changed)
 	}
 	fmt.Fprintf(b, "%s: %s schema=%s changed=%s", l.State, word(l.Target), word(l.Schema), changed)
-	for _, f := range Fixes {
+	for _, f := range plan.Fixes {
 		if s, requested := l.Fixes[f.Name]; requested {
 			fmt.Fprintf(b, " %s=%s", f.Name, s)
 		}

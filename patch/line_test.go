@@ -3,6 +3,7 @@ package patch
 import (
 	"encoding/json"
 	"errors"
+	"evolution-openai-patch/patch/plan"
 	"slices"
 	"strings"
 	"testing"
@@ -19,12 +20,12 @@ func TestLineAsText(t *testing.T) {
 		`patched: h:1/d schema="\n" changed=false apikey-index=patched`:                                                                    func(r *Result) { r.Schema = "\n" },
 		`patched: h:1/d schema="" changed=false apikey-index=patched`:                                                                      func(r *Result) { r.Schema = "" },
 		`patched: h:1/d schema="\"" changed=false apikey-index=patched`:                                                                    func(r *Result) { r.Schema = `"` },
-		`failed: h:1/d schema=s changed=false apikey-index=failed error="a \"b\""`:                                                         func(r *Result) { r.assessment, r.Err = everyFix(Fixes[:1], Failed), errors.New(`a "b"`) },
+		`failed: h:1/d schema=s changed=false apikey-index=failed error="a \"b\""`:                                                         func(r *Result) { r.Assessment, r.Err = plan.EveryFix(plan.Fixes[:1], plan.Failed), errors.New(`a "b"`) },
 		`patched: h:1/d schema=s changed=false apikey-index=patched would run: BEGIN; DROP INDEX "a"; SELECT 1; COMMIT;`:                   func(r *Result) { r.SQL = []string{`DROP INDEX "a"`, "SELECT 1"} },
 		`patched: h:1/d schema=s changed=false apikey-index=patched would run: "BEGIN; a\nb; COMMIT;"`:                                     func(r *Result) { r.SQL = []string{"a\nb"} },
-		`patched: h:1/d schema=s changed=false apikey-index=patched error="refused, and nothing was changed: why" remedy: UPDATE t SET x;`: func(r *Result) { r.Err = &RefusedError{"why", "UPDATE t SET x;"} },
+		`patched: h:1/d schema=s changed=false apikey-index=patched error="refused, and nothing was changed: why" remedy: UPDATE t SET x;`: func(r *Result) { r.Err = &plan.RefusedError{Reason: "why", Remedy: "UPDATE t SET x;"} },
 	} {
-		r := &Result{Target: "h:1/d", Schema: "s", assessment: everyFix(Fixes[:1], Patched)}
+		r := &Result{Target: "h:1/d", Schema: "s", Assessment: plan.EveryFix(plan.Fixes[:1], plan.Patched)}
 		change(r)
 		var b strings.Builder
 		if newLine(r).text(&b); b.String() != want {
@@ -36,9 +37,9 @@ func TestLineAsText(t *testing.T) {
 // However much others wrote, the line is short, and is JSON where it is to be. SQL of which something is left out commits nothing.
 func TestLineIsShort(t *testing.T) {
 	for _, others := range []string{"x", "\x01", "\xff", "<", `"`, "\u2028", "я", "😀"} {
-		r := Result{Target: "h:1/d", Schema: strings.Repeat(others, 60), Err: refuse("%s", strings.Repeat(others, 100_000)), assessment: everyFix(Fixes, Failed)}
+		r := Result{Target: "h:1/d", Schema: strings.Repeat(others, 60), Err: plan.Refuse("%s", strings.Repeat(others, 100_000)), Assessment: plan.EveryFix(plan.Fixes, plan.Failed)}
 		r.Found = map[string]string{}
-		for _, f := range Fixes {
+		for _, f := range plan.Fixes {
 			r.Found[f.Name] = strings.Repeat(others, 50_000)
 		}
 		for range 1000 {

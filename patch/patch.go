@@ -9,11 +9,15 @@
 // catalog stand in catalog.sql. All DDL is composed from the two by plan, which is pure.
 package patch
 
+import (
+	"evolution-openai-patch/patch/plan"
+)
+
 // Result is what became of one schema of one database.
 type Result struct {
 	Target string // host:port/database
 	Schema string // "*" where the schemas could not be listed
-	assessment
+	plan.Assessment
 	Changed   bool
 	Unknown   bool     // whether it changed is not known, because COMMIT was not answered
 	Evolution string   // the releases that the database can be of, "" if that is unknown
@@ -21,7 +25,7 @@ type Result struct {
 	Err       error
 	Notes     []note // what the log says besides
 
-	requested []Fix
+	requested []plan.Fix
 	stopped   bool        // a watch was stopped before the schema was done
 	state     *Inspection // what was verified before the commit, or else found; only until the Result is final
 	place     place

@@ -3,6 +3,7 @@ package patch
 import (
 	"cmp"
 	"errors"
+	"evolution-openai-patch/patch/plan"
 	"fmt"
 	"io"
 	"log/slog"
@@ -20,17 +21,17 @@ type reporter struct {
 	out io.Writer
 
 	mu       sync.Mutex
-	absent   int            // databases without the table
-	changed  int            // schemas
-	counts   map[Status]int // of schemas
-	failure  error          // the first in the order of places
-	at       place          // of the failure
-	writeErr error          // the first of standard output
+	absent   int                 // databases without the table
+	changed  int                 // schemas
+	counts   map[plan.Status]int // of schemas
+	failure  error               // the first in the order of places
+	at       place               // of the failure
+	writeErr error               // the first of standard output
 }
 
 // newReporter returns a reporter that writes to out and logs to log.
 func newReporter(cfg *Config, log *slog.Logger, out io.Writer) *reporter {
-	return &reporter{cfg: cfg, log: log, out: out, counts: map[Status]int{}}
+	return &reporter{cfg: cfg, log: log, out: out, counts: map[plan.Status]int{}}
 }
 
 // write logs and writes the results of one database that is done.
@@ -90,7 +91,7 @@ func failure(cfg *Config, r *Result) error {
 		return nil // a watch that is stopped has done what it was to do
 	case r.Err != nil && (cfg.OnError == ErrorFail || errors.As(r.Err, &stopped)):
 		return r.Err
-	case r.Status == Unpatched && cfg.Action == ActionStatus:
+	case r.Status == plan.Unpatched && cfg.Action == ActionStatus:
 		return errNotInPlace
 	}
 	return nil
@@ -109,7 +110,7 @@ func (p *reporter) logSummary() {
 	defer p.mu.Unlock()
 	var parts []string
 	total := 0
-	for _, status := range []Status{Patched, Guarded, Pending, Unpatched, Failed} {
+	for _, status := range []plan.Status{plan.Patched, plan.Guarded, plan.Pending, plan.Unpatched, plan.Failed} {
 		n := p.counts[status]
 		if total += n; n == 0 {
 			continue
@@ -134,9 +135,9 @@ func (p *reporter) logSummary() {
 }
 
 // changedStatus is the status that a change leads to.
-func (p *reporter) changedStatus() Status {
+func (p *reporter) changedStatus() plan.Status {
 	if p.cfg.Action == ActionRevert {
-		return Unpatched
+		return plan.Unpatched
 	}
-	return Patched
+	return plan.Patched
 }

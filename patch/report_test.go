@@ -3,6 +3,7 @@ package patch
 import (
 	"bytes"
 	"errors"
+	"evolution-openai-patch/patch/plan"
 	"fmt"
 	"io"
 	"log/slog"
@@ -13,8 +14,8 @@ import (
 )
 
 // resultOf returns a Result at a place.
-func resultOf(status Status, err error, at place) *Result {
-	return &Result{Target: "h:1/d", Schema: "s", assessment: everyFix(Fixes, status), Err: err, place: at}
+func resultOf(status plan.Status, err error, at place) *Result {
+	return &Result{Target: "h:1/d", Schema: "s", Assessment: plan.EveryFix(plan.Fixes, status), Err: err, place: at}
 }
 
 // The exit status tells of an error, unless it is to be passed over; of a fix that is not in place only to status; and of a
@@ -27,18 +28,18 @@ func TestFailure(t *testing.T) {
 		r    *Result
 		want int
 	}{
-		"done":                     {Config{Action: ActionApply, OnError: ErrorFail}, resultOf(Patched, nil, place{}), 0},
-		"failed":                   {Config{Action: ActionApply, OnError: ErrorFail}, resultOf(Failed, io.EOF, place{}), 1},
-		"failed, passed over":      {Config{Action: ActionApply, OnError: ErrorContinue}, resultOf(Failed, io.EOF, place{}), 0},
-		"stopped":                  {Config{Action: ActionApply, OnError: ErrorFail}, resultOf(Failed, stopped, place{}), 143},
-		"stopped, not passed over": {Config{Action: ActionApply, OnError: ErrorContinue}, resultOf(Failed, stopped, place{}), 143},
-		"watch stopped":            {Config{Action: ActionApply, OnError: ErrorFail, Watch: watch}, resultOf(Patched, stopped, place{}), 0},
-		"watch failed":             {Config{Action: ActionApply, OnError: ErrorFail, Watch: watch}, resultOf(Failed, io.EOF, place{}), 1},
-		"health check stopped":     {Config{Action: ActionStatus, OnError: ErrorFail, Watch: watch}, resultOf(Failed, stopped, place{}), 143},
-		"status, not in place":     {Config{Action: ActionStatus, OnError: ErrorFail}, resultOf(Unpatched, nil, place{}), 5},
-		"status, passed over":      {Config{Action: ActionStatus, OnError: ErrorContinue}, resultOf(Unpatched, nil, place{}), 5},
-		"status, pending":          {Config{Action: ActionStatus, OnError: ErrorFail}, resultOf(Pending, nil, place{}), 0},
-		"reverted":                 {Config{Action: ActionRevert, OnError: ErrorFail}, resultOf(Unpatched, nil, place{}), 0},
+		"done":                     {Config{Action: ActionApply, OnError: ErrorFail}, resultOf(plan.Patched, nil, place{}), 0},
+		"failed":                   {Config{Action: ActionApply, OnError: ErrorFail}, resultOf(plan.Failed, io.EOF, place{}), 1},
+		"failed, passed over":      {Config{Action: ActionApply, OnError: ErrorContinue}, resultOf(plan.Failed, io.EOF, place{}), 0},
+		"stopped":                  {Config{Action: ActionApply, OnError: ErrorFail}, resultOf(plan.Failed, stopped, place{}), 143},
+		"stopped, not passed over": {Config{Action: ActionApply, OnError: ErrorContinue}, resultOf(plan.Failed, stopped, place{}), 143},
+		"watch stopped":            {Config{Action: ActionApply, OnError: ErrorFail, Watch: watch}, resultOf(plan.Patched, stopped, place{}), 0},
+		"watch failed":             {Config{Action: ActionApply, OnError: ErrorFail, Watch: watch}, resultOf(plan.Failed, io.EOF, place{}), 1},
+		"health check stopped":     {Config{Action: ActionStatus, OnError: ErrorFail, Watch: watch}, resultOf(plan.Failed, stopped, place{}), 143},
+		"status, not in place":     {Config{Action: ActionStatus, OnError: ErrorFail}, resultOf(plan.Unpatched, nil, place{}), 5},
+		"status, passed over":      {Config{Action: ActionStatus, OnError: ErrorContinue}, resultOf(plan.Unpatched, nil, place{}), 5},
+		"status, pending":          {Config{Action: ActionStatus, OnError: ErrorFail}, resultOf(plan.Pending, nil, place{}), 0},
+		"reverted":                 {Config{Action: ActionRevert, OnError: ErrorFail}, resultOf(plan.Unpatched, nil, place{}), 0},
 	} {
 		if got := exitStatus(failure(&c.cfg, c.r)); got != c.want {
 			t.Errorf("%s: exit status %d, want %d", name, got, c.want)
@@ -57,15 +58,15 @@ func TestFirstFailure(t *testing.T) {
 	cfg := &Config{Action: ActionApply, OnError: ErrorFail, LogFormat: FormatText}
 	var log bytes.Buffer
 	p := newReporter(cfg, newLogger(*cfg, &log), io.Discard)
-	first := &RefusedError{reason: "first"}
-	p.add([]*Result{resultOf(Failed, io.EOF, place{1, "a", "a"}), resultOf(Failed, io.EOF, place{0, "b", "b"})})
-	p.add([]*Result{resultOf(Failed, first, place{0, "b", "a"}), resultOf(Patched, nil, place{0, "a", "a"})})
-	p.add([]*Result{resultOf(Failed, io.EOF, place{0, "c", "a"}), resultOf(Failed, io.EOF, place{0, "b", "a"})})
+	first := &plan.RefusedError{Reason: "first"}
+	p.add([]*Result{resultOf(plan.Failed, io.EOF, place{1, "a", "a"}), resultOf(plan.Failed, io.EOF, place{0, "b", "b"})})
+	p.add([]*Result{resultOf(plan.Failed, first, place{0, "b", "a"}), resultOf(plan.Patched, nil, place{0, "a", "a"})})
+	p.add([]*Result{resultOf(plan.Failed, io.EOF, place{0, "c", "a"}), resultOf(plan.Failed, io.EOF, place{0, "b", "a"})})
 	if err := p.err(); !errors.Is(err, first) {
 		t.Errorf("%v, want %v", err, first)
 	}
 	p = newReporter(cfg, newLogger(*cfg, &log), broken{syscall.ENOSPC})
-	p.add([]*Result{resultOf(Patched, nil, place{})})
+	p.add([]*Result{resultOf(plan.Patched, nil, place{})})
 	if err := p.err(); exitStatus(err) != 1 || !errors.Is(err, syscall.ENOSPC) || !strings.Contains(log.String(), "not written: patched: h:1/d schema=s") {
 		t.Errorf("%v, and the log is %s", err, log.String())
 	}
@@ -73,15 +74,15 @@ func TestFirstFailure(t *testing.T) {
 
 // TestSummary gives the last line of the log for all that can be counted.
 func TestSummary(t *testing.T) {
-	changed := resultOf(Patched, nil, place{})
+	changed := resultOf(plan.Patched, nil, place{})
 	changed.Changed = true
 	for want, results := range map[string][][]*Result{
 		"":                            {{changed}},
 		"done: no database matches":   {},
-		"done: 2 patched":             {{resultOf(Patched, nil, place{}), resultOf(Patched, nil, place{})}},
-		"done: 2 patched (1 changed)": {{changed, resultOf(Patched, nil, place{})}},
+		"done: 2 patched":             {{resultOf(plan.Patched, nil, place{}), resultOf(plan.Patched, nil, place{})}},
+		"done: 2 patched (1 changed)": {{changed, resultOf(plan.Patched, nil, place{})}},
 		"done: 1 patched (1 changed), 1 guarded, 1 pending, 1 unpatched, 1 failed": {{
-			changed, resultOf(Guarded, nil, place{}), resultOf(Pending, nil, place{}), resultOf(Unpatched, nil, place{}), resultOf(Failed, io.EOF, place{}),
+			changed, resultOf(plan.Guarded, nil, place{}), resultOf(plan.Pending, nil, place{}), resultOf(plan.Unpatched, nil, place{}), resultOf(plan.Failed, io.EOF, place{}),
 		}},
 		"done: 1 patched (1 changed), 1 database without the table":  {{changed}, {}},
 		"done: 1 patched (1 changed), 2 databases without the table": {{changed}, {}, {}},
@@ -106,9 +107,9 @@ func TestSummaryOfRevert(t *testing.T) {
 	var log bytes.Buffer
 	cfg := &Config{Action: ActionRevert, LogFormat: FormatText}
 	p := newReporter(cfg, newLogger(*cfg, &log), io.Discard)
-	reverted := resultOf(Unpatched, nil, place{})
+	reverted := resultOf(plan.Unpatched, nil, place{})
 	reverted.Changed, reverted.Notes = true, []note{{slog.LevelWarn, "a note", nil}}
-	p.write([]*Result{reverted, resultOf(Patched, nil, place{})})
+	p.write([]*Result{reverted, resultOf(plan.Patched, nil, place{})})
 	if p.logSummary(); !strings.Contains(log.String(), "done: 1 patched, 1 unpatched (1 changed)") || !strings.Contains(log.String(), "a note") {
 		t.Error(log.String())
 	}
@@ -122,8 +123,8 @@ func TestReportLines(t *testing.T) {
 	} {
 		var out bytes.Buffer
 		p := newReporter(&Config{LogFormat: format}, newLogger(Config{}, io.Discard), &out)
-		p.add([]*Result{resultOf(Patched, nil, place{}), resultOf(Patched, nil, place{})})
-		p.add([]*Result{resultOf(Patched, nil, place{})})
+		p.add([]*Result{resultOf(plan.Patched, nil, place{}), resultOf(plan.Patched, nil, place{})})
+		p.add([]*Result{resultOf(plan.Patched, nil, place{})})
 		if out.String() != want+want+want {
 			t.Errorf("%s", out.String())
 		}

@@ -1,25 +1,26 @@
 package patch
 
 import (
+	"evolution-openai-patch/patch/plan"
 	"reflect"
 	"testing"
 )
 
 // TestRequest holds what is asked of a schema against the configuration.
 func TestRequest(t *testing.T) {
-	fixes, reversed := Fixes[:2], []Fix{Fixes[1], Fixes[0]}
+	fixes, reversed := plan.Fixes[:2], []plan.Fix{plan.Fixes[1], plan.Fixes[0]}
 	for _, c := range []struct {
 		cfg  Config
-		want Request
+		want plan.Request
 	}{
-		{Config{Action: ActionApply}, Request{Schema: "s", Fixes: fixes}},
-		{Config{Action: ActionStatus, KeepNames: true}, Request{Schema: "s", Fixes: fixes, KeepNames: true}},
-		{Config{Action: ActionRevert}, Request{Schema: "s", Fixes: reversed, Goal: Revert}},
-		{Config{OnMissingTable: MissingGuard}, Request{Schema: "s", Fixes: fixes, Guard: true}},
-		{Config{OnMissingTable: MissingWait}, Request{Schema: "s", Fixes: fixes}},
+		{Config{Action: ActionApply}, plan.Request{Schema: "s", Fixes: fixes}},
+		{Config{Action: ActionStatus, KeepNames: true}, plan.Request{Schema: "s", Fixes: fixes, KeepNames: true}},
+		{Config{Action: ActionRevert}, plan.Request{Schema: "s", Fixes: reversed, Goal: plan.Revert}},
+		{Config{OnMissingTable: MissingGuard}, plan.Request{Schema: "s", Fixes: fixes, Guard: true}},
+		{Config{OnMissingTable: MissingWait}, plan.Request{Schema: "s", Fixes: fixes}},
 	} {
 		c.cfg.Fixes.Named = fixes
-		if got := c.cfg.Request(State{Schema: "s"}); !reflect.DeepEqual(got, c.want) {
+		if got := c.cfg.Request(plan.State{Schema: "s"}); !reflect.DeepEqual(got, c.want) {
 			t.Errorf("%+v, want %+v", got, c.want)
 		}
 	}

@@ -3,6 +3,7 @@ package patch
 import (
 	"context"
 	"errors"
+	"evolution-openai-patch/patch/plan"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -30,23 +31,23 @@ var errAbsent = errors.New("there is no table in a schema that was not named")
 // messages are bounded by the context of the waiting. The Result is r with what is known, even if there is an error.
 func (s *schema) attempt(ctx, waiting context.Context, conn *postgres.Conn, state Inspection, r Result) (Result, error) {
 	request := s.cfg.Request(state.State)
-	r.assessment, r.requested, r.state = everyFix(request.Fixes, Failed), request.Fixes, &state
+	r.Assessment, r.requested, r.state = plan.EveryFix(request.Fixes, plan.Failed), request.Fixes, &state
 	if state.Table == nil && !s.named {
 		return r, errAbsent
 	}
 	if err := s.ready(waiting, conn, state.State); err != nil {
 		return r, err
 	}
-	p, err := Make(request, state.State)
+	p, err := plan.Make(request, state.State)
 	if err != nil {
 		return r, err
 	}
-	r.assessment = Assess(request, state.State)
+	r.Assessment = plan.Assess(request, state.State)
 	if p.Rows > 0 && s.cfg.Action != ActionStatus {
 		if err := s.cfg.inspectCode(waiting, conn, &state); err != nil {
 			return r, fmt.Errorf("inspect: %w", err)
 		}
-		if err := checkCode(state.State); err != nil {
+		if err := plan.CheckCode(state.State); err != nil {
 			return r, err
 		}
 	}
@@ -63,12 +64,12 @@ func (s *schema) attempt(ctx, waiting context.Context, conn *postgres.Conn, stat
 	if err != nil {
 		return r, err
 	}
-	r.state, r.assessment, r.Changed = &after, Assess(request, after.State), true
+	r.state, r.Assessment, r.Changed = &after, plan.Assess(request, after.State), true
 	return r, nil
 }
 
 // apply backs the schema up where that is requested, and executes the plan.
-func (s *schema) apply(ctx context.Context, conn *postgres.Conn, request Request, state Inspection, p Plan) (after Inspection, err error) {
+func (s *schema) apply(ctx context.Context, conn *postgres.Conn, request plan.Request, state Inspection, p plan.Plan) (after Inspection, err error) {
 	switch {
 	case state.Standby:
 		return state, &postgres.NotReadyError{Reason: "the server is a standby, which takes no changes; waiting for its promotion"}
@@ -90,7 +91,7 @@ func (s *schema) apply(ctx context.Context, conn *postgres.Conn, request Request
 }
 
 // ready returns an error as long as something has to be waited for before anything is planned.
-func (s *schema) ready(ctx context.Context, conn *postgres.Conn, state State) error {
+func (s *schema) ready(ctx context.Context, conn *postgres.Conn, state plan.State) error {
 	switch {
 	case !s.cfg.mayChange():
 		return nil
@@ -120,8 +121,8 @@ func (c *Config) retryUntilPresent(missing error) error {
 }
 
 // missing returns an error for a schema without the table, but none where a guard does all that is requested.
-func (s *schema) missing(ctx context.Context, conn *postgres.Conn, state State) error {
-	if state.Table != nil || !s.cfg.waitsForTable() && state.guards(Select(s.cfg.Fixes, s.cfg.Goal(), state)) {
+func (s *schema) missing(ctx context.Context, conn *postgres.Conn, state plan.State) error {
+	if state.Table != nil || !s.cfg.waitsForTable() && state.Guards(plan.Select(s.cfg.Fixes, s.cfg.Goal(), state)) {
 		return nil
 	}
 	return &MissingError{what: "table " + state.QualifiedTable(), schemas: schemasWithTable(ctx, conn, s.cfg), watched: s.cfg.Watch.Duration > 0}
@@ -134,7 +135,7 @@ func schemasWithTable(ctx context.Context, conn *postgres.Conn, cfg *Config) (sc
 	}
 	b := conn.Begin("READ ONLY", cfg.limits())
 	b.Rows("SELECT c.relnamespace::pg_catalog.regnamespace::pg_catalog.text FROM pg_catalog.pg_class c WHERE c.relname = "+
-		quote.Literal(tableName)+" AND c.relkind = 'r' ORDER BY 1 LIMIT 20", func(row []byte) error {
+		quote.Literal(plan.TableName)+" AND c.relkind = 'r' ORDER BY 1 LIMIT 20", func(row []byte) error {
 		schemas = append(schemas, string(row))
 		return nil
 	})
@@ -146,7 +147,7 @@ func schemasWithTable(ctx context.Context, conn *postgres.Conn, cfg *Config) (sc
 }
 
 // unguarded returns the error for a schema without the table in which no guard can be installed either.
-func unguarded(cfg *Config, s State, why string) error {
+func unguarded(cfg *Config, s plan.State, why string) error {
 	remedy := "and the guard cannot be installed: " + why
 	if cfg.Watch.Duration == 0 {
 		remedy += "; or set PATCH_WATCH or PATCH_ON_MISSING_TABLE=wait in a container that Evolution does not wait for"
@@ -170,10 +171,10 @@ const noOtherTransaction = `SELECT 1 / CASE WHEN EXISTS (
 // other session of the database is in a transaction, this is left to a later run.
 func (s *schema) removeGuard(ctx context.Context, conn *postgres.Conn, state Inspection) {
 	g := state.Guard
-	if !s.cfg.mayChange() || g == nil || g.Trigger != nil || !g.Mine || g.foreign(s.name) != "" || state.Standby || state.foreignEventTrigger() != nil {
+	if !s.cfg.mayChange() || g == nil || g.Trigger != nil || !g.Mine || g.Foreign(s.name) != "" || state.Standby || state.ForeignEventTrigger() != nil {
 		return
 	}
-	name := quote.Identifier(guardName(s.name))
+	name := quote.Identifier(plan.GuardName(s.name))
 	b := conn.Begin("ISOLATION LEVEL READ COMMITTED READ WRITE", s.cfg.limits())
 	lockGuard(b, state.State)
 	requireUnchanged(b, state, state.answersTo(guardQueries...)...)
@@ -188,5 +189,5 @@ func (s *schema) removeGuard(ctx context.Context, conn *postgres.Conn, state Ins
 		conn.RollBack()
 		return
 	}
-	s.log.Info("removed what was left of the guard", "schema_removed", guardName(s.name))
+	s.log.Info("removed what was left of the guard", "schema_removed", plan.GuardName(s.name))
 }

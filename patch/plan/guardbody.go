@@ -1,4 +1,4 @@
-package patch
+package plan
 
 import (
 	_ "embed"
@@ -36,11 +36,11 @@ func guardBody(r Request, s State) string {
 		}
 		fmt.Fprintf(&commands, "        END IF;\n        ")
 	}
-	fmt.Fprintf(&commands, "IF created.index = %s THEN\n            DROP EVENT TRIGGER %s;\n        END IF;", quote.Literal(last), quote.Identifier(guardName(r.Schema)))
+	fmt.Fprintf(&commands, "IF created.index = %s THEN\n            DROP EVENT TRIGGER %s;\n        END IF;", quote.Literal(last), quote.Identifier(GuardName(r.Schema)))
 	header, _ := json.Marshal(r.guardWork()) // cannot fail: strings and a bool
 	return strings.NewReplacer(":header", string(header), ":fixes", strings.Join(fixes, ", "), ":commands", commands.String(), ":keep", fmt.Sprint(r.KeepNames),
-		":'schema'", quote.Literal(r.Schema), ":'name'", quote.Literal(quote.Identifier(r.Schema)), ":'guard'", quote.Literal(guardName(r.Schema)),
-		":'function'", quote.Literal(padFunction(r.Schema)), ":'body'", quote.Literal(padBody), ":'settings'", quote.Array([]string{padSettings})).Replace(guardTemplate)
+		":'schema'", quote.Literal(r.Schema), ":'name'", quote.Literal(quote.Identifier(r.Schema)), ":'guard'", quote.Literal(GuardName(r.Schema)),
+		":'function'", quote.Literal(PadFunction(r.Schema)), ":'body'", quote.Literal(PadBody), ":'settings'", quote.Array([]string{PadSettings})).Replace(guardTemplate)
 }
 
 // commandsOnCreate returns the statements for the moment at which a migration has created f.Index: those of this fix and

@@ -1,4 +1,4 @@
-package patch
+package plan
 
 import (
 	"crypto/sha256"
@@ -55,10 +55,10 @@ func (g guardWork) String() string {
 var guardSettings = []string{"search_path=pg_catalog, pg_temp", "lock_timeout=10ms", "client_min_messages=error", "quote_all_identifiers=off", "default_tablespace=", "exit_on_error=off"}
 
 // guardName returns the name of a schema's event trigger, which is that of the schema that holds its function.
-func guardName(schema string) string {
+func GuardName(schema string) string {
 	h := fnv.New32a()
 	_, _ = h.Write([]byte(schema))
-	return fmt.Sprintf("%s_%08x", objectName, h.Sum32())
+	return fmt.Sprintf("%s_%08x", ObjectName, h.Sum32())
 }
 
 // fingerprint is part of the name of a guard's function, and so shows whether the function is as the program made it.
@@ -72,8 +72,8 @@ func (f GuardFunction) ours() bool {
 }
 
 // foreign returns what of the guard is not as the program made it, with what to do about it; "" if nothing.
-func (g *Guard) foreign(schema string) string {
-	name := quote.Identifier(guardName(schema))
+func (g *Guard) Foreign(schema string) string {
+	name := quote.Identifier(GuardName(schema))
 	remedy := fmt.Sprintf("; if nobody needs it: DROP SCHEMA %s CASCADE", name)
 	for _, f := range g.Functions {
 		if !f.ours() || !g.Trusted {
@@ -98,7 +98,7 @@ func (g *Guard) foreign(schema string) string {
 
 // foreignTrigger says the same of an event trigger that has the name of the guard's, and a function of somebody's.
 func foreignTrigger(schema string) string {
-	name := quote.Identifier(guardName(schema))
+	name := quote.Identifier(GuardName(schema))
 	return fmt.Sprintf("event trigger %s calls a function that this program did not make; if nobody needs it: DROP EVENT TRIGGER %s", name, name)
 }
 
@@ -134,7 +134,7 @@ func (s State) guarded() []string {
 }
 
 // guards reports whether a guard will apply all of these fixes.
-func (s State) guards(fixes []Fix) bool {
+func (s State) Guards(fixes []Fix) bool {
 	return s.Guard.work(s.Schema) != nil && !slices.ContainsFunc(fixes, func(f Fix) bool { return !slices.Contains(s.guarded(), f.Name) })
 }
 
@@ -155,8 +155,8 @@ func (p *Plan) guard(r Request, s State) {
 	if r.Goal == Apply && slices.ContainsFunc(r.Fixes, s.notYet) {
 		return // Evolution's first migrations were interrupted, and the guard still has work to do
 	}
-	if g := s.Guard; g != nil && g.Trigger != nil && g.Trigger.Mine && g.foreign(r.Schema) == "" {
-		p.add("DROP EVENT TRIGGER %s", quote.Identifier(guardName(r.Schema)))
+	if g := s.Guard; g != nil && g.Trigger != nil && g.Trigger.Mine && g.Foreign(r.Schema) == "" {
+		p.add("DROP EVENT TRIGGER %s", quote.Identifier(GuardName(r.Schema)))
 	}
 }
 
@@ -170,7 +170,7 @@ func (p *Plan) installGuard(r Request, s State) {
 		p.Unguarded = foreignTrigger(r.Schema)
 		return
 	}
-	if e := s.foreignEventTrigger(); e != nil && e.Name != guardName(r.Schema) { // that one is looked at below
+	if e := s.ForeignEventTrigger(); e != nil && e.Name != GuardName(r.Schema) { // that one is looked at below
 		p.Unguarded = fmt.Sprintf("event trigger %s would run a function of role %s with the rights of %s",
 			quote.Identifier(e.Name), quote.Identifier(e.Owner), quote.Identifier(s.Role))
 		return
@@ -181,13 +181,13 @@ func (p *Plan) installGuard(r Request, s State) {
 			return
 		}
 	}
-	name, body := quote.Identifier(guardName(r.Schema)), guardBody(r, s)
+	name, body := quote.Identifier(GuardName(r.Schema)), guardBody(r, s)
 	function := "guard_" + fingerprint(body)
 	exists := false // the function
 	if g := s.Guard; g == nil {
 		p.add("CREATE SCHEMA %s", name)
 	} else {
-		if p.Unguarded = g.foreign(r.Schema); p.Unguarded != "" {
+		if p.Unguarded = g.Foreign(r.Schema); p.Unguarded != "" {
 			return
 		}
 		for _, f := range g.Functions {

@@ -1,4 +1,4 @@
-package patch
+package plan
 
 import (
 	"errors"
@@ -58,8 +58,8 @@ func (s *Selection) Complete(goal Goal) (added []string) {
 	s.Named = nil
 	for _, f := range Fixes {
 		switch {
-		case contains(named, f.Name):
-		case slices.ContainsFunc(named, func(n Fix) bool { return n.Needs == f.Name }), goal == Revert && contains(named, f.Needs):
+		case Contains(named, f.Name):
+		case slices.ContainsFunc(named, func(n Fix) bool { return n.Needs == f.Name }), goal == Revert && Contains(named, f.Needs):
 			added = append(added, f.Name)
 		default:
 			continue
@@ -70,7 +70,7 @@ func (s *Selection) Complete(goal Goal) (added []string) {
 }
 
 // mayPad reports whether fixes that concern the keys themselves may be selected.
-func (s *Selection) mayPad() bool { return s.Auto || pads(s.Named) }
+func (s *Selection) MayPad() bool { return s.Auto || Pads(s.Named) }
 
 // Select returns the fixes that are selected where s was found, in the order in which they are applied or reverted. With auto,
 // what this program has left there counts too: the padding always, and a dropped index where nothing is dropped.
@@ -80,8 +80,8 @@ func Select(selection Selection, goal Goal, s State) []Fix {
 		selected = nil
 		for _, f := range Fixes {
 			needed := f.From != "" && (s.Table == nil || !f.Pad || s.Migrations.Last >= f.From) && (goal != Revert || !f.Pad)
-			present := f.Pad && s.padded() || !f.Pad && goal != Apply && s.lacks(f)
-			if contains(selection.Named, f.Name) || needed || present {
+			present := f.Pad && s.Padded() || !f.Pad && goal != Apply && s.Lacks(f)
+			if Contains(selection.Named, f.Name) || needed || present {
 				selected = append(selected, f)
 			}
 		}
@@ -102,11 +102,11 @@ func fixNames(fixes []Fix) (names []string) {
 }
 
 // contains reports whether a fix of that name is among fixes.
-func contains(fixes []Fix, name string) bool {
+func Contains(fixes []Fix, name string) bool {
 	return slices.ContainsFunc(fixes, func(f Fix) bool { return f.Name == name })
 }
 
 // pads reports whether one of the fixes concerns the keys themselves.
-func pads(fixes []Fix) bool {
+func Pads(fixes []Fix) bool {
 	return slices.ContainsFunc(fixes, func(f Fix) bool { return f.Pad })
 }

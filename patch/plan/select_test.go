@@ -1,4 +1,4 @@
-package patch
+package plan
 
 import (
 	"fmt"
@@ -12,7 +12,7 @@ func TestSelect(t *testing.T) {
 		s.Migrations.Last = last
 		return s
 	}
-	const before, since = "20250116001415", firstChecking
+	const before, since = "20250116001415", FirstChecking
 	absent, inPlace := State{Schema: "s"}, padded(&padTrigger, &ownFunction, Keys{})
 	trigger, function := padded(&padTrigger, nil, Keys{}), padded(nil, &ownFunction, Keys{})
 	named := with(unique("OpenaiCreds_name_key"), func(x *Index) { x.Key = "name" })

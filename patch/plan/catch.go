@@ -1,4 +1,4 @@
-package patch
+package plan
 
 import (
 	_ "embed"
@@ -10,28 +10,28 @@ import (
 var catchTemplate string
 
 // caughtMessage is the message of an error that stands for one that may have quoted a stored key.
-const caughtMessage = "evolution-openai-patch: the rows cannot be changed"
+const CaughtMessage = "evolution-openai-patch: the rows cannot be changed"
 
 // catching returns the statement as it is executed. The errors of one that changes or compares rows may quote a key, be it in the
 // words of a trigger, and the server logs every error that it does not catch. Another error takes its place, with the SQLSTATE as
 // its detail, and with the name of the constraint, which the server does not log. Its own SQLSTATE is the same where that is one of the
 // server's troubles rather than of what is stored.
-func catching(sql string) string {
+func Catching(sql string) string {
 	if !strings.HasPrefix(sql, "UPDATE ") && !strings.HasPrefix(sql, "CREATE UNIQUE ") {
 		return sql
 	}
-	return "DO " + quote.Literal(strings.NewReplacer(":statement", sql, ":'message'", quote.Literal(caughtMessage)).Replace(catchTemplate))
+	return "DO " + quote.Literal(strings.NewReplacer(":statement", sql, ":'message'", quote.Literal(CaughtMessage)).Replace(catchTemplate))
 }
 
 // explainCaught refuses a table whose rows cannot be changed, and names the constraint that forbids it. It prints only a name that
 // the catalog has, because a trigger may have made one up of a key.
-func explainCaught(s State, constraint, code string) error {
+func ExplainCaught(s State, constraint, code string) error {
 	if s.constraintNamed(constraint) {
-		return refuse("constraint or unique index %s does not let the keys of %s change (SQLSTATE %s); drop it, or make it allow a space at the end of a key",
+		return Refuse("constraint or unique index %s does not let the keys of %s change (SQLSTATE %s); drop it, or make it allow a space at the end of a key",
 			quote.Identifier(constraint), s.QualifiedTable(), code)
 	}
-	return refuse("the keys of %s cannot be changed (SQLSTATE %s)%s; PostgreSQL's message is left out, because it may quote a key",
-		s.QualifiedTable(), code, suspects(s))
+	return Refuse("the keys of %s cannot be changed (SQLSTATE %s)%s; PostgreSQL's message is left out, because it may quote a key",
+		s.QualifiedTable(), code, Suspects(s))
 }
 
 // constraintNamed reports whether a constraint or an index of the table, or a foreign key that refers to it, has this name.
@@ -50,18 +50,18 @@ func (s State) constraintNamed(name string) bool {
 }
 
 // keysStayBare refuses a table of which something takes the space away as soon as it is added.
-func keysStayBare(s State) error {
-	return refuse("keys of %s lose the space as soon as it is added%s; triggers run in the order of their names: rename it to one that sorts before %s, or drop it",
-		s.QualifiedTable(), suspects(s), objectName)
+func KeysStayBare(s State) error {
+	return Refuse("keys of %s lose the space as soon as it is added%s; triggers run in the order of their names: rename it to one that sorts before %s, or drop it",
+		s.QualifiedTable(), Suspects(s), ObjectName)
 }
 
 // untried names what may forbid the space or take it away where no stored key shows that it does not, and only a change can: CHECK
 // constraints, foreign keys and triggers that fire after the padding. Those that just let a change pass have been tried.
-func (s State) untried(f Fix, changed bool) (found []string) {
-	if s.Table == nil || s.Table.column(f.Column) == nil || s.Keys == nil {
+func (s State) Untried(f Fix, changed bool) (found []string) {
+	if s.Table == nil || s.Table.Column(f.Column) == nil || s.Keys == nil {
 		return nil
 	}
-	number, tried := s.Table.column(f.Column).Number, s.Keys.Spaced > 0 && s.Keys.Bare == 0
+	number, tried := s.Table.Column(f.Column).Number, s.Keys.Spaced > 0 && s.Keys.Bare == 0
 	for _, k := range s.Checks {
 		if k.concerns(number) && !(tried && (k.Validated || changed)) {
 			found = append(found, "CHECK constraint "+quote.Identifier(k.Name))

@@ -1,4 +1,4 @@
-package patch
+package plan
 
 import (
 	"fmt"
@@ -118,7 +118,7 @@ func TestNoGuardBesideAnEventTrigger(t *testing.T) {
 
 // Somebody's event trigger has the name of the guard's, and there is no schema of that name.
 func TestNoGuardInThePlaceOfAnEventTrigger(t *testing.T) {
-	p, err := Make(Request{Schema: "s", Fixes: Fixes[:2], Guard: true}, State{Schema: "s", EventTriggers: []EventTrigger{{Name: guardName("s"), Trusted: true, Taken: true}}})
+	p, err := Make(Request{Schema: "s", Fixes: Fixes[:2], Guard: true}, State{Schema: "s", EventTriggers: []EventTrigger{{Name: GuardName("s"), Trusted: true, Taken: true}}})
 	if err != nil || len(p.SQL) > 0 || !strings.Contains(p.Unguarded, "calls a function that this program did not make") {
 		t.Errorf("%v, %q, %q", err, p.SQL, p.Unguarded)
 	}
@@ -139,7 +139,7 @@ func TestGuardBody(t *testing.T) {
 	} {
 		const schema = `a"b'c`
 		body := guardBody(Request{Schema: schema, Fixes: c.fixes, KeepNames: c.keep}, State{Schema: schema})
-		for _, want := range []string{"(VALUES " + c.want + ")", fmt.Sprintf("<> %t", c.keep), `to_regnamespace('"a""b''c"')`, `f.prosrc = ` + quote.Literal(padBody)} {
+		for _, want := range []string{"(VALUES " + c.want + ")", fmt.Sprintf("<> %t", c.keep), `to_regnamespace('"a""b''c"')`, `f.prosrc = ` + quote.Literal(PadBody)} {
 			if !strings.Contains(body, want) {
 				t.Errorf("%d fixes: no %s in\n%s", len(c.fixes), want, body)
 			}
@@ -173,7 +173,7 @@ func TestForeignGuard(t *testing.T) {
 		"another name":            {func(g *Guard) { g.Functions[0].Name = "guard" }, `a function "guard" that this program did not make`},
 		"no first line":           {func(g *Guard) { g.Functions[0] = guardFunction("1", "BEGIN END") }, "that this program did not make"},
 		"a second function":       {func(g *Guard) { g.Functions = append(g.Functions, GuardFunction{OID: "2", Name: "f"}) }, `a function "f" that this program did not make`},
-		"a table":                 {func(g *Guard) { g.Others = []string{"table " + guardName("s") + ".todo"} }, "holds what this program did not make: table"},
+		"a table":                 {func(g *Guard) { g.Others = []string{"table " + GuardName("s") + ".todo"} }, "holds what this program did not make: table"},
 		"of an untrusted role":    {func(g *Guard) { g.Trusted, g.Functions, g.Trigger = false, nil, nil }, "which is not a superuser"},
 		"function of that role":   {func(g *Guard) { g.Trusted = false }, "that this program did not make"},
 		"of a schema's namesake":  {func(g *Guard) { g.Functions[0] = guardFunction("1", other) }, `the guard of another schema, "twin"`},
@@ -181,7 +181,7 @@ func TestForeignGuard(t *testing.T) {
 		"trigger that is missing": {triggerMissing, ""},
 	} {
 		g := installed(r, c.change).Guard
-		if got := g.foreign("s"); (c.want == "") != (got == "") || !strings.Contains(got, c.want) {
+		if got := g.Foreign("s"); (c.want == "") != (got == "") || !strings.Contains(got, c.want) {
 			t.Errorf("%s: %q, want %q", title, got, c.want)
 		}
 	}
@@ -205,18 +205,18 @@ func TestGuardWork(t *testing.T) {
 		}, false},
 	} {
 		s := installed(r, c.change)
-		if s.guards(Fixes[:2]) != c.fires || s.guards(Fixes[:1]) != c.fires || s.guards(Fixes) || len(s.guarded()) != map[bool]int{true: 2}[c.fires] {
+		if s.Guards(Fixes[:2]) != c.fires || s.Guards(Fixes[:1]) != c.fires || s.Guards(Fixes) || len(s.guarded()) != map[bool]int{true: 2}[c.fires] {
 			t.Errorf("%s: it guards %q", title, s.guarded())
 		}
 	}
-	if (State{Schema: "other", Guard: installed(r).Guard}).guards(Fixes[:1]) || (State{Schema: "s"}).guards(nil) {
+	if (State{Schema: "other", Guard: installed(r).Guard}).Guards(Fixes[:1]) || (State{Schema: "s"}).Guards(nil) {
 		t.Error("the guard of another schema, or none, is taken for one")
 	}
 }
 
 // The names of what is in databases already stay as they are: by them a guard is recognized.
 func TestGuardNames(t *testing.T) {
-	if got := guardName("public"); got != "evolution_openai_patch_cc909380" {
+	if got := GuardName("public"); got != "evolution_openai_patch_cc909380" {
 		t.Errorf("the guard of schema public is named %s", got)
 	}
 	if got := fingerprint("BEGIN END"); got != "63ae322a81b00766" {
@@ -230,5 +230,14 @@ func TestGuardSetClauses(t *testing.T) {
 		" SET quote_all_identifiers = 'off' SET default_tablespace = '' SET exit_on_error = 'off'"
 	if got := guardSetClauses(); got != want {
 		t.Errorf("%s, want %s", got, want)
+	}
+}
+
+// A value that is filled in must not stand in a comment: a schema's name may hold the end of a line.
+func TestNothingIsFilledIntoComments(t *testing.T) {
+	for line := range strings.Lines(guardTemplate) {
+		if _, comment, found := strings.Cut(line, "--"); found && strings.Contains(comment, ":'") {
+			t.Error(line)
+		}
 	}
 }

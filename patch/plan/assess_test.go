@@ -1,4 +1,4 @@
-package patch
+package plan
 
 import (
 	"fmt"
@@ -91,7 +91,7 @@ func TestFound(t *testing.T) {
 func TestPaddingFitsTheColumn(t *testing.T) {
 	for limit, want := range map[int]string{255: " AND length(rtrim(\"apiKey\", ' ')) < 255", 1: " AND length(rtrim(\"apiKey\", ' ')) < 1", 0: ""} {
 		s := padded(nil, nil, Keys{Bare: 1})
-		s.Table.column("apiKey").Limit = limit
+		s.Table.Column("apiKey").Limit = limit
 		p, err := Make(Request{Schema: "s", Fixes: Fixes[1:2]}, s)
 		if err != nil || !strings.HasSuffix(p.SQL[3], `<> rtrim("apiKey", ' ') || ' '`+want) || p.Rows != 1 || !p.Pads {
 			t.Errorf("limit %d: %v, %+v", limit, err, p)

@@ -1,4 +1,4 @@
-package patch
+package plan
 
 import (
 	"evolution-openai-patch/patch/quote"
@@ -7,39 +7,39 @@ import (
 )
 
 // objectName is the name of the padding trigger and of its function.
-const objectName = "evolution_openai_patch"
+const ObjectName = "evolution_openai_patch"
 
 // padBody is the body of the function. It must never fail a statement of Evolution's, whatever later migrations make of
 // the column: therefore the trigger has no column list, and the function ignores every error.
-const padBody = `BEGIN NEW."apiKey" := rtrim(NEW."apiKey", ' ') || ' '; RETURN NEW; EXCEPTION WHEN OTHERS THEN RETURN NEW; END`
+const PadBody = `BEGIN NEW."apiKey" := rtrim(NEW."apiKey", ' ') || ' '; RETURN NEW; EXCEPTION WHEN OTHERS THEN RETURN NEW; END`
 
 // padSettings is the function's only setting, as in pg_proc.proconfig.
-const padSettings = "search_path=pg_catalog, pg_temp"
+const PadSettings = "search_path=pg_catalog, pg_temp"
 
 // padFunction returns the name of the function as it stands in statements.
-func padFunction(schema string) string { return quote.Qualified(schema, objectName) + "()" }
+func PadFunction(schema string) string { return quote.Qualified(schema, ObjectName) + "()" }
 
 // createPadFunction and createPadTrigger return the statements that create the padding.
-func createPadFunction(schema string) string {
-	return fmt.Sprintf("CREATE FUNCTION %s RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS %s", padFunction(schema), quote.Literal(padBody))
+func CreatePadFunction(schema string) string {
+	return fmt.Sprintf("CREATE FUNCTION %s RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS %s", PadFunction(schema), quote.Literal(PadBody))
 }
 
-func createPadTrigger(schema string) string {
-	return fmt.Sprintf("CREATE TRIGGER %s BEFORE INSERT OR UPDATE ON %s FOR EACH ROW EXECUTE FUNCTION %s", objectName, quote.Qualified(schema, tableName), padFunction(schema))
+func CreatePadTrigger(schema string) string {
+	return fmt.Sprintf("CREATE TRIGGER %s BEFORE INSERT OR UPDATE ON %s FOR EACH ROW EXECUTE FUNCTION %s", ObjectName, quote.Qualified(schema, TableName), PadFunction(schema))
 }
 
 // padding plans for every key to be stored with exactly one space at its end, now and in future, or for all of that to be
 // reverted.
 func (p *Plan) padding(f Fix, r Request, s State) error {
-	if err := checkPadding(s); err != nil {
+	if err := CheckPadding(s); err != nil {
 		return err
 	}
-	trigger := s.padTrigger()
+	trigger := s.PadTrigger()
 	p.Found[f.Name] = "no padding trigger"
 	if trigger != nil {
 		p.Found[f.Name] = trigger.Definition
 	}
-	if r.Goal == Revert && !s.padded() {
+	if r.Goal == Revert && !s.Padded() {
 		return nil
 	}
 	if err := checkColumn(f, s); err != nil {
@@ -68,10 +68,10 @@ func (p *Plan) padding(f Fix, r Request, s State) error {
 // when the keys change, so that the change shows whether the space stays; but not if its function belongs to another role, which
 // could replace it meanwhile.
 func (p *Plan) pad(f Fix, s State) {
-	trigger, function, column := s.padTrigger(), padFunction(s.Schema), quote.Identifier(f.Column)
+	trigger, function, column := s.PadTrigger(), PadFunction(s.Schema), quote.Identifier(f.Column)
 	foreign := s.Function != nil && s.Function.Owner != s.Role
 	if s.Function == nil {
-		p.add("%s", createPadFunction(s.Schema))
+		p.add("%s", CreatePadFunction(s.Schema))
 		p.add("REVOKE ALL ON FUNCTION %s FROM %s", function, s.grantees())
 	}
 	drop := trigger != nil && (!trigger.fires() || foreign && s.Keys.Bare > 0)
@@ -80,14 +80,14 @@ func (p *Plan) pad(f Fix, s State) {
 	}
 	create := drop || trigger == nil
 	if create && !foreign {
-		p.add("%s", createPadTrigger(s.Schema))
+		p.add("%s", CreatePadTrigger(s.Schema))
 	}
 	if s.Keys.Bare > 0 {
-		p.add("UPDATE ONLY %s SET %s = rtrim(%s, ' ') || ' ' WHERE %s", s.QualifiedTable(), column, column, s.Table.paddable())
+		p.add("UPDATE ONLY %s SET %s = rtrim(%s, ' ') || ' ' WHERE %s", s.QualifiedTable(), column, column, s.Table.Paddable())
 		p.Rows += s.Keys.Bare
 	}
 	if create && foreign {
-		p.add("%s", createPadTrigger(s.Schema))
+		p.add("%s", CreatePadTrigger(s.Schema))
 	}
 	if s.Function == nil && s.Role != s.Table.Owner { // so that the owner can drop it
 		p.add("ALTER FUNCTION %s OWNER TO %s", function, quote.Identifier(s.Table.Owner))
@@ -98,13 +98,13 @@ func (p *Plan) pad(f Fix, s State) {
 // before the padding is not known: only a backup that was taken then has it.
 func (p *Plan) unpad(f Fix, s State) error {
 	table, column := s.QualifiedTable(), quote.Identifier(f.Column)
-	if s.padTrigger() != nil {
+	if s.PadTrigger() != nil {
 		p.dropPadTrigger(s)
 	}
 	if len(s.Function.Users) > 0 {
-		return refuse("function %s is used by others: %s; drop them first", padFunction(s.Schema), strings.Join(s.Function.Users, ", "))
+		return Refuse("function %s is used by others: %s; drop them first", PadFunction(s.Schema), strings.Join(s.Function.Users, ", "))
 	}
-	p.add("DROP FUNCTION %s", padFunction(s.Schema))
+	p.add("DROP FUNCTION %s", PadFunction(s.Schema))
 	if s.Keys.Spaced > 0 {
 		p.add("UPDATE ONLY %s SET %s = rtrim(%s, ' ') WHERE %s LIKE '%% '", table, column, column, column)
 		p.Rows += s.Keys.Spaced
@@ -113,7 +113,9 @@ func (p *Plan) unpad(f Fix, s State) error {
 }
 
 // dropPadTrigger drops the trigger before rows change, because its function is its owner's to replace.
-func (p *Plan) dropPadTrigger(s State) { p.add("DROP TRIGGER %s ON %s", objectName, s.QualifiedTable()) }
+func (p *Plan) dropPadTrigger(s State) {
+	p.add("DROP TRIGGER %s ON %s", ObjectName, s.QualifiedTable())
+}
 
 // grantees returns those to whom a new object of the role is open, by PostgreSQL's defaults and by default privileges.
 func (s State) grantees() string {
@@ -125,10 +127,10 @@ func (s State) grantees() string {
 }
 
 // maxKey is the longest key that is padded, in bytes. Nobody's key is as long, and the memory of a run has to suffice for it.
-const maxKey = 256 << 10
+const MaxKey = 256 << 10
 
 // maxID is the longest id that is printed, in bytes. One that has come to that may have been cut.
-const maxID = 100
+const MaxID = 100
 
 // checkLength refuses a key that is too long to be read.
 func (k *Keys) checkLength(f Fix, s State) error {
@@ -136,22 +138,22 @@ func (k *Keys) checkLength(f Fix, s State) error {
 		return nil
 	}
 	column, which := quote.Identifier(f.Column), "credential "+string(k.Long)
-	if len(k.Long) == maxID {
-		which = fmt.Sprintf(`SELECT ctid, left(id, 40) FROM %s WHERE octet_length(%s) > %d finds it`, s.QualifiedTable(), column, maxKey)
+	if len(k.Long) == MaxID {
+		which = fmt.Sprintf(`SELECT ctid, left(id, 40) FROM %s WHERE octet_length(%s) > %d finds it`, s.QualifiedTable(), column, MaxKey)
 	}
-	return refuse("column %s of %s holds a key of more than 256 KiB, which nobody's key has: %s", column, s.QualifiedTable(), which)
+	return Refuse("column %s of %s holds a key of more than 256 KiB, which nobody's key has: %s", column, s.QualifiedTable(), which)
 }
 
 // The keys that the padding changes, and those that it has changed or that ended in spaces anyway, as conditions of SQL.
 const (
-	bareKey   = `"apiKey" <> rtrim("apiKey", ' ') || ' '`
-	spacedKey = `"apiKey" LIKE '% '`
+	BareKey   = `"apiKey" <> rtrim("apiKey", ' ') || ' '`
+	SpacedKey = `"apiKey" LIKE '% '`
 )
 
 // paddable returns the condition for a key that the padding changes and that has room for the space.
-func (t *Relation) paddable() string {
-	if limit := t.column("apiKey").Limit; limit > 0 {
-		return fmt.Sprintf(`%s AND length(rtrim("apiKey", ' ')) < %d`, bareKey, limit)
+func (t *Relation) Paddable() string {
+	if limit := t.Column("apiKey").Limit; limit > 0 {
+		return fmt.Sprintf(`%s AND length(rtrim("apiKey", ' ')) < %d`, BareKey, limit)
 	}
-	return bareKey
+	return BareKey
 }

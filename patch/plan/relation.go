@@ -1,4 +1,4 @@
-package patch
+package plan
 
 import (
 	"evolution-openai-patch/patch/quote"
@@ -25,7 +25,7 @@ type Relation struct {
 }
 
 // relation returns the relation of that name, nil if there is none.
-func (s *State) relation(name string) *Relation {
+func (s *State) Relation(name string) *Relation {
 	for i := range s.Relations {
 		if s.Relations[i].Name == name {
 			return &s.Relations[i]
@@ -51,12 +51,12 @@ type Column struct {
 // OIDs of the collation of columns that take none, and of those that take the one of the database, which is deterministic
 // (PostgreSQL source, src/include/catalog/pg_collation.dat).
 const (
-	noCollation      = "0"
-	defaultCollation = "100"
+	NoCollation      = "0"
+	DefaultCollation = "100"
 )
 
 // column returns the column of that name, nil if there is none.
-func (t *Relation) column(name string) *Column {
+func (t *Relation) Column(name string) *Column {
 	for i := range t.Columns {
 		if t.Columns[i].Name == name {
 			return &t.Columns[i]
@@ -66,7 +66,7 @@ func (t *Relation) column(name string) *Column {
 }
 
 // index returns the index with that OID, nil if there is none.
-func (t *Relation) index(oid string) *Index {
+func (t *Relation) Index(oid string) *Index {
 	for _, x := range t.Indexes {
 		if x.OID == oid {
 			return x
@@ -83,12 +83,12 @@ func (t *Relation) computes(x *Index) bool {
 }
 
 // canCopy reports whether COPY of these columns returns every row: it is an ordinary table whose rows the role may see.
-func (t *Relation) canCopy(columns ...string) bool {
+func (t *Relation) CanCopy(columns ...string) bool {
 	if t == nil || t.Kind != "r" || !t.Readable || t.Hidden {
 		return false
 	}
 	return !slices.ContainsFunc(columns, func(name string) bool {
-		c := t.column(name)
+		c := t.Column(name)
 		return c == nil || c.Generated
 	})
 }
@@ -134,7 +134,7 @@ func (x *Index) long() bool { return utf8.RuneCountInString(x.Definition) > 4000
 func (x *Index) special() bool { return x.Expressions || x.Partial || x.Identity }
 
 // constraint returns the unique (u) or exclusion (x) constraint that the index implements, nil if there is none.
-func (x *Index) constraint(kind string) *Constraint {
+func (x *Index) Constraint(kind string) *Constraint {
 	for i := range x.Constraints {
 		if x.Constraints[i].Type == kind {
 			return &x.Constraints[i]
@@ -159,7 +159,7 @@ func (c Constraint) ofTable() string {
 }
 
 // covers reports whether the column, or an expression of it, is the only key of the index.
-func (x *Index) covers(column string) bool { return x.Keys == 1 && mentions(x.Key, column) }
+func (x *Index) Covers(column string) bool { return x.Keys == 1 && mentions(x.Key, column) }
 
 // onlyColumn reports whether c is the only plain column among several keys of the index. The others are expressions,
 // which may have the same value in every row.

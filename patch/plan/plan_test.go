@@ -1,4 +1,4 @@
-package patch
+package plan
 
 import (
 	"errors"
@@ -12,9 +12,9 @@ import (
 // table is a State with Evolution's table and these indexes.
 func table(indexes ...Index) State {
 	s := State{Schema: "s", Keys: &Keys{}, Table: &Relation{Kind: "r", Readable: true, Columns: []Column{
-		{Name: "id", Number: 1, Text: true, Collation: defaultCollation},
-		{Name: "name", Number: 2, Text: true, Collation: defaultCollation, Limit: 255},
-		{Name: "apiKey", Number: 3, Text: true, Collation: defaultCollation, Limit: 255},
+		{Name: "id", Number: 1, Text: true, Collation: DefaultCollation},
+		{Name: "name", Number: 2, Text: true, Collation: DefaultCollation, Limit: 255},
+		{Name: "apiKey", Number: 3, Text: true, Collation: DefaultCollation, Limit: 255},
 	}}}
 	for i, x := range indexes {
 		x.OID = strconv.Itoa(i)
@@ -39,8 +39,8 @@ var (
 	otherName  = with(plainIndex, func(x *Index) { x.Name = "a" })
 	partial    = with(unique("w"), func(x *Index) { x.Partial = true })
 
-	padTrigger  = Trigger{Name: objectName, Function: "1", Plain: true, Type: 23, Enabled: "O"}
-	disabled    = Trigger{Name: objectName, Function: "1", Plain: true, Type: 23, Enabled: "D"}
+	padTrigger  = Trigger{Name: ObjectName, Function: "1", Plain: true, Type: 23, Enabled: "O"}
+	disabled    = Trigger{Name: ObjectName, Function: "1", Plain: true, Type: 23, Enabled: "D"}
 	ownFunction = Function{OID: "1", Exact: true, Trusted: true}
 	another     = Function{OID: "1", Trusted: true}
 

@@ -1,4 +1,4 @@
-package patch
+package plan
 
 import (
 	"evolution-openai-patch/patch/quote"
@@ -20,13 +20,13 @@ func (p *Plan) index(f Fix, r Request, s State) error {
 	var unique []*Index
 	standIn := false // a plain index has the name
 	for _, x := range s.Table.Indexes {
-		if !x.covers(f.Column) {
+		if !x.Covers(f.Column) {
 			continue
 		}
 		p.Found[f.Name] = strings.TrimPrefix(p.Found[f.Name]+"; "+x.Definition, "; ")
 		if x.Unique {
 			unique = append(unique, x)
-		} else if s.named(x, f.Index) {
+		} else if s.Named(x, f.Index) {
 			standIn = true
 		}
 	}
@@ -59,7 +59,7 @@ func (p *Plan) index(f Fix, r Request, s State) error {
 
 // dropUnique returns the statement that drops a unique index, or the constraint that it implements.
 func dropUnique(s State, x *Index) string {
-	if c := x.constraint("u"); c != nil {
+	if c := x.Constraint("u"); c != nil {
 		return fmt.Sprintf("ALTER TABLE %s DROP CONSTRAINT IF EXISTS %s", s.QualifiedTable(), quote.Identifier(c.Name))
 	}
 	return "DROP INDEX IF EXISTS " + x.Name
@@ -67,8 +67,8 @@ func dropUnique(s State, x *Index) string {
 
 // checkIndexes refuses a table whose indexes on the column of a fix are not as Evolution creates them.
 func checkIndexes(f Fix, s State) error {
-	if s.Table.column(f.Column) == nil {
-		return refuse("%s has no column %s", s.QualifiedTable(), quote.Identifier(f.Column))
+	if s.Table.Column(f.Column) == nil {
+		return Refuse("%s has no column %s", s.QualifiedTable(), quote.Identifier(f.Column))
 	}
 	for _, x := range s.Table.Indexes {
 		if err := checkIndex(f, s, x); err != nil {
@@ -77,7 +77,7 @@ func checkIndexes(f Fix, s State) error {
 	}
 	for _, r := range s.Relations {
 		if r.Name == f.Index && !slices.ContainsFunc(s.Table.Indexes, func(x *Index) bool { return x.OID == r.OID }) {
-			return refuse("%s exists, but as a different thing than an index of %s: a %s", quote.Qualified(s.Schema, r.Name), s.QualifiedTable(), kinds[r.Kind])
+			return Refuse("%s exists, but as a different thing than an index of %s: a %s", quote.Qualified(s.Schema, r.Name), s.QualifiedTable(), kinds[r.Kind])
 		}
 	}
 	return nil
@@ -86,27 +86,27 @@ func checkIndexes(f Fix, s State) error {
 // checkIndex refuses an index that forbids equal values in the column of a fix but is not as Evolution creates it, and one
 // that has the name of Evolution's but is something else.
 func checkIndex(f Fix, s State, x *Index) error {
-	column, covers := s.Table.column(f.Column), x.covers(f.Column)
+	column, covers := s.Table.Column(f.Column), x.Covers(f.Column)
 	switch {
-	case x.long() && (x.Unique || x.constraint("x") != nil || s.named(x, f.Index)):
-		return refuse("the definition of %s is longer than 4000 characters, so what it forbids is not known: %s", x.Name, shorten(x.Definition, 200))
+	case x.long() && (x.Unique || x.Constraint("x") != nil || s.Named(x, f.Index)):
+		return Refuse("the definition of %s is longer than 4000 characters, so what it forbids is not known: %s", x.Name, shorten(x.Definition, 200))
 	case x.Primary && covers:
-		return refuse("%s is the primary key of %s", x.Name, s.QualifiedTable())
+		return Refuse("%s is the primary key of %s", x.Name, s.QualifiedTable())
 	case covers && x.Identity: // which only a unique index can be
-		return refuse("the unique index %s is the replica identity of %s, which logical replication needs: %s", x.Name, s.QualifiedTable(), x.Definition)
+		return Refuse("the unique index %s is the replica identity of %s, which logical replication needs: %s", x.Name, s.QualifiedTable(), x.Definition)
 	case x.Unique && covers && x.special():
-		return refuse("the unique index %s is not as Evolution creates it, so somebody made it on purpose: %s", x.Name, x.Definition)
-	case x.constraint("x") != nil && mentions(x.Definition, f.Column):
-		return refuse("the exclusion constraint %s of %s is not as Evolution creates it, so somebody made it on purpose: %s",
-			quote.Identifier(x.constraint("x").Name), s.QualifiedTable(), x.constraint("x").Definition)
+		return Refuse("the unique index %s is not as Evolution creates it, so somebody made it on purpose: %s", x.Name, x.Definition)
+	case x.Constraint("x") != nil && mentions(x.Definition, f.Column):
+		return Refuse("the exclusion constraint %s of %s is not as Evolution creates it, so somebody made it on purpose: %s",
+			quote.Identifier(x.Constraint("x").Name), s.QualifiedTable(), x.Constraint("x").Definition)
 	case x.Unique && f.Column == "apiKey" && s.Table.computes(x): // which forbids a second row with the same key
-		return refuse("the unique index %s is on a column that is generated from %s: %s; drop it", x.Name, quote.Identifier(f.Column), x.Definition)
+		return Refuse("the unique index %s is on a column that is generated from %s: %s; drop it", x.Name, quote.Identifier(f.Column), x.Definition)
 	case x.Unique && (x.onlyColumn(column) || x.Expressions && mentions(x.Definition, "*")): // * is the whole row
-		return refuse("the unique index %s may forbid a second row with the same %s, and is not as Evolution creates it: %s", x.Name, quote.Identifier(f.Column), x.Definition)
+		return Refuse("the unique index %s may forbid a second row with the same %s, and is not as Evolution creates it: %s", x.Name, quote.Identifier(f.Column), x.Definition)
 	case covers && len(x.dependants()) > 0:
-		return refuse("%s is needed by %s", x.Name, strings.Join(x.dependants(), ", "))
-	case s.named(x, f.Index) && (!covers || x.special()):
-		return refuse("an index %s exists, but it is something else: %s", x.Name, x.Definition)
+		return Refuse("%s is needed by %s", x.Name, strings.Join(x.dependants(), ", "))
+	case s.Named(x, f.Index) && (!covers || x.special()):
+		return Refuse("an index %s exists, but it is something else: %s", x.Name, x.Definition)
 	}
 	return nil
 }

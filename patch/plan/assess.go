@@ -1,4 +1,4 @@
-package patch
+package plan
 
 import "slices"
 
@@ -15,15 +15,15 @@ const (
 )
 
 // assessment says where the fixes stand.
-type assessment struct {
+type Assessment struct {
 	Status Status
 	Fixes  map[string]Status // by the fix's name
 	Found  map[string]string // what there is of each fix, by its name
 }
 
 // everyFix is the assessment that gives every fix the same status.
-func everyFix(fixes []Fix, status Status) assessment {
-	a := assessment{Status: status, Fixes: map[string]Status{}}
+func EveryFix(fixes []Fix, status Status) Assessment {
+	a := Assessment{Status: status, Fixes: map[string]Status{}}
 	for _, f := range fixes {
 		a.Fixes[f.Name] = status
 	}
@@ -31,20 +31,20 @@ func everyFix(fixes []Fix, status Status) assessment {
 }
 
 // Assess says where the fixes of a request stand, whatever its goal is.
-func Assess(r Request, s State) assessment {
+func Assess(r Request, s State) Assessment {
 	if s.Table == nil {
-		a := everyFix(r.Fixes, Pending)
+		a := EveryFix(r.Fixes, Pending)
 		for _, name := range s.guarded() {
 			if _, requested := a.Fixes[name]; requested {
 				a.Fixes[name] = Guarded
 			}
 		}
-		if s.guards(r.Fixes) {
+		if s.Guards(r.Fixes) {
 			a.Status = Guarded
 		}
 		return a
 	}
-	a := everyFix(r.Fixes, Patched)
+	a := EveryFix(r.Fixes, Patched)
 	a.Found = map[string]string{}
 	s.Guard = nil // where there is a table, a guard is part of no fix
 	for _, f := range r.Fixes {

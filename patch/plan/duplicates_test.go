@@ -1,4 +1,4 @@
-package patch
+package plan
 
 import (
 	"fmt"
@@ -7,9 +7,9 @@ import (
 )
 
 // sharing returns the credentials that share n values of a column, as they are read: two of each value.
-func sharing(column string, n int) (all []credential) {
-	for i := range min(n, maxGroups) {
-		one := credential{ID: fmt.Sprint("a", i), Name: "same", Value: fmt.Sprintf("-%03d", i), Column: column, Group: i + 1, Size: 2, Groups: n}
+func sharing(column string, n int) (all []Credential) {
+	for i := range min(n, MaxGroups) {
+		one := Credential{ID: fmt.Sprint("a", i), Name: "same", Value: fmt.Sprintf("-%03d", i), Column: column, Group: i + 1, Size: 2, Groups: n}
 		other := one
 		other.ID, other.Name, other.Instance = fmt.Sprint("b", i), fmt.Sprint("n", i), "i"
 		all = append(all, one, other)
@@ -23,7 +23,7 @@ func TestDuplicates(t *testing.T) {
 	for title, c := range map[string]struct {
 		fixes       []Fix
 		auto        bool
-		credentials []credential
+		credentials []Credential
 		hint        bool
 		groups      string
 	}{
@@ -34,10 +34,10 @@ func TestDuplicates(t *testing.T) {
 		"both":           {Fixes, false, append(sharing("apiKey", 1), sharing("name", 1)...), false, "…-000 in a0 (name same, instance ), b0 (name n0, instance i); -000 in a0 (name same, instance ), b0 (name n0, instance i)"},
 		"cannot be read": {Fixes[:1], false, nil, false, ""},
 	} {
-		err := duplicates(c.fixes, c.auto, table(), c.credentials)
-		_, groups, listed := strings.Cut(err.reason, list)
-		if groups != c.groups || listed != (c.groups != "") || strings.Contains(err.reason, hint) != c.hint || err.remedy != separate(c.fixes, table()) {
-			t.Errorf("%s: %s\nremedy %s", title, err.reason, err.remedy)
+		err := Duplicates(c.fixes, c.auto, table(), c.credentials)
+		_, groups, listed := strings.Cut(err.Reason, list)
+		if groups != c.groups || listed != (c.groups != "") || strings.Contains(err.Reason, hint) != c.hint || err.Remedy != separate(c.fixes, table()) {
+			t.Errorf("%s: %s\nremedy %s", title, err.Reason, err.Remedy)
 		}
 	}
 }
@@ -55,8 +55,8 @@ func TestDuplicatesListIsShort(t *testing.T) {
 	if got, want := listGroups(group)[0], "-000 in a0 (name same, instance ) and 99999 more"; got != want {
 		t.Errorf("%q, want %q", got, want)
 	}
-	long := credential{ID: "a", Name: strings.Repeat("n", 100), Value: "v", Column: "name", Group: 1, Size: 50}
-	list := make([]credential, 50)
+	long := Credential{ID: "a", Name: strings.Repeat("n", 100), Value: "v", Column: "name", Group: 1, Size: 50}
+	list := make([]Credential, 50)
 	for i := range list {
 		list[i] = long
 	}
@@ -77,7 +77,7 @@ func TestSeparate(t *testing.T) {
 	if sql := separate(Fixes, padded(&padTrigger, &ownFunction, Keys{})); strings.Count(sql, "UPDATE") != 2 || strings.Contains(sql, `rtrim("name"`) || strings.Contains(sql, `rtrim(t."name"`) || !strings.Contains(sql, `PARTITION BY rtrim("apiKey", ' ') ORDER BY`) {
 		t.Error(sql)
 	}
-	s.Table.column("apiKey").Limit = 0
+	s.Table.Column("apiKey").Limit = 0
 	if sql := separate(Fixes[:1], s); strings.Contains(sql, "left(") {
 		t.Error(sql)
 	}

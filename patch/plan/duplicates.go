@@ -1,4 +1,4 @@
-package patch
+package plan
 
 import (
 	"evolution-openai-patch/patch/quote"
@@ -8,7 +8,7 @@ import (
 )
 
 // credential is what is printed of a row of Evolution's table, and of the value that it shares with others.
-type credential struct {
+type Credential struct {
 	ID       string `json:"id"`
 	Name     string `json:"name"`
 	Instance string `json:"instance"`
@@ -21,24 +21,24 @@ type credential struct {
 
 // The most that is listed of what credentials share.
 const (
-	maxGroups  = 100
-	maxMembers = 20
+	MaxGroups  = 100
+	MaxMembers = 20
 )
 
 // duplicates returns the refusal to create the unique indexes of fixes over rows that share a value. It lists the rows, and
 // holds the SQL that makes the values differ.
-func duplicates(fixes []Fix, auto bool, s State, credentials []credential) *RefusedError {
+func Duplicates(fixes []Fix, auto bool, s State, credentials []Credential) *RefusedError {
 	hint, listed := "", "" // if the rows could not be read
-	if auto && contains(fixes, "name-index") {
+	if auto && Contains(fixes, "name-index") {
 		hint = "; if the index on the name was gone before this program ran, set PATCH_FIXES to the other fixes"
 	}
 	if len(credentials) > 0 {
 		listed = ". The groups: " + strings.Join(listGroups(credentials), "; ")
 	}
 	return &RefusedError{
-		reason: "the unique index cannot come back while credentials share a value; the remedy changes all but the first of each group, whose instances then need a key of their own (deleting them in Evolution fails or takes their bots along)" +
+		Reason: "the unique index cannot come back while credentials share a value; the remedy changes all but the first of each group, whose instances then need a key of their own (deleting them in Evolution fails or takes their bots along)" +
 			hint + listed,
-		remedy: separate(fixes, s),
+		Remedy: separate(fixes, s),
 	}
 }
 
@@ -46,7 +46,7 @@ func duplicates(fixes []Fix, auto bool, s State, credentials []credential) *Refu
 const maxListed = 2000
 
 // listGroups describes the credentials that share a value, a group after the other.
-func listGroups(credentials []credential) (groups []string) {
+func listGroups(credentials []Credential) (groups []string) {
 	length, left := 0, 0
 	for i, c := range credentials {
 		first := i == 0 || credentials[i-1].Column != c.Column || credentials[i-1].Group != c.Group
@@ -67,7 +67,7 @@ func listGroups(credentials []credential) (groups []string) {
 }
 
 // describe describes the group that begins a list.
-func (c credential) describe(list []credential) string {
+func (c Credential) describe(list []Credential) string {
 	var members []string
 	length := 0
 	for _, m := range list {
@@ -94,13 +94,13 @@ func (c credential) describe(list []credential) string {
 func separate(fixes []Fix, s State) string {
 	var updates []string
 	for _, column := range []string{"apiKey", "name"} {
-		c := s.Table.column(column)
+		c := s.Table.Column(column)
 		if c == nil || !slices.ContainsFunc(fixes, func(f Fix) bool { return f.Column == column }) {
 			continue
 		}
 		group := quote.Identifier(column)
 		value := "t." + group
-		if column == "apiKey" && s.padded() { // as revert leaves it
+		if column == "apiKey" && s.Padded() { // as revert leaves it
 			value, group = fmt.Sprintf("rtrim(%s, ' ')", value), fmt.Sprintf("rtrim(%s, ' ')", group)
 		}
 		if c.Limit != 0 { // two characters less: the hyphen, and the space of the padding

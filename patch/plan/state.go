@@ -1,4 +1,4 @@
-package patch
+package plan
 
 import (
 	"evolution-openai-patch/patch/quote"
@@ -89,15 +89,15 @@ type ReplicaSetting struct {
 	Connected bool   `json:"connected"` // it applies to the role that has logged in
 }
 
-// ReplicaPlaces names for whom no ordinary trigger fires, of those as whom Evolution may connect: the role that is connected and
+// replicaPlaces names for whom no ordinary trigger fires, of those as whom Evolution may connect: the role that is connected and
 // the owner of the table.
-func (s State) ReplicaPlaces() (places []string) {
+func (s State) replicaPlaces() (places []string) {
 	for _, r := range s.ReplicaSettings {
 		if r.Connected || r.Role == s.Table.Owner {
 			places = append(places, r.Name)
 		}
 	}
-	if s.Replica && !s.leavesReplica() {
+	if s.Replica && !s.LeavesReplica() {
 		places = append(places, "this session")
 	}
 	slices.Sort(places)
@@ -106,22 +106,22 @@ func (s State) ReplicaPlaces() (places []string) {
 
 // leavesReplica reports whether a change can set session_replication_role to its default for itself: it was left in a session that
 // a pooler gives to others.
-func (s State) leavesReplica() bool { return s.Superuser && s.ReplicaLeft }
+func (s State) LeavesReplica() bool { return s.Superuser && s.ReplicaLeft }
 
 // named reports whether the index has this name.
-func (s State) named(x *Index, name string) bool {
+func (s State) Named(x *Index, name string) bool {
 	return slices.ContainsFunc(s.Relations, func(r Relation) bool { return r.OID == x.OID && r.Name == name })
 }
 
 // lacks reports whether nothing unique is left on the column of a fix.
-func (s State) lacks(f Fix) bool {
-	return s.Table != nil && s.Table.column(f.Column) != nil &&
-		!slices.ContainsFunc(s.Table.Indexes, func(x *Index) bool { return x.Unique && x.covers(f.Column) })
+func (s State) Lacks(f Fix) bool {
+	return s.Table != nil && s.Table.Column(f.Column) != nil &&
+		!slices.ContainsFunc(s.Table.Indexes, func(x *Index) bool { return x.Unique && x.Covers(f.Column) })
 }
 
 // notYet reports whether Evolution's migrations have not yet created the column of a fix.
 func (s State) notYet(f Fix) bool {
-	return s.Table != nil && s.Table.column(f.Column) == nil && s.Migrations.Last != "" && s.Migrations.Last < f.Since
+	return s.Table != nil && s.Table.Column(f.Column) == nil && s.Migrations.Last != "" && s.Migrations.Last < f.Since
 }
 
 // Trigger describes one trigger of the table.
@@ -146,7 +146,7 @@ const (
 // mayStrip reports whether the trigger may take the space away that the padding has added: it fires before each row, and after the
 // padding, as triggers fire in the order of their names.
 func (t Trigger) mayStrip() bool {
-	return t.Name > objectName && t.Type&triggerRow != 0 && t.Type&triggerBefore != 0 && t.Enabled != "D"
+	return t.Name > ObjectName && t.Type&triggerRow != 0 && t.Type&triggerBefore != 0 && t.Enabled != "D"
 }
 
 // firesOn reports whether the trigger fires when the column with this number is updated.
@@ -158,9 +158,9 @@ func (t Trigger) firesOn(column int) bool {
 func (t Trigger) fires() bool { return t.Enabled == "O" || t.Enabled == "A" }
 
 // padTrigger returns the trigger of our name, nil if there is none.
-func (s State) padTrigger() *Trigger {
+func (s State) PadTrigger() *Trigger {
 	for i := range s.Triggers {
-		if s.Triggers[i].Name == objectName {
+		if s.Triggers[i].Name == ObjectName {
 			return &s.Triggers[i]
 		}
 	}
@@ -168,10 +168,10 @@ func (s State) padTrigger() *Trigger {
 }
 
 // padded reports whether there is anything of the padding that revert would undo.
-func (s State) padded() bool { return s.Function != nil || s.padTrigger() != nil }
+func (s State) Padded() bool { return s.Function != nil || s.PadTrigger() != nil }
 
 // pads reports whether the padding trigger is there and enabled.
-func (s State) pads() bool { return s.padTrigger() != nil && s.padTrigger().fires() }
+func (s State) Pads() bool { return s.PadTrigger() != nil && s.PadTrigger().fires() }
 
 // Function describes the function of our name in the schema.
 type Function struct {

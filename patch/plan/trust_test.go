@@ -1,4 +1,4 @@
-package patch
+package plan
 
 import (
 	"errors"
@@ -29,7 +29,7 @@ func index(name string, change func(*Index)) func(*State) {
 
 // column returns a change to the column of the keys.
 func column(change func(*Column)) func(*State) {
-	return func(s *State) { change(s.Table.column("apiKey")) }
+	return func(s *State) { change(s.Table.Column("apiKey")) }
 }
 
 // trigger returns a change that adds an enabled trigger of this type.
@@ -124,7 +124,7 @@ var refusals = map[string]struct {
 	}), `belongs to role "eve"`},
 	"function of another kind":    {Fixes[1], state(func(s *State) { s.Function = changed(*s.Function, func(f *Function) { f.Exact = false }) }), "is not as this program creates it"},
 	"long key":                    {Fixes[1], state(func(s *State) { s.Keys.Long = []byte("c1") }), "credential c1"},
-	"long key of a long id":       {Fixes[1], state(func(s *State) { s.Keys.Long = make([]byte, maxID) }), "SELECT ctid"},
+	"long key of a long id":       {Fixes[1], state(func(s *State) { s.Keys.Long = make([]byte, MaxID) }), "SELECT ctid"},
 	"trigger of another function": {Fixes[1], state(func(s *State) { s.Triggers[0].Function = "2" }), "trigger"},
 	"trigger with a condition":    {Fixes[1], state(func(s *State) { s.Triggers[0].Plain = false }), "trigger"},
 	"trigger for inserts alone":   {Fixes[1], state(func(s *State) { s.Triggers[0].Type = beforeInsert }), "trigger"},
@@ -183,7 +183,7 @@ func TestCheckCode(t *testing.T) {
 		"cascade":       {state(func(s *State) { s.ForeignKeys = []Constraint{{Name: "k", Table: "t", Referred: "9", Follows: true}} }), `foreign key "k" of table t follows`},
 		"foreign key":   {state(func(s *State) { s.ForeignKeys = []Constraint{{Name: "k", Table: "t", Referred: "9"}} }), ""},
 	} {
-		if err := checkCode(c.s); c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
+		if err := CheckCode(c.s); c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
 			t.Errorf("%s: %v, want %q", title, err, c.want)
 		}
 	}
@@ -241,7 +241,7 @@ func TestRevertOfPadding(t *testing.T) {
 		"number":               {state(column(func(c *Column) { c.Text = false })), "is of type"},
 	} {
 		p, err := Make(Request{Schema: "s", Fixes: Fixes[1:2], Goal: Revert}, c.s)
-		if c.want == "" && (err != nil || p.Pads != c.s.padded()) || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
+		if c.want == "" && (err != nil || p.Pads != c.s.Padded()) || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
 			t.Errorf("%s: %v, pads: %t, want %q", title, err, p.Pads, c.want)
 		}
 	}
@@ -263,11 +263,11 @@ func TestFunctionInUse(t *testing.T) {
 
 // What may have undone a change is named: triggers of others that fire, and rules.
 func TestSuspects(t *testing.T) {
-	if found := suspects(state()); found != "" {
+	if found := Suspects(state()); found != "" {
 		t.Errorf("nothing is suspect, but %q is named", found)
 	}
 	s := state(trigger("on", beforeUpdate, "O"), trigger("always", beforeUpdate, "A"), trigger("off", beforeUpdate, "D"), func(s *State) { s.Rules = []Named{{"r"}} })
-	if found, want := suspects(s), `; what may have undone it: trigger "on", trigger "always", rule "r"`; found != want {
+	if found, want := Suspects(s), `; what may have undone it: trigger "on", trigger "always", rule "r"`; found != want {
 		t.Errorf("%s, want %s", found, want)
 	}
 }

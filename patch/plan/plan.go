@@ -1,4 +1,6 @@
-package patch
+// Package plan says what leads from what a database is like to what is asked of it. It is pure: it knows no connection, no context and
+// no configuration. All DDL is composed here, from what is known of Evolution, which stands as data in evolution.go.
+package plan
 
 import (
 	"evolution-openai-patch/patch/quote"
@@ -57,8 +59,8 @@ func Make(r Request, s State) (Plan, error) {
 			return p, err
 		}
 	}
-	if e := s.foreignEventTrigger(); e != nil && len(p.SQL) > 0 {
-		return p, refuse("event trigger %s would run a function of role %s with the rights of %s; make a superuser its owner, or disable it",
+	if e := s.ForeignEventTrigger(); e != nil && len(p.SQL) > 0 {
+		return p, Refuse("event trigger %s would run a function of role %s with the rights of %s; make a superuser its owner, or disable it",
 			quote.Identifier(e.Name), quote.Identifier(e.Owner), quote.Identifier(s.Role))
 	}
 	return p, nil
@@ -80,19 +82,19 @@ func (s State) checkSize() error {
 	if s.Excess == "" {
 		return nil
 	}
-	return refuse("schema %s holds more than Evolution creates, more than 256 KiB when it came to the %s of its table", quote.Identifier(s.Schema), s.Excess)
+	return Refuse("schema %s holds more than Evolution creates, more than 256 KiB when it came to the %s of its table", quote.Identifier(s.Schema), s.Excess)
 }
 
 // checkTable refuses a table that Evolution cannot have created.
 func checkTable(s State) error {
 	switch {
 	case s.Table.Kind != "r":
-		return refuse("%s is a %s, which Evolution never creates", s.QualifiedTable(), kinds[s.Table.Kind])
+		return Refuse("%s is a %s, which Evolution never creates", s.QualifiedTable(), kinds[s.Table.Kind])
 	case s.Table.Partition:
-		return refuse("%s is a partition of another table, which Evolution never creates", s.QualifiedTable())
+		return Refuse("%s is a partition of another table, which Evolution never creates", s.QualifiedTable())
 	}
 	return nil
 }
 
 // QualifiedTable returns the qualified name of Evolution's table.
-func (s State) QualifiedTable() string { return quote.Qualified(s.Schema, tableName) }
+func (s State) QualifiedTable() string { return quote.Qualified(s.Schema, TableName) }

@@ -1,18 +1,18 @@
-package patch
+package plan
 
 import "fmt"
 
 // RefusedError reports a schema that is not what this program knows. Nothing was changed.
 type RefusedError struct {
-	reason string
-	remedy string // SQL after which a further run succeeds, "" if there is none to give
+	Reason string
+	Remedy string // SQL after which a further run succeeds, "" if there is none to give
 }
 
-func (e *RefusedError) Error() string { return "refused, and nothing was changed: " + e.reason }
+func (e *RefusedError) Error() string { return "refused, and nothing was changed: " + e.Reason }
 
 // refuse returns a *RefusedError.
-func refuse(format string, args ...any) error {
-	return &RefusedError{reason: shorten(fmt.Sprintf(format, args...), 4000)}
+func Refuse(format string, args ...any) error {
+	return &RefusedError{Reason: shorten(fmt.Sprintf(format, args...), 4000)}
 }
 
 // shorten cuts s to at most so many characters.

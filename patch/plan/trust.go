@@ -1,4 +1,4 @@
-package patch
+package plan
 
 import (
 	"evolution-openai-patch/patch/quote"
@@ -9,16 +9,16 @@ import (
 
 // checkPadding refuses a function or trigger of our name that is not exactly as the program creates it. Whoever owns the
 // function decides what runs in every INSERT, so its owner must be able to do whatever the owner of the table can.
-func checkPadding(s State) error {
-	f, t, function := s.Function, s.padTrigger(), padFunction(s.Schema)
+func CheckPadding(s State) error {
+	f, t, function := s.Function, s.PadTrigger(), PadFunction(s.Schema)
 	switch {
 	case f != nil && !f.Trusted:
-		return refuse("function %s belongs to role %s, which is not %s, the owner of table %s; if nobody needs it, let its owner drop it",
+		return Refuse("function %s belongs to role %s, which is not %s, the owner of table %s; if nobody needs it, let its owner drop it",
 			function, quote.Identifier(f.Owner), quote.Identifier(s.Table.Owner), s.QualifiedTable())
 	case f != nil && !f.Exact:
-		return refuse("function %s, owned by %s, is not as this program creates it; if nobody needs it: DROP FUNCTION %s CASCADE", function, quote.Identifier(f.Owner), function)
+		return Refuse("function %s, owned by %s, is not as this program creates it; if nobody needs it: DROP FUNCTION %s CASCADE", function, quote.Identifier(f.Owner), function)
 	case t != nil && (f == nil || t.Function != f.OID || !t.Plain || t.Type != triggerRow|triggerBefore|triggerInsert|triggerUpdate):
-		return refuse("trigger %s of table %s is not as this program creates it; if nobody needs it: DROP TRIGGER %s ON %s",
+		return Refuse("trigger %s of table %s is not as this program creates it; if nobody needs it: DROP TRIGGER %s ON %s",
 			quote.Identifier(t.Name), s.QualifiedTable(), t.Name, s.QualifiedTable())
 	}
 	return nil
@@ -31,20 +31,20 @@ func sameSettings(found, wanted []string) bool {
 
 // checkColumn refuses a column in which a space at the end of a key means something else, is impossible, or cannot be seen.
 func checkColumn(f Fix, s State) error {
-	c, column := s.Table.column(f.Column), quote.Identifier(f.Column)
+	c, column := s.Table.Column(f.Column), quote.Identifier(f.Column)
 	switch {
 	case c == nil:
-		return refuse("%s has no column %s", s.QualifiedTable(), column)
+		return Refuse("%s has no column %s", s.QualifiedTable(), column)
 	case !c.Text:
-		return refuse("column %s of %s is of type %s, and not text or varchar", column, s.QualifiedTable(), c.Type)
+		return Refuse("column %s of %s is of type %s, and not text or varchar", column, s.QualifiedTable(), c.Type)
 	case c.Generated:
-		return refuse("column %s of %s is generated", column, s.QualifiedTable())
+		return Refuse("column %s of %s is generated", column, s.QualifiedTable())
 	case c.Equates:
-		return refuse("column %s of %s has a nondeterministic collation, in which a space may not count", column, s.QualifiedTable())
+		return Refuse("column %s of %s has a nondeterministic collation, in which a space may not count", column, s.QualifiedTable())
 	case len(s.Children) > 0:
-		return refuse("other tables inherit from %s, which belongs to %s: %s", s.QualifiedTable(), quote.Identifier(s.Table.Owner), strings.Join(names(s.Children), ", "))
+		return Refuse("other tables inherit from %s, which belongs to %s: %s", s.QualifiedTable(), quote.Identifier(s.Table.Owner), strings.Join(names(s.Children), ", "))
 	case s.Table.Hidden:
-		return refuse("row security hides rows of %s from role %s; connect as a superuser, or as an owner to whom it does not apply", s.QualifiedTable(), quote.Identifier(s.Role))
+		return Refuse("row security hides rows of %s from role %s; connect as a superuser, or as an owner to whom it does not apply", s.QualifiedTable(), quote.Identifier(s.Role))
 	case s.Keys == nil:
 		return fmt.Errorf("role %s may not read table %s, so whether its keys end in a space is not known: connect as its owner, %s",
 			quote.Identifier(s.Role), s.QualifiedTable(), quote.Identifier(s.Table.Owner))
@@ -55,21 +55,21 @@ func checkColumn(f Fix, s State) error {
 // checkSpaceStays refuses a table in which a key with the space would be refused, or lose it again, as far as the catalog shows it. What
 // else may do that, the change itself finds out.
 func checkSpaceStays(f Fix, s State) error {
-	c := s.Table.column(f.Column)
+	c := s.Table.Column(f.Column)
 	for _, k := range s.ForeignKeys {
 		// A key that is stored with the space, or will be in the same transaction, shows that the other table has it. One that was stored
 		// before a constraint that is not validated shows nothing.
 		if k.Relation == s.Table.OID && s.Keys.Bare == 0 && (s.Keys.Spaced == 0 || !k.Validated) {
-			return refuse("foreign key %s allows only keys that another table lists, so one with the space may be refused; drop it: %s", k.ofTable(), k.Definition)
+			return Refuse("foreign key %s allows only keys that another table lists, so one with the space may be refused; drop it: %s", k.ofTable(), k.Definition)
 		}
 	}
-	if places := s.ReplicaPlaces(); len(places) > 0 {
-		return refuse("session_replication_role is replica for %s, so no trigger would pad the keys stored from there: ALTER … RESET session_replication_role, or take it out of the connection string", strings.Join(places, ", "))
+	if places := s.replicaPlaces(); len(places) > 0 {
+		return Refuse("session_replication_role is replica for %s, so no trigger would pad the keys stored from there: ALTER … RESET session_replication_role, or take it out of the connection string", strings.Join(places, ", "))
 	}
 	for _, t := range s.Triggers {
 		if t.mayStrip() && t.Type&triggerInsert != 0 && !t.firesOn(c.Number) {
-			return refuse("trigger %s of %s runs after the padding and may take the space away: %s; triggers run in the order of their names: rename it to one that sorts before %s",
-				quote.Identifier(t.Name), s.QualifiedTable(), t.Definition, objectName)
+			return Refuse("trigger %s of %s runs after the padding and may take the space away: %s; triggers run in the order of their names: rename it to one that sorts before %s",
+				quote.Identifier(t.Name), s.QualifiedTable(), t.Definition, ObjectName)
 		}
 	}
 	return nil
@@ -77,10 +77,10 @@ func checkSpaceStays(f Fix, s State) error {
 
 // checkCode refuses to change keys, or a trigger, where code that another role decides would run with the rights of the role that is
 // connected. SECURITY.md has the rule.
-func checkCode(s State) error {
+func CheckCode(s State) error {
 	for _, k := range s.ForeignKeys {
 		if k.Referred == s.Table.OID && k.Follows { // what follows from a change of a key runs with the rights of the role, too
-			return refuse("foreign key %s follows every change of a key in %s; drop it", k.ofTable(), s.QualifiedTable())
+			return Refuse("foreign key %s follows every change of a key in %s; drop it", k.ofTable(), s.QualifiedTable())
 		}
 	}
 	if len(s.Code) == 0 {
@@ -93,12 +93,12 @@ func checkCode(s State) error {
 	if s.Role != s.Table.Owner {
 		remedy = ", or connect as " + quote.Identifier(s.Table.Owner)
 	}
-	return refuse("in a change to %s, code that another role may have written would run with the rights of %s: %s; drop it, make %s or a superuser its owner%s",
+	return Refuse("in a change to %s, code that another role may have written would run with the rights of %s: %s; drop it, make %s or a superuser its owner%s",
 		s.QualifiedTable(), role, strings.Join(found, "; "), role, remedy)
 }
 
 // foreignEventTrigger returns the first event trigger that would run another role's code with a superuser's rights, nil if there is none.
-func (s State) foreignEventTrigger() *EventTrigger {
+func (s State) ForeignEventTrigger() *EventTrigger {
 	for i := range s.EventTriggers {
 		if s.Superuser && !s.EventTriggers[i].Trusted {
 			return &s.EventTriggers[i]
@@ -108,10 +108,10 @@ func (s State) foreignEventTrigger() *EventTrigger {
 }
 
 // suspects names what may have undone a change to the table, for a message.
-func suspects(s State) string {
+func Suspects(s State) string {
 	var found []string
 	for _, t := range s.Triggers {
-		if t.Name != objectName && t.fires() {
+		if t.Name != ObjectName && t.fires() {
 			found = append(found, "trigger "+quote.Identifier(t.Name))
 		}
 	}

@@ -1,4 +1,4 @@
-package patch
+package plan
 
 import (
 	"cmp"
@@ -39,7 +39,7 @@ var rules = []rule{
 		return s.without(func(x *Index) bool { return x.Name == m[0] }), nil
 	}},
 	{regexp.MustCompile(`^ALTER TABLE "s"."OpenaiCreds" DROP CONSTRAINT IF EXISTS "(.*)"$`), func(s State, m []string) (State, error) {
-		return s.without(func(x *Index) bool { c := x.constraint("u"); return c != nil && c.Name == m[0] }), nil
+		return s.without(func(x *Index) bool { c := x.Constraint("u"); return c != nil && c.Name == m[0] }), nil
 	}},
 	{regexp.MustCompile(`^CREATE (UNIQUE )?INDEX "(.*)" ON "s"."OpenaiCreds" \("(.*)"\)$`), createIndex},
 	{regexp.MustCompile(`^CREATE FUNCTION "s"."evolution_openai_patch"\(\) RETURNS trigger`), func(s State, _ []string) (State, error) {
@@ -51,20 +51,20 @@ var rules = []rule{
 		return s.withFunction(s.Function, s.Function == nil)
 	}},
 	{regexp.MustCompile(`^DROP FUNCTION "s"."evolution_openai_patch"\(\)$`), func(s State, _ []string) (State, error) {
-		return s.withFunction(nil, s.Function == nil || s.padTrigger() != nil)
+		return s.withFunction(nil, s.Function == nil || s.PadTrigger() != nil)
 	}},
 	{regexp.MustCompile(`^CREATE TRIGGER evolution_openai_patch BEFORE INSERT OR UPDATE ON "s"."OpenaiCreds"`), func(s State, _ []string) (State, error) {
-		if s.Function == nil || s.padTrigger() != nil {
+		if s.Function == nil || s.PadTrigger() != nil {
 			return s, fmt.Errorf("no function, or already a trigger")
 		}
 		s.Triggers = append(slices.Clone(s.Triggers), padTrigger)
 		return s, nil
 	}},
 	{regexp.MustCompile(`^DROP TRIGGER evolution_openai_patch ON "s"."OpenaiCreds"$`), func(s State, _ []string) (State, error) {
-		if s.padTrigger() == nil {
+		if s.PadTrigger() == nil {
 			return s, fmt.Errorf("there is no trigger")
 		}
-		s.Triggers = slices.DeleteFunc(slices.Clone(s.Triggers), func(t Trigger) bool { return t.Name == objectName })
+		s.Triggers = slices.DeleteFunc(slices.Clone(s.Triggers), func(t Trigger) bool { return t.Name == ObjectName })
 		return s, nil
 	}},
 	{regexp.MustCompile(`^UPDATE ONLY "s"."OpenaiCreds" SET "apiKey" = rtrim\("apiKey", ' '\) \|\| ' ' WHERE`), func(s State, _ []string) (State, error) {

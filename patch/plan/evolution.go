@@ -1,10 +1,10 @@
-package patch
+package plan
 
 // tableName is the table of Evolution API that holds the OpenAI credentials, one row for each instance.
-const tableName = "OpenaiCreds"
+const TableName = "OpenaiCreds"
 
 // migrationsName is the table in which Prisma records the migrations that it has applied.
-const migrationsName = "_prisma_migrations"
+const MigrationsName = "_prisma_migrations"
 
 // Prisma's advisory lock has the key 72707369, which `prisma migrate deploy` holds while it runs (prisma-engines,
 // schema-engine, PostgreSQL connector). catalog.sql checks whether it is held; the program never acquires it.
@@ -24,7 +24,7 @@ type Fix struct {
 // Fixes is the catalogue of what the program can do. A further fix is a further row.
 var Fixes = []Fix{
 	{Name: "apikey-index", Column: "apiKey", Index: "OpenaiCreds_apiKey_key", Since: "20240718121437", From: "20240718121437"},
-	{Name: "apikey-check", Column: "apiKey", Pad: true, Needs: "apikey-index", Since: "20240718121437", From: firstChecking},
+	{Name: "apikey-check", Column: "apiKey", Pad: true, Needs: "apikey-index", Since: "20240718121437", From: FirstChecking},
 	{
 		Name: "name-index", Column: "name", Index: "OpenaiCreds_name_key", Since: "20240722173259",
 		Hint: `a credential's name must still differ from those in all other instances, or Evolution answers HTTP 500 "Error creating openai creds"; to lift that too, set PATCH_FIXES=auto,name-index`,
@@ -32,24 +32,24 @@ var Fixes = []Fix{
 }
 
 // columns are those that Evolution's migrations create in its table. Others are somebody's.
-var columns = []string{"id", "name", "apiKey", "createdAt", "updatedAt", "instanceId"}
+var Columns = []string{"id", "name", "apiKey", "createdAt", "updatedAt", "instanceId"}
 
 // firstChecking is the migration from which on the application itself refuses a key that another instance has.
-const firstChecking = "20250613143000"
+const FirstChecking = "20250613143000"
 
 // releases maps the last migration of a release, by its time stamp, to the releases that end with it. Read from
 // Evolution's tags 2.2.0 to 2.4.0-rc2. A further release is a further row, in order.
 var releases = []struct{ migration, span string }{
 	{"20241017144950", "2.2.0"},
 	{"20250116001415", "2.2.1-2.2.3"},
-	{firstChecking, "2.3.0-2.3.3"},
+	{FirstChecking, "2.3.0-2.3.3"},
 	{"20250918182355", "2.3.4-2.3.6"},
 	{"20251122003044", "2.3.7"},
 	{"20260506184850", "2.4.0-rc"},
 }
 
 // release returns the releases of Evolution whose last migration has this time stamp, "" if that is unknown.
-func release(migration string) string {
+func Release(migration string) string {
 	if migration == "" {
 		return ""
 	}
