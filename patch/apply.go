@@ -1,9 +1,7 @@
 package patch
 
 import (
-	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"evolution-openai-patch/patch/plan"
 	"fmt"
@@ -70,7 +68,7 @@ func (c *change) explainFailure(ctx context.Context, err error) error {
 		return plan.Duplicates(c.request.Fixes, c.cfg.Fixes.Auto, s.State, c.shared(ctx))
 	case postgres.LockUnavailable(err):
 		return fmt.Errorf("lock: %s stayed in use for PATCH_LOCK_RETRY=%s: %s; PATCH_LOCK_TIMEOUT=%s must exceed the longest transaction on the table%s",
-			s.QualifiedTable(), c.cfg.LockRetry, explain(err), c.cfg.LockTimeout, c.holders(ctx, "; held by ", fmt.Sprintf("l.relation = %s::pg_catalog.oid", quote.Literal(s.Table.OID))))
+			s.QualifiedTable(), c.cfg.LockRetry, explain(err), c.cfg.LockTimeout, c.holders(ctx, "; held by ", OnTable(s.State)))
 	}
 	return err
 }
@@ -93,37 +91,9 @@ func (c *change) explainGuardFailure(ctx context.Context, err error) error {
 		return &postgres.NotReadyError{Reason: "the guard was installed or removed by somebody else at the same moment", Cause: because(reason)}
 	case postgres.LockUnavailable(err):
 		return because(fmt.Sprintf("another session kept the event trigger of schema %s locked for PATCH_LOCK_RETRY=%s: %s%s",
-			quote.Identifier(s.Schema), c.cfg.LockRetry, reason, c.holders(ctx, "; in a transaction that has changed something are ", "l.locktype = 'transactionid' AND a.datname = pg_catalog.current_database()")))
+			quote.Identifier(s.Schema), c.cfg.LockRetry, reason, c.holders(ctx, "; in a transaction that has changed something are ", OnAnything)))
 	}
 	return err
-}
-
-// lock adds what keeps others from interfering: Evolution and other runs of this program or, where there is no table yet,
-// only the latter. A superuser also holds the row of the schema's name; without that, the owner of the schema could give the
-// name to another schema between two statements. The table is locked before the row, so that nobody waits for the row, and
-// once more after it, because until then the name may have been that of another schema. In between, a lock on something new
-// makes the session read what others have committed: otherwise it would look the name up in its cache.
-func lock(b *postgres.Batch, s plan.State) {
-	if s.Table == nil {
-		lockGuard(b, s)
-		return
-	}
-	table := "LOCK TABLE ONLY " + s.QualifiedTable() + " IN ACCESS EXCLUSIVE MODE"
-	b.Exec(table)
-	if s.Superuser { // others may not lock rows of the catalog
-		b.Exec("WITH held AS (SELECT FROM pg_catalog.pg_namespace WHERE nspname = " + quote.Literal(s.Schema) + " FOR KEY SHARE) SELECT 1 / pg_catalog.count(*) FROM held")
-		b.Exec("LOCK TABLE ONLY pg_catalog.pg_am IN ACCESS SHARE MODE")
-		b.Exec(table)
-	}
-}
-
-// lockGuard adds a change to the row of the guard's schema that changes nothing, and that whoever else installs or removes the
-// guard has to wait for. Nobody without rights on the schema can hold that up. Where there is no schema yet, only one can create
-// it.
-func lockGuard(b *postgres.Batch, s plan.State) {
-	if s.Guard != nil && s.Guard.Mine {
-		b.Exec(fmt.Sprintf("REVOKE ALL ON SCHEMA %s FROM PUBLIC", quote.Identifier(plan.GuardName(s.Schema))))
-	}
 }
 
 // rowTime is the time allowed for each changed row before the server counts as silent, some thirty times what it takes.
@@ -152,10 +122,10 @@ func (c *change) try(ctx context.Context) (after Inspection, err error) {
 	limits := c.cfg.limits()
 	limits.Statement = patience
 	b := c.conn.Begin("ISOLATION LEVEL READ COMMITTED READ WRITE", limits)
-	lock(b, s.State)
-	requireUnchanged(b, s, s.answers...)
+	Lock(b, s.State)
+	s.RequireUnchanged(b)
 	if c.plan.Pads {
-		requireKeys(b, s.State)
+		RequireKeys(b, s.State)
 	}
 	if s.LeavesReplica() {
 		b.Exec("SET LOCAL session_replication_role = origin")
@@ -165,36 +135,14 @@ func (c *change) try(ctx context.Context) (after Inspection, err error) {
 	for _, sql := range c.plan.SQL {
 		b.Exec(plan.Catching(sql))
 	}
-	after = Inspection{State: plan.State{Schema: s.Schema, Table: s.Table, Migrations: s.Migrations, Keys: s.Keys}}
-	values := placeholders(&after.State)
-	for _, a := range s.answers {
-		if a.query != code[0] { // which is about what has been done by now
-			a.query.ask(b, values, &after)
-		}
-	}
-	if s.Table == nil && !s.Guarded { // of the guard that is created
-		for _, q := range guardQueries {
-			q.ask(b, values, &after)
-		}
-	}
-	var keys *postgres.Slot
-	if c.plan.Pads {
-		keys = countKeys(b, s.State)
-	}
+	again := s.AskAgain(b, c.plan.Pads)
 	if err := c.conn.Send(ctx, b, patience+c.cfg.ConnectTimeout.Duration); err != nil {
-		if postgres.SQLState(err) == changedCode {
-			return after, errSchemaChanged
+		if postgres.SQLState(err) == ChangedCode {
+			return s, ErrSchemaChanged
 		}
-		return after, fmt.Errorf("change: %w", err)
+		return s, fmt.Errorf("change: %w", err)
 	}
-	after.Replica, after.ReplicaLeft = s.Replica, s.ReplicaLeft // which the change has set for itself
-	if keys != nil {
-		after.Keys = new(plan.Keys)
-		if err := json.Unmarshal(keys.Bytes(), after.Keys); err != nil {
-			return after, fmt.Errorf("count the keys: %w", err)
-		}
-	}
-	return after, after.complete()
+	return again()
 }
 
 // commit ends the transaction. The error is an *UnknownError if it may have taken effect.
@@ -228,29 +176,23 @@ func (c *change) verify(after Inspection) error {
 	return nil
 }
 
-// holders names the sessions that hold a lock l for which a condition is true, for a message, after some words. It returns "" if
-// they cannot be found.
+// shared reads the credentials that share a value, for a message. It returns nil if they cannot be read.
+func (c *change) shared(ctx context.Context) []plan.Credential {
+	all, err := c.cfg.scope().Shared(ctx, c.conn, c.before, c.request.Fixes)
+	if err != nil {
+		c.log.Debug("the credentials that share a value cannot be listed", "reason", explain(err))
+		c.conn.RollBack()
+		return nil
+	}
+	return all
+}
+
+// holders describes the sessions that hold certain locks, after some words, for a message. It returns "" if they cannot be found.
 func (c *change) holders(ctx context.Context, words, condition string) string {
-	if !c.conn.Usable() {
-		return ""
+	if names := c.cfg.scope().Holders(ctx, c.conn, condition); len(names) > 0 {
+		return words + strings.Join(names, ", ")
 	}
-	b := c.conn.Begin("READ ONLY", c.cfg.limits())
-	sessions := b.Read(`SELECT pg_catalog.json_agg(DISTINCT pg_catalog.json_build_object('pid', a.pid, 'application', a.application_name, 'user', a.usename, 'since', a.xact_start::pg_catalog.text)::pg_catalog.jsonb)::pg_catalog.text
-		FROM pg_catalog.pg_locks l JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid
-		WHERE l.granted AND l.pid <> pg_catalog.pg_backend_pid() AND ` + condition)
-	b.Exec("COMMIT")
-	var holders []struct {
-		PID                      int
-		Application, User, Since string
-	}
-	if err := c.conn.Send(ctx, b, c.cfg.ConnectTimeout.Duration); err != nil || json.Unmarshal(sessions.Bytes(), &holders) != nil || len(holders) == 0 {
-		return ""
-	}
-	var names []string
-	for _, h := range holders[:min(len(holders), 5)] {
-		names = append(names, fmt.Sprintf("pid %d (application_name %q, user %q, transaction since %s)", h.PID, h.Application, h.User, cmp.Or(h.Since, "a time hidden from this role")))
-	}
-	return words + strings.Join(names, ", ")
+	return ""
 }
 
 // caught returns the error that stands for one that catching has caught, nil for any other.

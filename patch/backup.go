@@ -34,7 +34,7 @@ func (c *change) backUp(ctx context.Context, database postgres.Target) error {
 	err := writeFile(file, func(out io.Writer) error {
 		// With repeatable read, COPY sees the rows that belong to the catalog that was compared.
 		b := c.conn.Begin("ISOLATION LEVEL REPEATABLE READ READ ONLY", c.cfg.limits())
-		requireUnchanged(b, s, s.answers...)
+		s.RequireUnchanged(b)
 		b.Exec("SET LOCAL DateStyle = 'ISO'") // in which a date is the same to whoever reads it
 		b.Rows(postgres.CopyTo(s.Schema, plan.TableName, columns...), func(row []byte) error {
 			_, err := out.Write(row)
@@ -53,8 +53,8 @@ func (c *change) backUp(ctx context.Context, database postgres.Target) error {
 	})
 	var pathErr *fs.PathError
 	switch {
-	case postgres.SQLState(err) == changedCode:
-		return errSchemaChanged
+	case postgres.SQLState(err) == ChangedCode:
+		return ErrSchemaChanged
 	case postgres.TooLong(err):
 		return plan.Refuse("a row of %s is longer than 1 MiB, which none of Evolution's is, so there is no backup of it; SELECT ctid FROM %s AS t WHERE octet_length(t::text) > 1000000 finds it", s.QualifiedTable(), s.QualifiedTable())
 	case errors.As(err, &pathErr):

@@ -17,6 +17,15 @@ import (
 //go:embed catalog.sql
 var catalogSQL string
 
+// Scope says what matters of a schema, and what asking may cost others.
+type Scope struct {
+	Pad    bool // keys may be padded, or the padding reverted
+	Backup bool // what there is may be backed up
+	Revert bool
+	Guard  bool // a guard may be installed where there is no table
+	Limits postgres.Limits
+}
+
 // Inspection is a State, and how it was read.
 type Inspection struct {
 	plan.State
@@ -34,9 +43,9 @@ type Inspection struct {
 
 // query is a question to PostgreSQL's catalog about some schemas.
 type query struct {
-	name   string                          // in catalog.sql
-	needed func(*Config, *plan.State) bool // whether it is to be asked about a schema; nil: always
-	field  func(*Inspection) any           // points to where the row goes or, if that is a slice, the rows go
+	name   string                        // in catalog.sql
+	needed func(Scope, *plan.State) bool // whether it is to be asked about a schema; nil: always
+	field  func(*Inspection) any         // points to where the row goes or, if that is a slice, the rows go
 }
 
 // identity is asked first: what there is in the schemas, and what of it can be read.
@@ -45,21 +54,21 @@ var identity = []*query{
 	{"schemas", nil, func(s *Inspection) any { return &s.rows.schemas }},
 	{"relations", nil, func(s *Inspection) any { return &s.Relations }},
 	{"columns", nil, func(s *Inspection) any { return &s.rows.columns }},
-	{"functions", (*Config).mayMeetPadding, func(s *Inspection) any { return &s.Function }},
+	{"functions", Scope.mayMeetPadding, func(s *Inspection) any { return &s.Function }},
 }
 
 // details are asked about what there is.
 var details = append([]*query{
 	{"collations", hasCollation, func(s *Inspection) any { return &s.rows.collations }},
-	{"function_use", (*Config).mayRevertPadding, func(s *Inspection) any { return &s.Function }},
+	{"function_use", Scope.mayRevertPadding, func(s *Inspection) any { return &s.Function }},
 	{"indexes", hasTable, func(s *Inspection) any { return &s.rows.indexes }},
 	{"constraints", hasTable, func(s *Inspection) any { return &s.rows.constraints }},
 	{"triggers", hasTable, func(s *Inspection) any { return &s.Triggers }},
-	{"rules", func(_ *Config, s *plan.State) bool { return s.Table != nil && s.Table.Rules }, func(s *Inspection) any { return &s.Rules }},
-	{"children", func(_ *Config, s *plan.State) bool { return s.Table != nil && s.Table.Children }, func(s *Inspection) any { return &s.Children }},
-	{"replica", func(c *Config, s *plan.State) bool { return s.Table != nil && c.Fixes.MayPad() }, func(s *Inspection) any { return &s.ReplicaSettings }},
-	{"grantees", (*Config).mayCreate, func(s *Inspection) any { return &s.Grantees }},
-	{"event_triggers", (*Config).mayMeetEventTriggers, func(s *Inspection) any { return &s.EventTriggers }},
+	{"rules", func(_ Scope, s *plan.State) bool { return s.Table != nil && s.Table.Rules }, func(s *Inspection) any { return &s.Rules }},
+	{"children", func(_ Scope, s *plan.State) bool { return s.Table != nil && s.Table.Children }, func(s *Inspection) any { return &s.Children }},
+	{"replica", func(c Scope, s *plan.State) bool { return s.Table != nil && c.Pad }, func(s *Inspection) any { return &s.ReplicaSettings }},
+	{"grantees", Scope.mayCreate, func(s *Inspection) any { return &s.Grantees }},
+	{"event_triggers", Scope.mayMeetEventTriggers, func(s *Inspection) any { return &s.EventTriggers }},
 }, guardQueries...)
 
 // code is asked before keys change. It is the most expensive of the questions.
@@ -71,38 +80,38 @@ var guardQueries = []*query{
 	{"guard_functions", hasGuard, func(s *Inspection) any { return &s.rows.guardFunctions }},
 }
 
-func hasTable(_ *Config, s *plan.State) bool { return s.Table != nil }
+func hasTable(_ Scope, s *plan.State) bool { return s.Table != nil }
 
-func hasGuard(_ *Config, s *plan.State) bool { return s.Guarded }
+func hasGuard(_ Scope, s *plan.State) bool { return s.Guarded }
 
-func hasCollation(_ *Config, s *plan.State) bool {
+func hasCollation(_ Scope, s *plan.State) bool {
 	return s.Table != nil && slices.ContainsFunc(s.Table.Columns, func(c plan.Column) bool {
 		return c.Collation != plan.NoCollation && c.Collation != plan.DefaultCollation
 	})
 }
 
 // mayMeetPadding reports whether the padding may be applied or reverted, or is to stand in a backup.
-func (c *Config) mayMeetPadding(*plan.State) bool { return c.Fixes.MayPad() || c.BackupDir != "" }
+func (c Scope) mayMeetPadding(*plan.State) bool { return c.Pad || c.Backup }
 
 // mayRevertPadding reports whether a padding that is there may be dropped.
-func (c *Config) mayRevertPadding(s *plan.State) bool {
-	return s.Function != nil && c.Action == ActionRevert
+func (c Scope) mayRevertPadding(s *plan.State) bool {
+	return s.Function != nil && c.Revert
 }
 
 // mayGuard reports whether a guard may be installed.
-func (c *Config) mayGuard(s *plan.State) bool {
-	return s.Table == nil && c.OnMissingTable == MissingGuard
+func (c Scope) mayGuard(s *plan.State) bool {
+	return s.Table == nil && c.Guard
 }
 
 // mayMeetEventTriggers reports whether something may be executed for which they fire.
-func (c *Config) mayMeetEventTriggers(s *plan.State) bool { return s.Table != nil || c.mayGuard(s) }
+func (c Scope) mayMeetEventTriggers(s *plan.State) bool { return s.Table != nil || c.mayGuard(s) }
 
 // mayCreate reports whether functions or schemas may be created, which default privileges may open to others.
-func (c *Config) mayCreate(s *plan.State) bool {
+func (c Scope) mayCreate(s *plan.State) bool {
 	if s.Table == nil {
 		return c.mayGuard(s)
 	}
-	return c.Fixes.MayPad() && s.Function == nil
+	return c.Pad && s.Function == nil
 }
 
 // answer is what the catalog said about one schema.
@@ -112,7 +121,7 @@ type answer struct {
 }
 
 // ask adds those of the queries that are needed about s. Their rows are taken over as they arrive.
-func (c *Config) ask(b *postgres.Batch, queries []*query, s *Inspection) {
+func (c Scope) ask(b *postgres.Batch, queries []*query, s *Inspection) {
 	for _, q := range queries {
 		if q.needed == nil || q.needed(c, &s.State) {
 			q.ask(b, placeholders(&s.State), s)
@@ -171,11 +180,50 @@ func requireUnchanged(b *postgres.Batch, s Inspection, answers ...*answer) {
 	}
 }
 
-// changedCode is the SQLSTATE of that failure, division_by_zero. Nothing else in a batch divides.
-const changedCode = "22012"
+// RequireUnchanged adds the same about all that was read of the catalog.
+func (s *Inspection) RequireUnchanged(b *postgres.Batch) { requireUnchanged(b, *s, s.answers...) }
 
-// errSchemaChanged is what the program makes of it.
-var errSchemaChanged = &postgres.NotReadyError{Reason: "the schema or its keys were changed by somebody else at the same moment"}
+// RequireGuardUnchanged adds the same about the guard.
+func (s *Inspection) RequireGuardUnchanged(b *postgres.Batch) {
+	requireUnchanged(b, *s, s.answersTo(guardQueries...)...)
+}
+
+// AskAgain adds the same questions to a batch that changes the schema, and the count of the keys where they change. The function that it
+// returns is to be called when the batch has been sent, and returns the answers.
+func (s *Inspection) AskAgain(b *postgres.Batch, keysChange bool) func() (Inspection, error) {
+	after := Inspection{State: plan.State{Schema: s.Schema, Table: s.Table, Migrations: s.Migrations, Keys: s.Keys}}
+	values := placeholders(&after.State)
+	for _, a := range s.answers {
+		if a.query != code[0] { // which is about what has been done by now
+			a.query.ask(b, values, &after)
+		}
+	}
+	if s.Table == nil && !s.Guarded { // of the guard that is created
+		for _, q := range guardQueries {
+			q.ask(b, values, &after)
+		}
+	}
+	var keys *postgres.Slot
+	if keysChange {
+		keys = countKeys(b, s.State)
+	}
+	return func() (Inspection, error) {
+		after.Replica, after.ReplicaLeft = s.Replica, s.ReplicaLeft // which the change has set for itself
+		if keys != nil {
+			after.Keys = new(plan.Keys)
+			if err := json.Unmarshal(keys.Bytes(), after.Keys); err != nil {
+				return after, fmt.Errorf("count the keys: %w", err)
+			}
+		}
+		return after, after.complete()
+	}
+}
+
+// ChangedCode is the SQLSTATE of that failure, division_by_zero. Nothing else in a batch divides.
+const ChangedCode = "22012"
+
+// ErrSchemaChanged is what the program makes of it.
+var ErrSchemaChanged = &postgres.NotReadyError{Reason: "the schema or its keys were changed by somebody else at the same moment"}
 
 // placeholders returns what replaces the placeholders of catalog.sql, which have psql's notation for a quoted value, in queries about
 // s. It replaces all of them at once, as the name of a schema may look like one.

@@ -39,7 +39,6 @@ func TestCatalogNames(t *testing.T) {
 
 // What makes no difference is not asked about: in a fresh session, each question costs the server more than its answer.
 func TestWhatIsAsked(t *testing.T) {
-	index, check, auto := plan.Selection{Named: plan.Fixes[:1]}, plan.Selection{Named: plan.Fixes[:2]}, plan.Selection{Auto: true}
 	bare := &plan.State{Schema: "s"}
 	missing := plan.State{Schema: "s", Table: &plan.Relation{OID: "1", Columns: []plan.Column{{Collation: plan.DefaultCollation}}}}
 	whole, another := missing, missing
@@ -48,23 +47,23 @@ func TestWhatIsAsked(t *testing.T) {
 	const always = "session schemas relations columns "
 	const ofTable = "indexes constraints triggers "
 	for title, c := range map[string]struct {
-		c    Config
+		c    Scope
 		s    *plan.State
 		want string
 	}{
-		"no table, index":        {Config{Fixes: index}, bare, always},
-		"no table, auto":         {Config{Fixes: auto}, bare, always + "functions "},
-		"no table, guard":        {Config{Fixes: index, OnMissingTable: MissingGuard}, bare, always + "grantees event_triggers "},
-		"index":                  {Config{Fixes: index}, &missing, always + ofTable + "event_triggers "},
-		"index, backup":          {Config{Fixes: index, BackupDir: "b"}, &whole, always + "functions " + ofTable + "event_triggers "},
-		"padding in place":       {Config{Fixes: check}, &whole, always + "functions " + ofTable + "replica event_triggers "},
-		"padding to come":        {Config{Fixes: auto}, &missing, always + "functions " + ofTable + "replica grantees event_triggers "},
-		"padding to be reverted": {Config{Fixes: check, Action: ActionRevert}, &whole, always + "functions function_use " + ofTable + "replica event_triggers "},
-		"collation":              {Config{Fixes: index}, &another, always + "collations " + ofTable + "event_triggers "},
+		"no table, index":        {Scope{}, bare, always},
+		"no table, auto":         {Scope{Pad: true}, bare, always + "functions "},
+		"no table, guard":        {Scope{Guard: true}, bare, always + "grantees event_triggers "},
+		"index":                  {Scope{}, &missing, always + ofTable + "event_triggers "},
+		"index, backup":          {Scope{Backup: true}, &whole, always + "functions " + ofTable + "event_triggers "},
+		"padding in place":       {Scope{Pad: true}, &whole, always + "functions " + ofTable + "replica event_triggers "},
+		"padding to come":        {Scope{Pad: true}, &missing, always + "functions " + ofTable + "replica grantees event_triggers "},
+		"padding to be reverted": {Scope{Pad: true, Revert: true}, &whole, always + "functions function_use " + ofTable + "replica event_triggers "},
+		"collation":              {Scope{}, &another, always + "collations " + ofTable + "event_triggers "},
 	} {
 		var asked strings.Builder
 		for _, q := range slices.Concat(identity, details) {
-			if q.needed == nil || q.needed(&c.c, c.s) {
+			if q.needed == nil || q.needed(c.c, c.s) {
 				asked.WriteString(q.name + " ")
 			}
 		}

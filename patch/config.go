@@ -235,6 +235,13 @@ func (c *Config) limits() postgres.Limits {
 	return postgres.Limits{Idle: c.ConnectTimeout.Duration, Lock: c.LockTimeout.Duration}
 }
 
+// scope returns what of the configuration matters to an inspection.
+func (c *Config) scope() Scope {
+	return Scope{
+		Pad: c.Fixes.MayPad(), Backup: c.BackupDir != "", Revert: c.Action == ActionRevert, Guard: c.OnMissingTable == MissingGuard, Limits: c.limits(),
+	}
+}
+
 // Goal returns the goal of the action.
 func (c *Config) Goal() plan.Goal {
 	switch c.Action {

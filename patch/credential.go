@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"evolution-openai-patch/patch/plan"
+	"evolution-openai-patch/patch/postgres"
 	"evolution-openai-patch/patch/quote"
 	"fmt"
 	"slices"
@@ -24,24 +25,24 @@ const sharedSQL = `SELECT pg_catalog.row_to_json(r)::pg_catalog.text FROM (
 	ORDER BY g.position, g.nth
 ) AS r`
 
-// shared reads the credentials that share a value with others in a column whose index is to come back, as revert compares it. It
+// Shared reads the credentials that share a value with others in a column whose index is to come back, as revert compares it. It
 // returns none where not every row can be read, and none where the query could run code of others: the table is locked as it is
 // for a change, so that nobody attaches any meanwhile.
-func (c *change) shared(ctx context.Context) (all []plan.Credential) {
-	s := c.before
-	if len(s.answersTo(code...)) == 0 && c.cfg.inspectCode(ctx, c.conn, &s) != nil {
-		c.conn.RollBack()
-		return nil
+func (c Scope) Shared(ctx context.Context, conn *postgres.Conn, s Inspection, fixes []plan.Fix) (all []plan.Credential, err error) {
+	if len(s.answersTo(code...)) == 0 {
+		if err := c.InspectCode(ctx, conn, &s); err != nil {
+			return nil, err
+		}
 	}
 	if !s.Table.CanCopy("id", "name", "apiKey", "instanceId") || plan.CheckCode(s.State) != nil {
-		return nil
+		return nil, nil
 	}
-	limits := c.cfg.limits()
-	limits.Statement = c.cfg.ConnectTimeout.Duration
-	b := c.conn.Begin("ISOLATION LEVEL READ COMMITTED READ WRITE", limits)
-	lock(b, s.State)
-	requireUnchanged(b, s, s.answers...)
-	for _, column := range indexed(c.request.Fixes) {
+	limits := c.Limits
+	limits.Statement = limits.Idle
+	b := conn.Begin("ISOLATION LEVEL READ COMMITTED READ WRITE", limits)
+	Lock(b, s.State)
+	s.RequireUnchanged(b)
+	for _, column := range indexed(fixes) {
 		value, shown := "t."+quote.Identifier(column), "pg_catalog.left(g.value::pg_catalog.text, 100)"
 		if column == "apiKey" {
 			shown = `CASE WHEN pg_catalog.length(pg_catalog.rtrim(g.value::pg_catalog.text, ' ')) > 12
@@ -58,12 +59,8 @@ func (c *change) shared(ctx context.Context) (all []plan.Credential) {
 		})
 	}
 	b.Exec("COMMIT")
-	if err := c.conn.Send(ctx, b, 2*c.cfg.ConnectTimeout.Duration); err != nil {
-		c.log.Debug("the credentials that share a value cannot be listed", "reason", explain(err))
-		c.conn.RollBack()
-		return nil
-	}
-	return all
+	err = conn.Send(ctx, b, 2*limits.Idle)
+	return all, err
 }
 
 // indexed returns the columns of fixes that have an index.

@@ -186,7 +186,7 @@ func (d *database) unfinished() []*progress {
 
 // inspect returns the State of a schema. After an error the connection is another one, or there is none.
 func (d *database) inspect(ctx context.Context, schema string) (Inspection, error) {
-	s, err := d.cfg.inspect(ctx, d.conn, schema)
+	s, err := d.cfg.scope().Inspect(ctx, d.conn, schema)
 	if err == nil {
 		return s, nil
 	}
@@ -202,16 +202,16 @@ func (d *database) list(ctx context.Context) error {
 	if d.listed || !d.requested.All {
 		return nil
 	}
-	names, err := d.cfg.listNames(ctx, d.conn, schemasSQL)
+	names, err := d.cfg.scope().Names(ctx, d.conn, ListSchemas)
 	if err != nil {
 		return err
 	}
-	if len(names) > maxSchemas {
-		names = names[:maxSchemas]
+	if len(names) > MaxSchemas {
+		names = names[:MaxSchemas]
 		d.add("*", true)
 		p := d.schemas[len(d.schemas)-1]
 		d.conclude(ctx, p, p.latest, plan.Refuse("database %s holds the table in more than %d schemas, and only the oldest are handled; name the others in PATCH_SCHEMAS",
-			quote.Identifier(d.target.Database()), maxSchemas))
+			quote.Identifier(d.target.Database()), MaxSchemas))
 	}
 	for _, name := range names {
 		if !slices.Contains(d.requested.Names, name) {

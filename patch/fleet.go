@@ -3,15 +3,12 @@ package patch
 import (
 	"context"
 	"errors"
-	"evolution-openai-patch/patch/plan"
 	"fmt"
 	"log/slog"
 	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"evolution-openai-patch/patch/postgres"
 )
 
 // handleFleet handles every target to its end, side by side. An error of one holds none of the others back. Cancelling ctx
@@ -154,7 +151,7 @@ func (t *target) find(ctx context.Context, limit time.Duration) (names []string,
 		if err = d.connect(waiting); err != nil {
 			return err
 		}
-		if found, err = t.cfg.listNames(waiting, d.conn, databasesSQL); !d.conn.Usable() {
+		if found, err = t.cfg.scope().Names(waiting, d.conn, ListDatabases); !d.conn.Usable() {
 			return d.reconnect(err)
 		}
 		return err
@@ -175,33 +172,4 @@ func (t *target) find(ctx context.Context, limit time.Duration) (names []string,
 // failure returns the Result for the databases that could not be found.
 func (t *target) failure(ctx context.Context, err error) *Result {
 	return t.database(t.Target.Database()).failure(ctx, err)
-}
-
-// databasesSQL lists the databases of the server that allow connections and that the role may connect to, without the
-// templates. The limit of a database whose DROP failed half-way is -2.
-const databasesSQL = `SELECT d.datname::pg_catalog.text FROM pg_catalog.pg_database d
-	WHERE d.datallowconn AND d.datconnlimit <> -2 AND NOT d.datistemplate AND pg_catalog.has_database_privilege(d.oid, 'CONNECT')`
-
-// schemasSQL lists the schemas of the database that hold a table of the name of Evolution's, from the oldest on, so that a tenant
-// who makes many of them leaves those out that are younger.
-const schemasSQL = `SELECT n.nspname::pg_catalog.text
-	FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-	WHERE c.relname = '` + plan.TableName + `' AND c.relkind = 'r' AND c.relpersistence <> 't' ORDER BY n.oid LIMIT 1001`
-
-// maxSchemas is the most schemas of one database that are handled without being named.
-const maxSchemas = 1000
-
-// listNames returns the names that a query finds.
-func (c *Config) listNames(ctx context.Context, conn *postgres.Conn, sql string) (names []string, err error) {
-	b := conn.Begin("ISOLATION LEVEL READ COMMITTED READ ONLY", c.limits())
-	b.Rows(sql, func(row []byte) error {
-		names = append(names, string(row))
-		return nil
-	})
-	b.Exec("COMMIT")
-	if err = conn.Send(ctx, b, c.ConnectTimeout.Duration); err != nil {
-		conn.RollBack()
-		return nil, fmt.Errorf("list: %w", err)
-	}
-	return names, nil
 }

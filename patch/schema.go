@@ -44,7 +44,7 @@ func (s *schema) attempt(ctx, waiting context.Context, conn *postgres.Conn, stat
 	}
 	r.Assessment = plan.Assess(request, state.State)
 	if p.Rows > 0 && s.cfg.Action != ActionStatus {
-		if err := s.cfg.inspectCode(waiting, conn, &state); err != nil {
+		if err := s.cfg.scope().InspectCode(waiting, conn, &state); err != nil {
 			return r, fmt.Errorf("inspect: %w", err)
 		}
 		if err := plan.CheckCode(state.State); err != nil {
@@ -125,25 +125,16 @@ func (s *schema) missing(ctx context.Context, conn *postgres.Conn, state plan.St
 	if state.Table != nil || !s.cfg.waitsForTable() && state.Guards(plan.Select(s.cfg.Fixes, s.cfg.Goal(), state)) {
 		return nil
 	}
-	return &MissingError{what: "table " + state.QualifiedTable(), schemas: schemasWithTable(ctx, conn, s.cfg), watched: s.cfg.Watch.Duration > 0}
+	return &MissingError{what: "table " + state.QualifiedTable(), schemas: s.elsewhere(ctx, conn), watched: s.cfg.Watch.Duration > 0}
 }
 
-// schemasWithTable names at most 20 of the schemas that hold the table, for a message. It returns nil if they cannot be found.
-func schemasWithTable(ctx context.Context, conn *postgres.Conn, cfg *Config) (schemas []string) {
+// elsewhere names schemas that hold the table, for a message. It returns nil if they cannot be found.
+func (s *schema) elsewhere(ctx context.Context, conn *postgres.Conn) []string {
 	if !conn.Usable() {
 		return nil
 	}
-	b := conn.Begin("READ ONLY", cfg.limits())
-	b.Rows("SELECT c.relnamespace::pg_catalog.regnamespace::pg_catalog.text FROM pg_catalog.pg_class c WHERE c.relname = "+
-		quote.Literal(plan.TableName)+" AND c.relkind = 'r' ORDER BY 1 LIMIT 20", func(row []byte) error {
-		schemas = append(schemas, string(row))
-		return nil
-	})
-	b.Exec("COMMIT")
-	if err := conn.Send(ctx, b, cfg.ConnectTimeout.Duration); err != nil {
-		return nil
-	}
-	return schemas
+	names, _ := s.cfg.scope().Names(ctx, conn, ListOtherSchemas)
+	return names
 }
 
 // unguarded returns the error for a schema without the table in which no guard can be installed either.
@@ -155,17 +146,6 @@ func unguarded(cfg *Config, s plan.State, why string) error {
 	return &MissingError{what: "table " + s.QualifiedTable(), remedy: remedy}
 }
 
-// noOtherTransaction fails while another session of the database is in a transaction, each of which holds a lock on a virtual
-// transaction ID of its own. What the role may not see of other sessions is NULL. A session that is idle executes nothing, but has
-// a transaction for a moment whenever PostgreSQL makes it read the invalidation messages of other databases, too.
-const noOtherTransaction = `SELECT 1 / CASE WHEN EXISTS (
-	SELECT FROM pg_catalog.pg_locks l
-		JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid
-		JOIN pg_catalog.pg_database d ON d.oid = a.datid
-	WHERE l.locktype = 'virtualxid' AND l.granted AND l.virtualtransaction = l.virtualxid
-		AND d.datname = pg_catalog.current_database() AND a.pid <> pg_catalog.pg_backend_pid()
-		AND a.backend_type IS DISTINCT FROM 'autovacuum worker' AND a.state IS DISTINCT FROM 'idle') THEN 0 ELSE 1 END`
-
 // removeGuard drops what is left of a guard that has fired or was removed: its function and its schema. A session that
 // creates an index may have read the event trigger before it was dropped, and be about to call the function. So while any
 // other session of the database is in a transaction, this is left to a later run.
@@ -174,15 +154,13 @@ func (s *schema) removeGuard(ctx context.Context, conn *postgres.Conn, state Ins
 	if !s.cfg.mayChange() || g == nil || g.Trigger != nil || !g.Mine || g.Foreign(s.name) != "" || state.Standby || state.ForeignEventTrigger() != nil {
 		return
 	}
-	name := quote.Identifier(plan.GuardName(s.name))
 	b := conn.Begin("ISOLATION LEVEL READ COMMITTED READ WRITE", s.cfg.limits())
-	lockGuard(b, state.State)
-	requireUnchanged(b, state, state.answersTo(guardQueries...)...)
-	b.Exec(noOtherTransaction)
-	for _, f := range g.Functions {
-		b.Exec(fmt.Sprintf("DROP FUNCTION %s.%s()", name, quote.Identifier(f.Name)))
+	LockGuard(b, state.State)
+	state.RequireGuardUnchanged(b)
+	b.Exec(NoOtherTransaction)
+	for _, sql := range g.Remove(s.name) {
+		b.Exec(sql)
 	}
-	b.Exec("DROP SCHEMA " + name)
 	b.Exec("COMMIT")
 	if err := conn.Send(ctx, b, s.cfg.ConnectTimeout.Duration+2*s.cfg.LockTimeout.Duration); err != nil {
 		s.log.Debug("what is left of the guard is left to a later run", "reason", explain(err))

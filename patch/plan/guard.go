@@ -160,6 +160,15 @@ func (p *Plan) guard(r Request, s State) {
 	}
 }
 
+// Remove returns what drops the function and the schema of a guard that has fired or was removed.
+func (g *Guard) Remove(schema string) (sql []string) {
+	name := quote.Identifier(GuardName(schema))
+	for _, f := range g.Functions {
+		sql = append(sql, fmt.Sprintf("DROP FUNCTION %s.%s()", name, quote.Identifier(f.Name)))
+	}
+	return append(sql, "DROP SCHEMA "+name)
+}
+
 // installGuard adds what creates the guard, or replaces one that was installed for another request.
 func (p *Plan) installGuard(r Request, s State) {
 	if reserved(r.Schema) {

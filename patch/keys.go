@@ -1,0 +1,69 @@
+package patch
+
+import (
+	"bytes"
+	"evolution-openai-patch/patch/plan"
+	"evolution-openai-patch/patch/postgres"
+	"fmt"
+	"unicode/utf8"
+)
+
+// readKeys adds the statement that counts the stored keys, and returns where the count will be, nil if they cannot be read.
+func readKeys(b *postgres.Batch, s plan.State) *plan.Keys {
+	if !s.Table.CanCopy("id", "apiKey") {
+		return nil
+	}
+	k, limit := new(plan.Keys), s.Table.Column("apiKey").Limit
+	b.Rows(postgres.CopyTo(s.Schema, plan.TableName, "id", "apiKey"), func(row []byte) error {
+		id, key, _ := bytes.Cut(bytes.TrimSuffix(row, []byte("\n")), []byte("\t"))
+		countKey(k, id, key, limit)
+		return nil
+	})
+	return k
+}
+
+// countKey adds the key of one credential, both as COPY writes them. The column takes so many characters, or any number if limit
+// is 0.
+func countKey(k *plan.Keys, id, raw []byte, limit int) {
+	key := raw
+	if len(raw) <= 2*plan.MaxKey && bytes.ContainsRune(raw, '\\') { // an escape takes two bytes; without one nothing is copied
+		value := postgres.CopyValues(raw)[0]
+		if value == nil {
+			return
+		}
+		key = []byte(*value)
+	}
+	if len(key) > plan.MaxKey {
+		k.Long = append(k.Long[:0], id[:min(len(id), plan.MaxID)]...)
+		return
+	}
+	bare := bytes.TrimRight(key, " ")
+	spaces := len(key) - len(bare)
+	switch {
+	case spaces == 1:
+	case limit == 0 || utf8.RuneCount(bare) < limit:
+		k.Bare++
+	default:
+		k.Full++
+	}
+	if spaces > 0 {
+		k.Spaced++
+	}
+}
+
+// countKeys adds a query for the same counts, for the moment in which the table is locked and none of its owner's code can run
+// in a query. A COPY of many rows to a client that stalls would keep the lock.
+func countKeys(b *postgres.Batch, s plan.State) *postgres.Slot {
+	return b.Read(fmt.Sprintf(`SELECT pg_catalog.json_build_object(
+		'bare', count(*) FILTER (WHERE %[1]s),
+		'full', count(*) FILTER (WHERE %[2]s AND NOT (%[1]s)),
+		'spaced', count(*) FILTER (WHERE %[3]s))::pg_catalog.text FROM ONLY %[4]s`, s.Table.Paddable(), plan.BareKey, plan.SpacedKey, s.QualifiedTable()))
+}
+
+// requireKeys adds a query, for the same moment, that fails as that of requireUnchanged does if a key was stored since they were
+// counted that the plan knows nothing of: one to be changed, or one with spaces, where there was none. Other keys may come at any
+// time, as the plan changes every key that there is.
+func RequireKeys(b *postgres.Batch, s plan.State) {
+	b.Exec(fmt.Sprintf("SELECT 1 / CASE WHEN (%t OR count(*) FILTER (WHERE %s) = 0) AND (%t OR count(*) FILTER (WHERE %s) = 0) THEN 1 ELSE 0 END FROM ONLY %s",
+		s.Keys.Bare > 0, s.Table.Paddable(), s.Keys.Spaced > 0, plan.SpacedKey, s.QualifiedTable()))
+}
