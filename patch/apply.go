@@ -3,6 +3,7 @@ package patch
 import (
 	"context"
 	"errors"
+	"evolution-openai-patch/patch/catalog"
 	"evolution-openai-patch/patch/plan"
 	"fmt"
 	"log/slog"
@@ -23,13 +24,13 @@ type change struct {
 	conn    *postgres.Conn
 	log     *slog.Logger
 	request plan.Request
-	before  Inspection
+	before  catalog.Inspection
 	plan    plan.Plan
 }
 
 // execute applies the plan and returns the State that was verified before the commit. It tries for the lock again and
 // again rather than wait for long: all of Evolution's queries queue behind a session that waits for ACCESS EXCLUSIVE.
-func (c *change) execute(ctx context.Context) (after Inspection, err error) {
+func (c *change) execute(ctx context.Context) (after catalog.Inspection, err error) {
 	var retry backoff.BackOff = &backoff.StopBackOff{}
 	if c.cfg.LockRetry.Duration > 0 {
 		retry = backoff.NewExponentialBackOff(backoff.WithInitialInterval(c.cfg.LockTimeout.Duration), backoff.WithMultiplier(1.5),
@@ -68,7 +69,7 @@ func (c *change) explainFailure(ctx context.Context, err error) error {
 		return plan.Duplicates(c.request.Fixes, c.cfg.Fixes.Auto, s.State, c.shared(ctx))
 	case postgres.LockUnavailable(err):
 		return fmt.Errorf("lock: %s stayed in use for PATCH_LOCK_RETRY=%s: %s; PATCH_LOCK_TIMEOUT=%s must exceed the longest transaction on the table%s",
-			s.QualifiedTable(), c.cfg.LockRetry, explain(err), c.cfg.LockTimeout, c.holders(ctx, "; held by ", OnTable(s.State)))
+			s.QualifiedTable(), c.cfg.LockRetry, explain(err), c.cfg.LockTimeout, c.holders(ctx, "; held by ", catalog.OnTable(s.State)))
 	}
 	return err
 }
@@ -91,7 +92,7 @@ func (c *change) explainGuardFailure(ctx context.Context, err error) error {
 		return &postgres.NotReadyError{Reason: "the guard was installed or removed by somebody else at the same moment", Cause: because(reason)}
 	case postgres.LockUnavailable(err):
 		return because(fmt.Sprintf("another session kept the event trigger of schema %s locked for PATCH_LOCK_RETRY=%s: %s%s",
-			quote.Identifier(s.Schema), c.cfg.LockRetry, reason, c.holders(ctx, "; in a transaction that has changed something are ", OnAnything)))
+			quote.Identifier(s.Schema), c.cfg.LockRetry, reason, c.holders(ctx, "; in a transaction that has changed something are ", catalog.OnAnything)))
 	}
 	return err
 }
@@ -101,7 +102,7 @@ const rowTime = 200 * time.Microsecond
 
 // transaction executes the plan, and commits if the next plan is empty then: the first round trip changes and inspects, the
 // second commits.
-func (c *change) transaction(ctx context.Context) (after Inspection, err error) {
+func (c *change) transaction(ctx context.Context) (after catalog.Inspection, err error) {
 	after, err = c.try(ctx)
 	if err == nil {
 		err = c.verify(after)
@@ -117,15 +118,15 @@ func (c *change) transaction(ctx context.Context) (after Inspection, err error) 
 
 // try locks, compares the catalog and the keys with what the plan was made from, changes nothing where they differ, and
 // inspects the result. The transaction stays open.
-func (c *change) try(ctx context.Context) (after Inspection, err error) {
+func (c *change) try(ctx context.Context) (after catalog.Inspection, err error) {
 	s, patience := c.before, c.cfg.ConnectTimeout.Duration+2*c.cfg.LockTimeout.Duration+time.Duration(c.plan.Rows)*rowTime
 	limits := c.cfg.limits()
 	limits.Statement = patience
 	b := c.conn.Begin("ISOLATION LEVEL READ COMMITTED READ WRITE", limits)
-	Lock(b, s.State)
+	catalog.Lock(b, s.State)
 	s.RequireUnchanged(b)
 	if c.plan.Pads {
-		RequireKeys(b, s.State)
+		catalog.RequireKeys(b, s.State)
 	}
 	if s.LeavesReplica() {
 		b.Exec("SET LOCAL session_replication_role = origin")
@@ -137,8 +138,8 @@ func (c *change) try(ctx context.Context) (after Inspection, err error) {
 	}
 	again := s.AskAgain(b, c.plan.Pads)
 	if err := c.conn.Send(ctx, b, patience+c.cfg.ConnectTimeout.Duration); err != nil {
-		if postgres.SQLState(err) == ChangedCode {
-			return s, ErrSchemaChanged
+		if postgres.SQLState(err) == catalog.ChangedCode {
+			return s, catalog.ErrSchemaChanged
 		}
 		return s, fmt.Errorf("change: %w", err)
 	}
@@ -160,7 +161,7 @@ func (c *change) commit(ctx context.Context) error {
 }
 
 // verify returns an error unless nothing of the request is left to do.
-func (c *change) verify(after Inspection) error {
+func (c *change) verify(after catalog.Inspection) error {
 	request := c.request
 	request.Fixes = plan.Select(c.cfg.Fixes, c.cfg.Goal(), after.State)
 	rest, err := plan.Make(request, after.State)

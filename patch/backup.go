@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"errors"
+	"evolution-openai-patch/patch/catalog"
 	"evolution-openai-patch/patch/plan"
 	"fmt"
 	"io"
@@ -53,8 +54,8 @@ func (c *change) backUp(ctx context.Context, database postgres.Target) error {
 	})
 	var pathErr *fs.PathError
 	switch {
-	case postgres.SQLState(err) == ChangedCode:
-		return ErrSchemaChanged
+	case postgres.SQLState(err) == catalog.ChangedCode:
+		return catalog.ErrSchemaChanged
 	case postgres.TooLong(err):
 		return plan.Refuse("a row of %s is longer than 1 MiB, which none of Evolution's is, so there is no backup of it; SELECT ctid FROM %s AS t WHERE octet_length(t::text) > 1000000 finds it", s.QualifiedTable(), s.QualifiedTable())
 	case errors.As(err, &pathErr):

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"evolution-openai-patch/patch/catalog"
 	"evolution-openai-patch/patch/plan"
 	"fmt"
 	"log/slog"
@@ -236,8 +237,8 @@ func (c *Config) limits() postgres.Limits {
 }
 
 // scope returns what of the configuration matters to an inspection.
-func (c *Config) scope() Scope {
-	return Scope{
+func (c *Config) scope() catalog.Scope {
+	return catalog.Scope{
 		Pad: c.Fixes.MayPad(), Backup: c.BackupDir != "", Revert: c.Action == ActionRevert, Guard: c.OnMissingTable == MissingGuard, Limits: c.limits(),
 	}
 }

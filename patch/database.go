@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"evolution-openai-patch/patch/catalog"
 	"evolution-openai-patch/patch/plan"
 	"fmt"
 	"log/slog"
@@ -185,14 +186,14 @@ func (d *database) unfinished() []*progress {
 }
 
 // inspect returns the State of a schema. After an error the connection is another one, or there is none.
-func (d *database) inspect(ctx context.Context, schema string) (Inspection, error) {
+func (d *database) inspect(ctx context.Context, schema string) (catalog.Inspection, error) {
 	s, err := d.cfg.scope().Inspect(ctx, d.conn, schema)
 	if err == nil {
 		return s, nil
 	}
 	d.conn.RollBack()
 	if postgres.TooLong(err) {
-		return s, d.recover(ctx, rowTooLong(schema))
+		return s, d.recover(ctx, catalog.RowTooLong(schema))
 	}
 	return s, fmt.Errorf("inspect: %w", err)
 }
@@ -202,16 +203,16 @@ func (d *database) list(ctx context.Context) error {
 	if d.listed || !d.requested.All {
 		return nil
 	}
-	names, err := d.cfg.scope().Names(ctx, d.conn, ListSchemas)
+	names, err := d.cfg.scope().Names(ctx, d.conn, catalog.Schemas)
 	if err != nil {
 		return err
 	}
-	if len(names) > MaxSchemas {
-		names = names[:MaxSchemas]
+	if len(names) > catalog.MaxSchemas {
+		names = names[:catalog.MaxSchemas]
 		d.add("*", true)
 		p := d.schemas[len(d.schemas)-1]
 		d.conclude(ctx, p, p.latest, plan.Refuse("database %s holds the table in more than %d schemas, and only the oldest are handled; name the others in PATCH_SCHEMAS",
-			quote.Identifier(d.target.Database()), MaxSchemas))
+			quote.Identifier(d.target.Database()), catalog.MaxSchemas))
 	}
 	for _, name := range names {
 		if !slices.Contains(d.requested.Names, name) {
@@ -232,7 +233,7 @@ func (d *database) conclude(ctx context.Context, p *progress, r Result, err erro
 	if err != nil && ctx.Err() != nil {
 		err = context.Cause(ctx)
 	}
-	state := Inspection{}
+	state := catalog.Inspection{}
 	if r.known() {
 		state = *r.state
 	}

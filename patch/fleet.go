@@ -3,6 +3,7 @@ package patch
 import (
 	"context"
 	"errors"
+	"evolution-openai-patch/patch/catalog"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -151,7 +152,7 @@ func (t *target) find(ctx context.Context, limit time.Duration) (names []string,
 		if err = d.connect(waiting); err != nil {
 			return err
 		}
-		if found, err = t.cfg.scope().Names(waiting, d.conn, ListDatabases); !d.conn.Usable() {
+		if found, err = t.cfg.scope().Names(waiting, d.conn, catalog.Databases); !d.conn.Usable() {
 			return d.reconnect(err)
 		}
 		return err

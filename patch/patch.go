@@ -10,6 +10,7 @@
 package patch
 
 import (
+	"evolution-openai-patch/patch/catalog"
 	"evolution-openai-patch/patch/plan"
 )
 
@@ -26,8 +27,8 @@ type Result struct {
 	Notes     []note // what the log says besides
 
 	requested []plan.Fix
-	stopped   bool        // a watch was stopped before the schema was done
-	state     *Inspection // what was verified before the commit, or else found; only until the Result is final
+	stopped   bool                // a watch was stopped before the schema was done
+	state     *catalog.Inspection // what was verified before the commit, or else found; only until the Result is final
 	place     place
 }
 

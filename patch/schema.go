@@ -3,6 +3,7 @@ package patch
 import (
 	"context"
 	"errors"
+	"evolution-openai-patch/patch/catalog"
 	"evolution-openai-patch/patch/plan"
 	"fmt"
 	"log/slog"
@@ -29,7 +30,7 @@ var errAbsent = errors.New("there is no table in a schema that was not named")
 
 // attempt plans and applies, from the State that was inspected. Attempting it again is safe whatever it returns. Queries for
 // messages are bounded by the context of the waiting. The Result is r with what is known, even if there is an error.
-func (s *schema) attempt(ctx, waiting context.Context, conn *postgres.Conn, state Inspection, r Result) (Result, error) {
+func (s *schema) attempt(ctx, waiting context.Context, conn *postgres.Conn, state catalog.Inspection, r Result) (Result, error) {
 	request := s.cfg.Request(state.State)
 	r.Assessment, r.requested, r.state = plan.EveryFix(request.Fixes, plan.Failed), request.Fixes, &state
 	if state.Table == nil && !s.named {
@@ -69,7 +70,7 @@ func (s *schema) attempt(ctx, waiting context.Context, conn *postgres.Conn, stat
 }
 
 // apply backs the schema up where that is requested, and executes the plan.
-func (s *schema) apply(ctx context.Context, conn *postgres.Conn, request plan.Request, state Inspection, p plan.Plan) (after Inspection, err error) {
+func (s *schema) apply(ctx context.Context, conn *postgres.Conn, request plan.Request, state catalog.Inspection, p plan.Plan) (after catalog.Inspection, err error) {
 	switch {
 	case state.Standby:
 		return state, &postgres.NotReadyError{Reason: "the server is a standby, which takes no changes; waiting for its promotion"}
@@ -133,7 +134,7 @@ func (s *schema) elsewhere(ctx context.Context, conn *postgres.Conn) []string {
 	if !conn.Usable() {
 		return nil
 	}
-	names, _ := s.cfg.scope().Names(ctx, conn, ListOtherSchemas)
+	names, _ := s.cfg.scope().Names(ctx, conn, catalog.OtherSchemas)
 	return names
 }
 
@@ -149,15 +150,15 @@ func unguarded(cfg *Config, s plan.State, why string) error {
 // removeGuard drops what is left of a guard that has fired or was removed: its function and its schema. A session that
 // creates an index may have read the event trigger before it was dropped, and be about to call the function. So while any
 // other session of the database is in a transaction, this is left to a later run.
-func (s *schema) removeGuard(ctx context.Context, conn *postgres.Conn, state Inspection) {
+func (s *schema) removeGuard(ctx context.Context, conn *postgres.Conn, state catalog.Inspection) {
 	g := state.Guard
 	if !s.cfg.mayChange() || g == nil || g.Trigger != nil || !g.Mine || g.Foreign(s.name) != "" || state.Standby || state.ForeignEventTrigger() != nil {
 		return
 	}
 	b := conn.Begin("ISOLATION LEVEL READ COMMITTED READ WRITE", s.cfg.limits())
-	LockGuard(b, state.State)
+	catalog.LockGuard(b, state.State)
 	state.RequireGuardUnchanged(b)
-	b.Exec(NoOtherTransaction)
+	b.Exec(catalog.NoOtherTransaction)
 	for _, sql := range g.Remove(s.name) {
 		b.Exec(sql)
 	}

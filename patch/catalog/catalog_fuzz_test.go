@@ -1,4 +1,4 @@
-package patch
+package catalog
 
 import (
 	"encoding/json"

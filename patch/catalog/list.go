@@ -1,4 +1,4 @@
-package patch
+package catalog
 
 import (
 	"context"
@@ -7,14 +7,14 @@ import (
 	"fmt"
 )
 
-// ListDatabases lists the databases of the server that allow connections and that the role may connect to, without the
+// Databases lists the databases of the server that allow connections and that the role may connect to, without the
 // templates. The limit of a database whose DROP failed half-way is -2.
-const ListDatabases = `SELECT d.datname::pg_catalog.text FROM pg_catalog.pg_database d
+const Databases = `SELECT d.datname::pg_catalog.text FROM pg_catalog.pg_database d
 	WHERE d.datallowconn AND d.datconnlimit <> -2 AND NOT d.datistemplate AND pg_catalog.has_database_privilege(d.oid, 'CONNECT')`
 
-// ListSchemas lists the schemas of the database that hold a table of the name of Evolution's, from the oldest on, so that a tenant
+// Schemas lists the schemas of the database that hold a table of the name of Evolution's, from the oldest on, so that a tenant
 // who makes many of them leaves those out that are younger.
-const ListSchemas = `SELECT n.nspname::pg_catalog.text
+const Schemas = `SELECT n.nspname::pg_catalog.text
 	FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 	WHERE c.relname = '` + plan.TableName + `' AND c.relkind = 'r' AND c.relpersistence <> 't' ORDER BY n.oid LIMIT 1001`
 
@@ -36,5 +36,5 @@ func (c Scope) Names(ctx context.Context, conn *postgres.Conn, sql string) (name
 	return names, nil
 }
 
-// ListOtherSchemas lists at most 20 schemas that hold the table, for a message.
-const ListOtherSchemas = "SELECT c.relnamespace::pg_catalog.regnamespace::pg_catalog.text FROM pg_catalog.pg_class c WHERE c.relname = '" + plan.TableName + "' AND c.relkind = 'r' ORDER BY 1 LIMIT 20"
+// OtherSchemas lists at most 20 schemas that hold the table, for a message.
+const OtherSchemas = "SELECT c.relnamespace::pg_catalog.regnamespace::pg_catalog.text FROM pg_catalog.pg_class c WHERE c.relname = '" + plan.TableName + "' AND c.relkind = 'r' ORDER BY 1 LIMIT 20"
