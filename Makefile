@@ -44,7 +44,7 @@ lab: go ## try to break the program: cuts, histories, kills, load, lack of resou
 
 MUTANTS ?= 0
 mutants: go ## change one thing at a time in the pure parts of the program, and print the changes that no unit test notices (an hour)
-	go run ./test/mutants -n $(MUTANTS) patch/plan.go patch/index.go patch/padding.go patch/trust.go patch/guard.go patch/selection.go patch/config.go patch/choice.go patch/names.go patch/report.go patch/line.go patch/duplicates.go patch/postgres/classify.go
+	go run ./test/mutants -n $(MUTANTS) patch/plan/plan.go patch/plan/index.go patch/plan/padding.go patch/plan/trust.go patch/plan/guard.go patch/plan/selection.go patch/config/config.go patch/config/choice.go patch/config/names.go patch/report.go patch/line.go patch/plan/duplicates.go patch/postgres/classify.go
 
 MAJORS ?= 13 14 15 16 17 18
 test-matrix: go ## run the database tests on each PostgreSQL in MAJORS, installed by Debian or fetched with npm (3 minutes for each)
@@ -57,10 +57,10 @@ bench: go ## compare wall time, memory and the time to notice a server with thos
 FUZZ ?= 1m
 fuzz: go ## fuzz the parsers, for longer than their seeds (6 times FUZZ)
 	go test -run '^$$' -fuzz FuzzURI -fuzztime $(FUZZ) ./patch/prisma
-	go test -run '^$$' -fuzz FuzzConfig -fuzztime $(FUZZ) ./patch
-	go test -run '^$$' -fuzz FuzzAnswers -fuzztime $(FUZZ) ./patch
-	go test -run '^$$' -fuzz FuzzNames -fuzztime $(FUZZ) ./patch
-	go test -run '^$$' -fuzz FuzzIdentifier -fuzztime $(FUZZ) ./patch/postgres
+	go test -run '^$$' -fuzz FuzzConfig -fuzztime $(FUZZ) ./patch/config
+	go test -run '^$$' -fuzz FuzzAnswers -fuzztime $(FUZZ) ./patch/catalog
+	go test -run '^$$' -fuzz FuzzNames -fuzztime $(FUZZ) ./patch/catalog
+	go test -run '^$$' -fuzz FuzzIdentifier -fuzztime $(FUZZ) ./patch/quote
 	go test -run '^$$' -fuzz FuzzServerMessages -fuzztime $(FUZZ) -fuzzminimizetime 100x ./patch/postgres
 
 lint: go ## run the linters (10 seconds; 3 minutes the first time)

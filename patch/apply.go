@@ -3,8 +3,6 @@ package patch
 import (
 	"context"
 	"errors"
-	"evolution-openai-patch/patch/catalog"
-	"evolution-openai-patch/patch/plan"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -14,13 +12,16 @@ import (
 	"github.com/cenkalti/backoff/v4"
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"evolution-openai-patch/patch/catalog"
+	"evolution-openai-patch/patch/config"
+	"evolution-openai-patch/patch/plan"
 	"evolution-openai-patch/patch/postgres"
 	"evolution-openai-patch/patch/quote"
 )
 
 // change is one plan on its way into the database.
 type change struct {
-	cfg     *Config
+	cfg     *config.Config
 	conn    *postgres.Conn
 	log     *slog.Logger
 	request plan.Request
@@ -49,7 +50,7 @@ func (c *change) execute(ctx context.Context) (after catalog.Inspection, err err
 	}
 	for _, sql := range c.plan.SQL {
 		c.log.Debug("executed", "sql", postgres.OneLine(sql))
-		c.log.Log(ctx, c.cfg.routine(), "done", "sql", postgres.Shorten(postgres.OneLine(sql), 120))
+		c.log.Log(ctx, c.cfg.Routine(), "done", "sql", postgres.Shorten(postgres.OneLine(sql), 120))
 	}
 	if c.plan.Replaced != "" {
 		c.log.Warn("the guard was installed for other fixes, and now applies these: " + c.plan.Replaced)
@@ -120,7 +121,7 @@ func (c *change) transaction(ctx context.Context) (after catalog.Inspection, err
 // inspects the result. The transaction stays open.
 func (c *change) try(ctx context.Context) (after catalog.Inspection, err error) {
 	s, patience := c.before, c.cfg.ConnectTimeout.Duration+2*c.cfg.LockTimeout.Duration+time.Duration(c.plan.Rows)*rowTime
-	limits := c.cfg.limits()
+	limits := c.cfg.Limits()
 	limits.Statement = patience
 	b := c.conn.Begin("ISOLATION LEVEL READ COMMITTED READ WRITE", limits)
 	catalog.Lock(b, s.State)
@@ -179,7 +180,7 @@ func (c *change) verify(after catalog.Inspection) error {
 
 // shared reads the credentials that share a value, for a message. It returns nil if they cannot be read.
 func (c *change) shared(ctx context.Context) []plan.Credential {
-	all, err := c.cfg.scope().Shared(ctx, c.conn, c.before, c.request.Fixes)
+	all, err := scope(c.cfg).Shared(ctx, c.conn, c.before, c.request.Fixes)
 	if err != nil {
 		c.log.Debug("the credentials that share a value cannot be listed", "reason", explain(err))
 		c.conn.RollBack()
@@ -190,7 +191,7 @@ func (c *change) shared(ctx context.Context) []plan.Credential {
 
 // holders describes the sessions that hold certain locks, after some words, for a message. It returns "" if they cannot be found.
 func (c *change) holders(ctx context.Context, words, condition string) string {
-	if names := c.cfg.scope().Holders(ctx, c.conn, condition); len(names) > 0 {
+	if names := scope(c.cfg).Holders(ctx, c.conn, condition); len(names) > 0 {
 		return words + strings.Join(names, ", ")
 	}
 	return ""

@@ -4,8 +4,6 @@ import (
 	"bufio"
 	"context"
 	"errors"
-	"evolution-openai-patch/patch/catalog"
-	"evolution-openai-patch/patch/plan"
 	"fmt"
 	"io"
 	"io/fs"
@@ -17,6 +15,8 @@ import (
 	"time"
 	"unicode"
 
+	"evolution-openai-patch/patch/catalog"
+	"evolution-openai-patch/patch/plan"
 	"evolution-openai-patch/patch/postgres"
 	"evolution-openai-patch/patch/quote"
 )
@@ -34,7 +34,7 @@ func (c *change) backUp(ctx context.Context, database postgres.Target) error {
 	file := filepath.Join(c.cfg.BackupDir, regexp.MustCompile(`[^A-Za-z0-9._-]`).ReplaceAllString(name, "_"))
 	err := writeFile(file, func(out io.Writer) error {
 		// With repeatable read, COPY sees the rows that belong to the catalog that was compared.
-		b := c.conn.Begin("ISOLATION LEVEL REPEATABLE READ READ ONLY", c.cfg.limits())
+		b := c.conn.Begin("ISOLATION LEVEL REPEATABLE READ READ ONLY", c.cfg.Limits())
 		s.RequireUnchanged(b)
 		b.Exec("SET LOCAL DateStyle = 'ISO'") // in which a date is the same to whoever reads it
 		b.Rows(postgres.CopyTo(s.Schema, plan.TableName, columns...), func(row []byte) error {
@@ -205,18 +205,4 @@ func writeFile(name string, content func(io.Writer) error) (err error) {
 		return err
 	}
 	return errors.Join(d.Sync(), d.Close())
-}
-
-// tryBackupDir creates and removes a file in the directory, so that a wrong one is noticed at the start and not when there is
-// something to change.
-func tryBackupDir(dir string) error {
-	const variable, remedy = "PATCH_BACKUP_DIR", "; it must be a directory that this program, in the image user 65532, can write to"
-	f, err := os.CreateTemp(dir, ".backup-*")
-	if err != nil {
-		return &ConfigError{variable, fmt.Sprintf("cannot be written: %v%s", fileCause(err), remedy)}
-	}
-	if err := errors.Join(f.Close(), os.Remove(f.Name())); err != nil {
-		return &ConfigError{variable, fmt.Sprintf("cannot be written: %v%s", fileCause(err), remedy)}
-	}
-	return nil
 }

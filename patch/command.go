@@ -3,7 +3,6 @@ package patch
 import (
 	"context"
 	"errors"
-	"evolution-openai-patch/patch/plan"
 	"fmt"
 	"io"
 	"log/slog"
@@ -11,6 +10,8 @@ import (
 	"slices"
 	"strings"
 
+	"evolution-openai-patch/patch/config"
+	"evolution-openai-patch/patch/plan"
 	"evolution-openai-patch/patch/postgres"
 )
 
@@ -32,16 +33,16 @@ func command(ctx context.Context, args, environ []string, stdout, stderr io.Writ
 		_, err := fmt.Fprintln(stdout, version)
 		return err
 	case "help", "-h", "--help":
-		_, err := io.WriteString(stdout, help())
+		_, err := io.WriteString(stdout, config.Help())
 		return err
 	case "":
 	default:
 		environ = append(environ[:len(environ):len(environ)], "PATCH_ACTION="+argument)
 	}
-	cfg, err := Parse(ctx, environ)
+	cfg, err := config.Parse(ctx, environ)
 	log := newLogger(cfg, stderr)
-	if argument != "" && !slices.Contains(actions, Action(argument)) {
-		err = &ConfigError{
+	if argument != "" && !slices.Contains(config.Actions, config.Action(argument)) {
+		err = &config.Error{
 			Variable: "unknown argument", // not quoted: it may be a connection string
 			Problem:  "write apply, status, revert, version or help; everything else is set by environment variables",
 		}
@@ -65,14 +66,14 @@ func command(ctx context.Context, args, environ []string, stdout, stderr io.Writ
 const maxText = 6 << 10
 
 // newLogger writes to standard error in the format asked for.
-func newLogger(cfg Config, stderr io.Writer) *slog.Logger {
+func newLogger(cfg config.Config, stderr io.Writer) *slog.Logger {
 	options := &slog.HandlerOptions{Level: cfg.LogLevel.Level, ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
 		if a.Value.Kind() == slog.KindString {
 			a.Value = slog.StringValue(postgres.Shorten(a.Value.String(), maxText))
 		}
 		return a
 	}}
-	if cfg.LogFormat == FormatJSON {
+	if cfg.LogFormat == config.FormatJSON {
 		return slog.New(slog.NewJSONHandler(stderr, options))
 	}
 	return slog.New(slog.NewTextHandler(stderr, options))
@@ -81,7 +82,7 @@ func newLogger(cfg Config, stderr io.Writer) *slog.Logger {
 // exitStatus is the only map from an error to an exit status.
 func exitStatus(err error) int {
 	var (
-		config  *ConfigError
+		config  *config.Error
 		refused *plan.RefusedError
 		wait    *WaitError
 		missing *MissingError

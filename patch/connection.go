@@ -4,9 +4,10 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"evolution-openai-patch/patch/plan"
 	"fmt"
 
+	"evolution-openai-patch/patch/config"
+	"evolution-openai-patch/patch/plan"
 	"evolution-openai-patch/patch/postgres"
 	"evolution-openai-patch/patch/quote"
 )
@@ -39,13 +40,13 @@ func (d *database) connect(ctx context.Context) error {
 			err = d.missing("database ",
 				"so no guard can be installed in it; Evolution creates it on its first start: run this once more after that, or set PATCH_WATCH or PATCH_ON_MISSING_TABLE=wait in a container that Evolution does not wait for")
 			if d.named { // another was dropped after it had been found
-				err = d.cfg.retryUntilPresent(err)
+				err = retryUntilPresent(d.cfg, err)
 			}
 		}
 		return err
 	}
 	d.conn = conn
-	d.log.Log(ctx, d.cfg.routine(), "connected", "server", conn.ServerVersion(), "role", d.target.User())
+	d.log.Log(ctx, d.cfg.Routine(), "connected", "server", conn.ServerVersion(), "role", d.target.User())
 	return nil
 }
 
@@ -53,7 +54,7 @@ func (d *database) connect(ctx context.Context) error {
 // where a guard is requested.
 func (d *database) missing(what, remedy string) error {
 	missing := &MissingError{what: what + quote.Identifier(d.target.Database()), watched: d.cfg.Watch.Duration > 0}
-	if d.cfg.OnMissingTable == MissingGuard && d.cfg.mayChange() && !missing.watched {
+	if d.cfg.OnMissingTable == config.MissingGuard && d.cfg.MayChange() && !missing.watched {
 		missing.remedy = remedy
 	}
 	return missing

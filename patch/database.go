@@ -4,27 +4,28 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"evolution-openai-patch/patch/catalog"
-	"evolution-openai-patch/patch/plan"
 	"fmt"
 	"log/slog"
 	"slices"
 	"strings"
 	"time"
 
+	"evolution-openai-patch/patch/catalog"
+	"evolution-openai-patch/patch/config"
+	"evolution-openai-patch/patch/plan"
 	"evolution-openai-patch/patch/postgres"
 	"evolution-openai-patch/patch/quote"
 )
 
 // database is one database over one connection: it is waited for, and then each of its schemas is handled.
 type database struct {
-	cfg         *Config
+	cfg         *config.Config
 	log         *slog.Logger
 	target      postgres.Target
 	server      *server
-	position    int     // of its target
-	named       bool    // not only matched by a pattern
-	requested   Schemas // to be handled
+	position    int            // of its target
+	named       bool           // not only matched by a pattern
+	requested   config.Schemas // to be handled
 	conn        *postgres.Conn
 	slot        bool // a connection may be made, or is open
 	disconnects int  // how often the connection was lost after it had been made
@@ -187,7 +188,7 @@ func (d *database) unfinished() []*progress {
 
 // inspect returns the State of a schema. After an error the connection is another one, or there is none.
 func (d *database) inspect(ctx context.Context, schema string) (catalog.Inspection, error) {
-	s, err := d.cfg.scope().Inspect(ctx, d.conn, schema)
+	s, err := scope(d.cfg).Inspect(ctx, d.conn, schema)
 	if err == nil {
 		return s, nil
 	}
@@ -203,7 +204,7 @@ func (d *database) list(ctx context.Context) error {
 	if d.listed || !d.requested.All {
 		return nil
 	}
-	names, err := d.cfg.scope().Names(ctx, d.conn, catalog.Schemas)
+	names, err := scope(d.cfg).Names(ctx, d.conn, catalog.Schemas)
 	if err != nil {
 		return err
 	}
@@ -220,7 +221,7 @@ func (d *database) list(ctx context.Context) error {
 		}
 	}
 	if len(d.schemas) == 0 && d.named {
-		return d.cfg.retryUntilPresent(d.missing("a schema with table "+quote.Identifier(plan.TableName)+" in database ",
+		return retryUntilPresent(d.cfg, d.missing("a schema with table "+quote.Identifier(plan.TableName)+" in database ",
 			"and a guard needs the name of the schema: set PATCH_SCHEMAS, or ?schema= in the connection string"))
 	}
 	slices.SortFunc(d.schemas, func(a, b *progress) int { return strings.Compare(a.name, b.name) })
@@ -238,7 +239,7 @@ func (d *database) conclude(ctx context.Context, p *progress, r Result, err erro
 		state = *r.state
 	}
 	var missing *MissingError
-	allowed := errors.As(err, &missing) && !d.cfg.tableRequired()
+	allowed := errors.As(err, &missing) && !d.cfg.TableRequired()
 	if (err == nil || allowed) && d.conn.Usable() {
 		p.removeGuard(ctx, d.conn, state)
 	}
@@ -247,14 +248,14 @@ func (d *database) conclude(ctx context.Context, p *progress, r Result, err erro
 	var unknown *UnknownError
 	var stopped Interrupted
 	switch {
-	case missing != nil && !d.named, errors.Is(err, errAbsent), errors.As(err, &stopped) && d.cfg.watches() && !d.named && !r.known():
+	case missing != nil && !d.named, errors.Is(err, errAbsent), errors.As(err, &stopped) && d.cfg.Watches() && !d.named && !r.known():
 		p.absent = true
 	case allowed:
 		if r.Status == plan.Failed { // it was not assessed
 			r.Assessment = plan.EveryFix(r.requested, plan.Pending)
 		}
 		r.Status = plan.Pending
-	case errors.As(err, &stopped) && d.cfg.watches(): // what a watch knows is what it has seen
+	case errors.As(err, &stopped) && d.cfg.Watches(): // what a watch knows is what it has seen
 		r.stopped = true
 		r.Assessment = plan.Assess(plan.Request{Schema: r.Schema, Fixes: r.requested, KeepNames: bool(d.cfg.KeepNames)}, state.State)
 	case err != nil:

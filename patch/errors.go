@@ -8,14 +8,6 @@ import (
 	"time"
 )
 
-// ConfigError reports a variable that cannot be used, and how to write it. Nothing was contacted.
-type ConfigError struct {
-	Variable string
-	Problem  string // never quotes the value
-}
-
-func (e *ConfigError) Error() string { return e.Variable + ": " + e.Problem }
-
 // MissingError reports that there is no database or no table yet.
 type MissingError struct {
 	what    string

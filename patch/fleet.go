@@ -3,18 +3,20 @@ package patch
 import (
 	"context"
 	"errors"
-	"evolution-openai-patch/patch/catalog"
 	"fmt"
 	"log/slog"
 	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"evolution-openai-patch/patch/catalog"
+	"evolution-openai-patch/patch/config"
 )
 
 // handleFleet handles every target to its end, side by side. An error of one holds none of the others back. Cancelling ctx
 // ends it, with context.Cause(ctx) as the error of what was not done.
-func handleFleet(ctx context.Context, cfg *Config, log *slog.Logger, report *reporter) {
+func handleFleet(ctx context.Context, cfg *config.Config, log *slog.Logger, report *reporter) {
 	if len(cfg.Completed) > 0 {
 		log.Info("PATCH_FIXES is completed, because some fixes are of use only together", "added", cfg.Completed)
 	}
@@ -22,7 +24,7 @@ func handleFleet(ctx context.Context, cfg *Config, log *slog.Logger, report *rep
 	var group sync.WaitGroup
 	for _, t := range targets {
 		group.Go(func() {
-			if cfg.watches() {
+			if cfg.Watches() {
 				t.watch(ctx)
 				return
 			}
@@ -39,8 +41,8 @@ func handleFleet(ctx context.Context, cfg *Config, log *slog.Logger, report *rep
 
 // target is what one connection string leads to while it is handled.
 type target struct {
-	Target
-	cfg      *Config
+	config.Target
+	cfg      *config.Config
 	log      *slog.Logger
 	report   *reporter
 	server   *server
@@ -49,7 +51,7 @@ type target struct {
 }
 
 // newTargets returns the targets of the configuration. Those of one server share its connections.
-func newTargets(cfg *Config, log *slog.Logger, report *reporter) (targets []*target) {
+func newTargets(cfg *config.Config, log *slog.Logger, report *reporter) (targets []*target) {
 	servers := map[string]*server{}
 	for i, t := range cfg.Targets {
 		s := servers[t.Server()]
@@ -152,7 +154,7 @@ func (t *target) find(ctx context.Context, limit time.Duration) (names []string,
 		if err = d.connect(waiting); err != nil {
 			return err
 		}
-		if found, err = t.cfg.scope().Names(waiting, d.conn, catalog.Databases); !d.conn.Usable() {
+		if found, err = scope(t.cfg).Names(waiting, d.conn, catalog.Databases); !d.conn.Usable() {
 			return d.reconnect(err)
 		}
 		return err
@@ -163,7 +165,7 @@ func (t *target) find(ctx context.Context, limit time.Duration) (names []string,
 		return nil, fmt.Errorf("%s does not exist, so the databases of the server cannot be listed: name one that exists in the connection string, such as postgres", missing.what)
 	}
 	for _, name := range found {
-		if t.Databases.matches(name) && !slices.Contains(t.Databases.Names, name) {
+		if t.Databases.Matches(name) && !slices.Contains(t.Databases.Names, name) {
 			names = append(names, name)
 		}
 	}

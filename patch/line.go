@@ -3,14 +3,16 @@ package patch
 import (
 	"encoding/json"
 	"errors"
-	"evolution-openai-patch/patch/plan"
-	"evolution-openai-patch/patch/postgres"
 	"fmt"
 	"maps"
 	"slices"
 	"strconv"
 	"strings"
 	"unicode"
+
+	"evolution-openai-patch/patch/config"
+	"evolution-openai-patch/patch/plan"
+	"evolution-openai-patch/patch/postgres"
 )
 
 // line is a Result as it is printed.
@@ -51,7 +53,7 @@ const maxLine = 8000
 
 // write returns the line as text or as JSON. What others wrote is cut until the line is short enough. Of SQL whole statements are
 // left out, so that what is left of it commits nothing.
-func (l line) write(format LogFormat) string {
+func (l line) write(format config.LogFormat) string {
 	for most := maxLine; ; most /= 2 {
 		cut := l
 		cut.Error = postgres.Shorten(l.Error, most)
@@ -77,8 +79,8 @@ func firstStatements(all []string, most int) []string {
 }
 
 // encode returns the line as text or as JSON.
-func (l line) encode(format LogFormat) string {
-	if format == FormatJSON {
+func (l line) encode(format config.LogFormat) string {
+	if format == config.FormatJSON {
 		text, _ := json.Marshal(l) // cannot fail: strings, bools, lists and maps of these
 		return string(text)
 	}

@@ -3,10 +3,12 @@ package patch
 import (
 	"encoding/json"
 	"errors"
-	"evolution-openai-patch/patch/plan"
 	"slices"
 	"strings"
 	"testing"
+
+	"evolution-openai-patch/patch/config"
+	"evolution-openai-patch/patch/plan"
 )
 
 // The line of the report stays one line, of which each word can be told from the next, whatever somebody chose as a name.
@@ -46,9 +48,9 @@ func TestLineIsShort(t *testing.T) {
 			r.SQL = append(r.SQL, "DROP INDEX "+strings.Repeat(others, 60))
 		}
 		found := r.Found["apikey-index"]
-		for _, format := range []LogFormat{FormatText, FormatJSON} {
+		for _, format := range []config.LogFormat{config.FormatText, config.FormatJSON} {
 			text := newLine(&r).write(format)
-			if len(text) > maxLine || len(text) < 100 || format == FormatJSON && !json.Valid([]byte(text)) {
+			if len(text) > maxLine || len(text) < 100 || format == config.FormatJSON && !json.Valid([]byte(text)) {
 				t.Errorf("%q as %s: %d bytes: %.200s", others, format, len(text), text)
 			}
 		}
@@ -67,9 +69,9 @@ func TestLineIsShort(t *testing.T) {
 
 // No line of the log is longer either.
 func TestLogLineIsShort(t *testing.T) {
-	for _, format := range []LogFormat{FormatText, FormatJSON} {
+	for _, format := range []config.LogFormat{config.FormatText, config.FormatJSON} {
 		var out strings.Builder
-		log := newLogger(Config{LogFormat: format}, &out)
+		log := newLogger(config.Config{LogFormat: format}, &out)
 		log.With("schema", "s").Warn("found", "found", strings.Repeat("\x01<", 100_000))
 		if len(out.String()) > 8<<10 || !strings.Contains(out.String(), "…") {
 			t.Errorf("%s: %d bytes: %.200s", format, len(out.String()), out.String())

@@ -2,9 +2,11 @@ package patch
 
 import (
 	"context"
-	"evolution-openai-patch/patch/plan"
 	"log/slog"
 	"strings"
+
+	"evolution-openai-patch/patch/config"
+	"evolution-openai-patch/patch/plan"
 )
 
 // note is what the log says of a Result besides its line in the report.
@@ -16,41 +18,41 @@ type note struct {
 
 // notes returns what the log says of a Result. An error stands in the line of the report; it is logged only where the line
 // does not come now, or the exit status does not show it.
-func notes(cfg *Config, r Result, s plan.State, missing *MissingError) (found []note) {
+func notes(cfg *config.Config, r Result, s plan.State, missing *MissingError) (found []note) {
 	add := func(level slog.Level, message string, args ...any) { found = append(found, note{level, message, args}) }
 	switch {
 	case r.Err != nil:
-		if cfg.Watch.Duration > 0 || cfg.OnError == ErrorContinue {
+		if cfg.Watch.Duration > 0 || cfg.OnError == config.ErrorContinue {
 			add(slog.LevelError, explain(r.Err))
 		}
 		return found
 	case missing != nil:
 		add(slog.LevelWarn, missing.Error())
 		return found
-	case r.Status == plan.Pending && s.Table != nil && cfg.Watch.Duration == 0 && cfg.Action != ActionRevert:
+	case r.Status == plan.Pending && s.Table != nil && cfg.Watch.Duration == 0 && cfg.Action != config.ActionRevert:
 		add(slog.LevelWarn, "the first migrations of Evolution have not come to every column yet, so the fixes for these are not in place; run this once more after Evolution has started")
-	case s.Migrations.Last >= plan.FirstChecking && !plan.Pads(r.requested) && !s.Pads() && cfg.Action != ActionRevert:
+	case s.Migrations.Last >= plan.FirstChecking && !plan.Pads(r.requested) && !s.Pads() && cfg.Action != config.ActionRevert:
 		add(slog.LevelWarn, "dropping the index is not enough here: from Evolution 2.3.0 on the application itself refuses a key that another instance has; set PATCH_FIXES=auto or apikey-index,apikey-check",
 			"evolution", r.Evolution)
-	case cfg.Fixes.Auto && s.Table != nil && s.Migrations.Last == "" && !plan.Pads(r.requested) && cfg.Action != ActionRevert:
+	case cfg.Fixes.Auto && s.Table != nil && s.Migrations.Last == "" && !plan.Pads(r.requested) && cfg.Action != config.ActionRevert:
 		add(slog.LevelWarn, "the release of Evolution cannot be read from its table _prisma_migrations, so only the index is dropped; for Evolution 2.3.0 or later set PATCH_FIXES=apikey-index,apikey-check")
-	case s.Keys != nil && s.Keys.Full > 0 && cfg.Action != ActionRevert:
+	case s.Keys != nil && s.Keys.Full > 0 && cfg.Action != config.ActionRevert:
 		add(slog.LevelWarn, "keys that fill their column cannot take the space, so Evolution goes on refusing them to a second instance", "keys", s.Keys.Full)
 	}
-	if s.LeavesReplica() && plan.Pads(r.requested) && cfg.Action != ActionRevert {
+	if s.LeavesReplica() && plan.Pads(r.requested) && cfg.Action != config.ActionRevert {
 		add(slog.LevelWarn, "somebody has set session_replication_role to replica in a session that a pooler gives to others, and no trigger pads the keys stored from there: end the pooler's sessions (RECONNECT in PgBouncer), and let nobody set it but with SET LOCAL")
 	}
 	for _, f := range r.requested {
-		if untried := s.Untried(f, r.Changed); f.Pad && len(untried) > 0 && cfg.Action != ActionRevert {
+		if untried := s.Untried(f, r.Changed); f.Pad && len(untried) > 0 && cfg.Action != config.ActionRevert {
 			add(slog.LevelWarn, "no stored key shows whether these allow the space at the end of a key, and a change would: "+strings.Join(untried, ", "))
 		}
-		if cfg.Action == ActionStatus && r.Fixes[f.Name] == plan.Unpatched {
+		if cfg.Action == config.ActionStatus && r.Fixes[f.Name] == plan.Unpatched {
 			add(slog.LevelInfo, "the fix is not in place", "fix", f.Name, "found", r.Found[f.Name])
 		}
 	}
 	for _, f := range plan.Fixes {
 		if f.Hint != "" && r.Changed && r.Status == plan.Patched && !plan.Contains(r.requested, f.Name) && !s.Lacks(f) {
-			add(cfg.routine(), f.Hint)
+			add(cfg.Routine(), f.Hint)
 		}
 	}
 	switch g := s.Guard; {

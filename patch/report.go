@@ -3,20 +3,21 @@ package patch
 import (
 	"cmp"
 	"errors"
-	"evolution-openai-patch/patch/plan"
 	"fmt"
 	"io"
 	"log/slog"
 	"strings"
 	"sync"
 
+	"evolution-openai-patch/patch/config"
+	"evolution-openai-patch/patch/plan"
 	"evolution-openai-patch/patch/postgres"
 )
 
 // reporter writes the line of each schema as soon as its database is done, and keeps what the summary and the exit status
 // need. It may be used concurrently.
 type reporter struct {
-	cfg *Config
+	cfg *config.Config
 	log *slog.Logger
 	out io.Writer
 
@@ -30,7 +31,7 @@ type reporter struct {
 }
 
 // newReporter returns a reporter that writes to out and logs to log.
-func newReporter(cfg *Config, log *slog.Logger, out io.Writer) *reporter {
+func newReporter(cfg *config.Config, log *slog.Logger, out io.Writer) *reporter {
 	return &reporter{cfg: cfg, log: log, out: out, counts: map[plan.Status]int{}}
 }
 
@@ -84,14 +85,14 @@ func (a place) compare(b place) int {
 }
 
 // failure returns what the exit status has to tell of a Result, nil for nothing.
-func failure(cfg *Config, r *Result) error {
+func failure(cfg *config.Config, r *Result) error {
 	var stopped Interrupted
 	switch {
-	case errors.As(r.Err, &stopped) && cfg.watches():
+	case errors.As(r.Err, &stopped) && cfg.Watches():
 		return nil // a watch that is stopped has done what it was to do
-	case r.Err != nil && (cfg.OnError == ErrorFail || errors.As(r.Err, &stopped)):
+	case r.Err != nil && (cfg.OnError == config.ErrorFail || errors.As(r.Err, &stopped)):
 		return r.Err
-	case r.Status == plan.Unpatched && cfg.Action == ActionStatus:
+	case r.Status == plan.Unpatched && cfg.Action == config.ActionStatus:
 		return errNotInPlace
 	}
 	return nil
@@ -136,7 +137,7 @@ func (p *reporter) logSummary() {
 
 // changedStatus is the status that a change leads to.
 func (p *reporter) changedStatus() plan.Status {
-	if p.cfg.Action == ActionRevert {
+	if p.cfg.Action == config.ActionRevert {
 		return plan.Unpatched
 	}
 	return plan.Patched

@@ -3,7 +3,6 @@ package patch
 import (
 	"bytes"
 	"errors"
-	"evolution-openai-patch/patch/plan"
 	"fmt"
 	"io"
 	"log/slog"
@@ -11,6 +10,9 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"evolution-openai-patch/patch/config"
+	"evolution-openai-patch/patch/plan"
 )
 
 // resultOf returns a Result at a place.
@@ -22,24 +24,24 @@ func resultOf(status plan.Status, err error, at place) *Result {
 // signal always, unless a watch is what it ended.
 func TestFailure(t *testing.T) {
 	stopped := fmt.Errorf("x: %w", Interrupted{syscall.SIGTERM})
-	watch := Interval{time.Second}
+	watch := config.Interval{Duration: time.Second}
 	for name, c := range map[string]struct {
-		cfg  Config
+		cfg  config.Config
 		r    *Result
 		want int
 	}{
-		"done":                     {Config{Action: ActionApply, OnError: ErrorFail}, resultOf(plan.Patched, nil, place{}), 0},
-		"failed":                   {Config{Action: ActionApply, OnError: ErrorFail}, resultOf(plan.Failed, io.EOF, place{}), 1},
-		"failed, passed over":      {Config{Action: ActionApply, OnError: ErrorContinue}, resultOf(plan.Failed, io.EOF, place{}), 0},
-		"stopped":                  {Config{Action: ActionApply, OnError: ErrorFail}, resultOf(plan.Failed, stopped, place{}), 143},
-		"stopped, not passed over": {Config{Action: ActionApply, OnError: ErrorContinue}, resultOf(plan.Failed, stopped, place{}), 143},
-		"watch stopped":            {Config{Action: ActionApply, OnError: ErrorFail, Watch: watch}, resultOf(plan.Patched, stopped, place{}), 0},
-		"watch failed":             {Config{Action: ActionApply, OnError: ErrorFail, Watch: watch}, resultOf(plan.Failed, io.EOF, place{}), 1},
-		"health check stopped":     {Config{Action: ActionStatus, OnError: ErrorFail, Watch: watch}, resultOf(plan.Failed, stopped, place{}), 143},
-		"status, not in place":     {Config{Action: ActionStatus, OnError: ErrorFail}, resultOf(plan.Unpatched, nil, place{}), 5},
-		"status, passed over":      {Config{Action: ActionStatus, OnError: ErrorContinue}, resultOf(plan.Unpatched, nil, place{}), 5},
-		"status, pending":          {Config{Action: ActionStatus, OnError: ErrorFail}, resultOf(plan.Pending, nil, place{}), 0},
-		"reverted":                 {Config{Action: ActionRevert, OnError: ErrorFail}, resultOf(plan.Unpatched, nil, place{}), 0},
+		"done":                     {config.Config{Action: config.ActionApply, OnError: config.ErrorFail}, resultOf(plan.Patched, nil, place{}), 0},
+		"failed":                   {config.Config{Action: config.ActionApply, OnError: config.ErrorFail}, resultOf(plan.Failed, io.EOF, place{}), 1},
+		"failed, passed over":      {config.Config{Action: config.ActionApply, OnError: config.ErrorContinue}, resultOf(plan.Failed, io.EOF, place{}), 0},
+		"stopped":                  {config.Config{Action: config.ActionApply, OnError: config.ErrorFail}, resultOf(plan.Failed, stopped, place{}), 143},
+		"stopped, not passed over": {config.Config{Action: config.ActionApply, OnError: config.ErrorContinue}, resultOf(plan.Failed, stopped, place{}), 143},
+		"watch stopped":            {config.Config{Action: config.ActionApply, OnError: config.ErrorFail, Watch: watch}, resultOf(plan.Patched, stopped, place{}), 0},
+		"watch failed":             {config.Config{Action: config.ActionApply, OnError: config.ErrorFail, Watch: watch}, resultOf(plan.Failed, io.EOF, place{}), 1},
+		"health check stopped":     {config.Config{Action: config.ActionStatus, OnError: config.ErrorFail, Watch: watch}, resultOf(plan.Failed, stopped, place{}), 143},
+		"status, not in place":     {config.Config{Action: config.ActionStatus, OnError: config.ErrorFail}, resultOf(plan.Unpatched, nil, place{}), 5},
+		"status, passed over":      {config.Config{Action: config.ActionStatus, OnError: config.ErrorContinue}, resultOf(plan.Unpatched, nil, place{}), 5},
+		"status, pending":          {config.Config{Action: config.ActionStatus, OnError: config.ErrorFail}, resultOf(plan.Pending, nil, place{}), 0},
+		"reverted":                 {config.Config{Action: config.ActionRevert, OnError: config.ErrorFail}, resultOf(plan.Unpatched, nil, place{}), 0},
 	} {
 		if got := exitStatus(failure(&c.cfg, c.r)); got != c.want {
 			t.Errorf("%s: exit status %d, want %d", name, got, c.want)
@@ -55,7 +57,7 @@ func (b broken) Write([]byte) (int, error) { return 0, b.err }
 // The exit status is that of the first failure in the order of targets, databases and schemas, however they come in. A
 // report that cannot be written is a failure, and the log has it.
 func TestFirstFailure(t *testing.T) {
-	cfg := &Config{Action: ActionApply, OnError: ErrorFail, LogFormat: FormatText}
+	cfg := &config.Config{Action: config.ActionApply, OnError: config.ErrorFail, LogFormat: config.FormatText}
 	var log bytes.Buffer
 	p := newReporter(cfg, newLogger(*cfg, &log), io.Discard)
 	first := &plan.RefusedError{Reason: "first"}
@@ -87,7 +89,7 @@ func TestSummary(t *testing.T) {
 		"done: 1 patched (1 changed), 1 database without the table":  {{changed}, {}},
 		"done: 1 patched (1 changed), 2 databases without the table": {{changed}, {}, {}},
 	} {
-		cfg := &Config{Action: ActionApply, LogFormat: FormatText}
+		cfg := &config.Config{Action: config.ActionApply, LogFormat: config.FormatText}
 		var log bytes.Buffer
 		p := newReporter(cfg, newLogger(*cfg, &log), io.Discard)
 		for _, of := range results {
@@ -105,7 +107,7 @@ func TestSummary(t *testing.T) {
 // After a revert, the changed ones are among those that are not patched.
 func TestSummaryOfRevert(t *testing.T) {
 	var log bytes.Buffer
-	cfg := &Config{Action: ActionRevert, LogFormat: FormatText}
+	cfg := &config.Config{Action: config.ActionRevert, LogFormat: config.FormatText}
 	p := newReporter(cfg, newLogger(*cfg, &log), io.Discard)
 	reverted := resultOf(plan.Unpatched, nil, place{})
 	reverted.Changed, reverted.Notes = true, []note{{slog.LevelWarn, "a note", nil}}
@@ -117,12 +119,12 @@ func TestSummaryOfRevert(t *testing.T) {
 
 // The report has one line for each Result, as text or as JSON.
 func TestReportLines(t *testing.T) {
-	for format, want := range map[LogFormat]string{
-		FormatText: "patched: h:1/d schema=s changed=false apikey-index=patched apikey-check=patched name-index=patched\n",
-		FormatJSON: `{"target":"h:1/d","schema":"s","state":"patched","changed":false,"fixes":{"apikey-check":"patched","apikey-index":"patched","name-index":"patched"},"evolution":"","error":""}` + "\n",
+	for format, want := range map[config.LogFormat]string{
+		config.FormatText: "patched: h:1/d schema=s changed=false apikey-index=patched apikey-check=patched name-index=patched\n",
+		config.FormatJSON: `{"target":"h:1/d","schema":"s","state":"patched","changed":false,"fixes":{"apikey-check":"patched","apikey-index":"patched","name-index":"patched"},"evolution":"","error":""}` + "\n",
 	} {
 		var out bytes.Buffer
-		p := newReporter(&Config{LogFormat: format}, newLogger(Config{}, io.Discard), &out)
+		p := newReporter(&config.Config{LogFormat: format}, newLogger(config.Config{}, io.Discard), &out)
 		p.add([]*Result{resultOf(plan.Patched, nil, place{}), resultOf(plan.Patched, nil, place{})})
 		p.add([]*Result{resultOf(plan.Patched, nil, place{})})
 		if out.String() != want+want+want {

@@ -3,19 +3,20 @@ package patch
 import (
 	"context"
 	"errors"
-	"evolution-openai-patch/patch/catalog"
-	"evolution-openai-patch/patch/plan"
 	"fmt"
 	"log/slog"
 	"sync"
 
+	"evolution-openai-patch/patch/catalog"
+	"evolution-openai-patch/patch/config"
+	"evolution-openai-patch/patch/plan"
 	"evolution-openai-patch/patch/postgres"
 	"evolution-openai-patch/patch/quote"
 )
 
 // schema is one schema of a database on its way from wherever it stands to where it is requested to be.
 type schema struct {
-	cfg        *Config
+	cfg        *config.Config
 	log        *slog.Logger
 	database   postgres.Target
 	place      place
@@ -44,8 +45,8 @@ func (s *schema) attempt(ctx, waiting context.Context, conn *postgres.Conn, stat
 		return r, err
 	}
 	r.Assessment = plan.Assess(request, state.State)
-	if p.Rows > 0 && s.cfg.Action != ActionStatus {
-		if err := s.cfg.scope().InspectCode(waiting, conn, &state); err != nil {
+	if p.Rows > 0 && s.cfg.Action != config.ActionStatus {
+		if err := scope(s.cfg).InspectCode(waiting, conn, &state); err != nil {
 			return r, fmt.Errorf("inspect: %w", err)
 		}
 		if err := plan.CheckCode(state.State); err != nil {
@@ -56,9 +57,9 @@ func (s *schema) attempt(ctx, waiting context.Context, conn *postgres.Conn, stat
 		r.SQL = p.SQL
 	}
 	switch {
-	case p.Unguarded != "" && s.cfg.mayChange():
+	case p.Unguarded != "" && s.cfg.MayChange():
 		return r, unguarded(s.cfg, state.State, p.Unguarded)
-	case !s.cfg.mayChange() || len(p.SQL) == 0:
+	case !s.cfg.MayChange() || len(p.SQL) == 0:
 		return r, s.missing(waiting, conn, state.State)
 	}
 	after, err := s.apply(ctx, conn, request, state, p)
@@ -94,16 +95,16 @@ func (s *schema) apply(ctx context.Context, conn *postgres.Conn, request plan.Re
 // ready returns an error as long as something has to be waited for before anything is planned.
 func (s *schema) ready(ctx context.Context, conn *postgres.Conn, state plan.State) error {
 	switch {
-	case !s.cfg.mayChange():
+	case !s.cfg.MayChange():
 		return nil
 	case state.Table == nil && state.Migrating:
 		return &postgres.NotReadyError{Reason: "a migration is running that may create the table", Cause: s.missing(ctx, conn, state)}
 	case state.Migrating: // what it leaves is what counts, be it more to do or a table that would be refused half-way
 		return &postgres.NotReadyError{Reason: "a migration of Evolution's is running"}
-	case s.cfg.OnMissingTable != MissingWait:
+	case s.cfg.OnMissingTable != config.MissingWait:
 		return nil
 	case state.Table == nil:
-		return s.cfg.retryUntilPresent(s.missing(ctx, conn, state))
+		return retryUntilPresent(s.cfg, s.missing(ctx, conn, state))
 	case state.Migrations.Unfinished > 0:
 		return &postgres.NotReadyError{Reason: "a migration was begun and has not finished; if Evolution is not running, see its log"}
 	}
@@ -111,8 +112,8 @@ func (s *schema) ready(ctx context.Context, conn *postgres.Conn, state plan.Stat
 }
 
 // retryUntilPresent makes an error about something that is missing retryable where it is to be waited for.
-func (c *Config) retryUntilPresent(missing error) error {
-	if missing == nil || !c.waitsForTable() {
+func retryUntilPresent(c *config.Config, missing error) error {
+	if missing == nil || !c.WaitsForTable() {
 		return missing
 	}
 	return &postgres.NotReadyError{
@@ -123,7 +124,7 @@ func (c *Config) retryUntilPresent(missing error) error {
 
 // missing returns an error for a schema without the table, but none where a guard does all that is requested.
 func (s *schema) missing(ctx context.Context, conn *postgres.Conn, state plan.State) error {
-	if state.Table != nil || !s.cfg.waitsForTable() && state.Guards(plan.Select(s.cfg.Fixes, s.cfg.Goal(), state)) {
+	if state.Table != nil || !s.cfg.WaitsForTable() && state.Guards(plan.Select(s.cfg.Fixes, s.cfg.Goal(), state)) {
 		return nil
 	}
 	return &MissingError{what: "table " + state.QualifiedTable(), schemas: s.elsewhere(ctx, conn), watched: s.cfg.Watch.Duration > 0}
@@ -134,12 +135,12 @@ func (s *schema) elsewhere(ctx context.Context, conn *postgres.Conn) []string {
 	if !conn.Usable() {
 		return nil
 	}
-	names, _ := s.cfg.scope().Names(ctx, conn, catalog.OtherSchemas)
+	names, _ := scope(s.cfg).Names(ctx, conn, catalog.OtherSchemas)
 	return names
 }
 
 // unguarded returns the error for a schema without the table in which no guard can be installed either.
-func unguarded(cfg *Config, s plan.State, why string) error {
+func unguarded(cfg *config.Config, s plan.State, why string) error {
 	remedy := "and the guard cannot be installed: " + why
 	if cfg.Watch.Duration == 0 {
 		remedy += "; or set PATCH_WATCH or PATCH_ON_MISSING_TABLE=wait in a container that Evolution does not wait for"
@@ -152,10 +153,10 @@ func unguarded(cfg *Config, s plan.State, why string) error {
 // other session of the database is in a transaction, this is left to a later run.
 func (s *schema) removeGuard(ctx context.Context, conn *postgres.Conn, state catalog.Inspection) {
 	g := state.Guard
-	if !s.cfg.mayChange() || g == nil || g.Trigger != nil || !g.Mine || g.Foreign(s.name) != "" || state.Standby || state.ForeignEventTrigger() != nil {
+	if !s.cfg.MayChange() || g == nil || g.Trigger != nil || !g.Mine || g.Foreign(s.name) != "" || state.Standby || state.ForeignEventTrigger() != nil {
 		return
 	}
-	b := conn.Begin("ISOLATION LEVEL READ COMMITTED READ WRITE", s.cfg.limits())
+	b := conn.Begin("ISOLATION LEVEL READ COMMITTED READ WRITE", s.cfg.Limits())
 	catalog.LockGuard(b, state.State)
 	state.RequireGuardUnchanged(b)
 	b.Exec(catalog.NoOtherTransaction)
@@ -169,4 +170,11 @@ func (s *schema) removeGuard(ctx context.Context, conn *postgres.Conn, state cat
 		return
 	}
 	s.log.Info("removed what was left of the guard", "schema_removed", plan.GuardName(s.name))
+}
+
+// scope returns what of the configuration matters to an inspection.
+func scope(c *config.Config) catalog.Scope {
+	return catalog.Scope{
+		Pad: c.Fixes.MayPad(), Backup: c.BackupDir != "", Revert: c.Action == config.ActionRevert, Guard: c.OnMissingTable == config.MissingGuard, Limits: c.Limits(),
+	}
 }

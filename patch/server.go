@@ -4,6 +4,8 @@ import (
 	"context"
 	"sync"
 	"time"
+
+	"evolution-openai-patch/patch/config"
 )
 
 // server bounds the connections to one PostgreSQL server, which several databases and targets share.
@@ -18,10 +20,12 @@ type server struct {
 }
 
 // newServer allows so many connections at once.
-func newServer(connections Count) *server { return &server{slots: make(chan struct{}, connections)} }
+func newServer(connections config.Count) *server {
+	return &server{slots: make(chan struct{}, connections)}
+}
 
 // expect adds the databases of a target to those that are expected. How many a pattern finds is not known.
-func (s *server) expect(d Databases) {
+func (s *server) expect(d config.Databases) {
 	s.expected += len(d.Names)
 	if len(d.Patterns) > 0 {
 		s.expected += cap(s.slots) + 1

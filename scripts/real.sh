@@ -23,6 +23,6 @@ go run ./test/real
 line=$(compose run --rm evolution-openai-patch status)
 echo "$line"
 if [[ $line == *" or later"* ]]; then
-    echo "this release of Evolution has migrations that the program does not know: see releases in patch/evolution.go" >&2
+    echo "this release of Evolution has migrations that the program does not know: see releases in patch/plan/evolution.go" >&2
     exit 1
 fi

@@ -4,12 +4,12 @@ import (
 	"cmp"
 	_ "embed"
 	"encoding/json"
-	"evolution-openai-patch/patch/plan"
 	"fmt"
 	"reflect"
 	"slices"
 	"strings"
 
+	"evolution-openai-patch/patch/plan"
 	"evolution-openai-patch/patch/postgres"
 	"evolution-openai-patch/patch/quote"
 )

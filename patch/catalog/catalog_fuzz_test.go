@@ -2,13 +2,14 @@ package catalog
 
 import (
 	"encoding/json"
-	"evolution-openai-patch/patch/plan"
-	"evolution-openai-patch/patch/quote"
 	"fmt"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
+
+	"evolution-openai-patch/patch/plan"
+	"evolution-openai-patch/patch/quote"
 )
 
 // readAll reads the catalog's answers, each a line of the query's name, a tab, and a row.

@@ -1,11 +1,12 @@
 package catalog
 
 import (
-	"evolution-openai-patch/patch/plan"
-	"evolution-openai-patch/patch/quote"
 	"slices"
 	"strings"
 	"testing"
+
+	"evolution-openai-patch/patch/plan"
+	"evolution-openai-patch/patch/quote"
 )
 
 // A value that is filled in must not stand in a comment: a schema's name may hold the end of a line.

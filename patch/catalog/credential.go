@@ -3,11 +3,12 @@ package catalog
 import (
 	"context"
 	"encoding/json"
+	"fmt"
+	"slices"
+
 	"evolution-openai-patch/patch/plan"
 	"evolution-openai-patch/patch/postgres"
 	"evolution-openai-patch/patch/quote"
-	"fmt"
-	"slices"
 )
 
 // sharedSQL selects the credentials that share a value with others. Of a key only the last four characters come, which tell it

@@ -2,10 +2,11 @@ package catalog
 
 import (
 	"bytes"
-	"evolution-openai-patch/patch/plan"
-	"evolution-openai-patch/patch/postgres"
 	"fmt"
 	"unicode/utf8"
+
+	"evolution-openai-patch/patch/plan"
+	"evolution-openai-patch/patch/postgres"
 )
 
 // readKeys adds the statement that counts the stored keys, and returns where the count will be, nil if they cannot be read.

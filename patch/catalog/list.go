@@ -2,9 +2,10 @@ package catalog
 
 import (
 	"context"
+	"fmt"
+
 	"evolution-openai-patch/patch/plan"
 	"evolution-openai-patch/patch/postgres"
-	"fmt"
 )
 
 // Databases lists the databases of the server that allow connections and that the role may connect to, without the

@@ -4,10 +4,11 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"fmt"
+
 	"evolution-openai-patch/patch/plan"
 	"evolution-openai-patch/patch/postgres"
 	"evolution-openai-patch/patch/quote"
-	"fmt"
 )
 
 // Lock adds what keeps others from interfering: Evolution and other runs of this program or, where there is no table yet,

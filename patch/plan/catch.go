@@ -2,8 +2,9 @@ package plan
 
 import (
 	_ "embed"
-	"evolution-openai-patch/patch/quote"
 	"strings"
+
+	"evolution-openai-patch/patch/quote"
 )
 
 //go:embed catch.sql

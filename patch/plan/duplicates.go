@@ -1,10 +1,11 @@
 package plan
 
 import (
-	"evolution-openai-patch/patch/quote"
 	"fmt"
 	"slices"
 	"strings"
+
+	"evolution-openai-patch/patch/quote"
 )
 
 // credential is what is printed of a row of Evolution's table, and of the value that it shares with others.

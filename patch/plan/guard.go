@@ -4,11 +4,12 @@ import (
 	"crypto/sha256"
 	_ "embed"
 	"encoding/json"
-	"evolution-openai-patch/patch/quote"
 	"fmt"
 	"hash/fnv"
 	"slices"
 	"strings"
+
+	"evolution-openai-patch/patch/quote"
 )
 
 // Guard is what there is of a schema's guard: a one-shot event trigger that applies the fixes inside Evolution's first

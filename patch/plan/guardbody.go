@@ -3,10 +3,11 @@ package plan
 import (
 	_ "embed"
 	"encoding/json"
-	"evolution-openai-patch/patch/quote"
 	"fmt"
 	"slices"
 	"strings"
+
+	"evolution-openai-patch/patch/quote"
 )
 
 //go:embed guardbody.sql

@@ -1,10 +1,11 @@
 package plan
 
 import (
-	"evolution-openai-patch/patch/quote"
 	"fmt"
 	"slices"
 	"strings"
+
+	"evolution-openai-patch/patch/quote"
 )
 
 // index plans for the unique indexes and unique constraints whose only key column is f.Column: that there is none, or

@@ -1,9 +1,10 @@
 package plan
 
 import (
-	"evolution-openai-patch/patch/quote"
 	"fmt"
 	"strings"
+
+	"evolution-openai-patch/patch/quote"
 )
 
 // objectName is the name of the padding trigger and of its function.

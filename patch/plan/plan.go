@@ -3,8 +3,9 @@
 package plan
 
 import (
-	"evolution-openai-patch/patch/quote"
 	"fmt"
+
+	"evolution-openai-patch/patch/quote"
 )
 
 // Goal is the direction of a plan.

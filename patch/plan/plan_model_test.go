@@ -2,7 +2,6 @@ package plan
 
 import (
 	"cmp"
-	"evolution-openai-patch/patch/quote"
 	"flag"
 	"fmt"
 	"os"
@@ -13,6 +12,8 @@ import (
 	"testing"
 
 	"pgregory.net/rapid"
+
+	"evolution-openai-patch/patch/quote"
 )
 
 // init makes rapid check more cases than its default of 100, which take milliseconds.

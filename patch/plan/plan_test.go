@@ -2,11 +2,12 @@ package plan
 
 import (
 	"errors"
-	"evolution-openai-patch/patch/quote"
 	"slices"
 	"strconv"
 	"strings"
 	"testing"
+
+	"evolution-openai-patch/patch/quote"
 )
 
 // table is a State with Evolution's table and these indexes.

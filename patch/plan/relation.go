@@ -1,11 +1,12 @@
 package plan
 
 import (
-	"evolution-openai-patch/patch/quote"
 	"fmt"
 	"slices"
 	"strings"
 	"unicode/utf8"
+
+	"evolution-openai-patch/patch/quote"
 )
 
 // Relation is a table, an index, or another thing that has its name in the same space.

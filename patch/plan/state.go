@@ -1,9 +1,10 @@
 package plan
 
 import (
-	"evolution-openai-patch/patch/quote"
 	"fmt"
 	"slices"
+
+	"evolution-openai-patch/patch/quote"
 )
 
 // State is what the database says of one schema at one moment.

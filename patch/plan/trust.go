@@ -1,10 +1,11 @@
 package plan
 
 import (
-	"evolution-openai-patch/patch/quote"
 	"fmt"
 	"slices"
 	"strings"
+
+	"evolution-openai-patch/patch/quote"
 )
 
 // checkPadding refuses a function or trigger of our name that is not exactly as the program creates it. Whoever owns the

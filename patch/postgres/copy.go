@@ -2,8 +2,9 @@ package postgres
 
 import (
 	"bytes"
-	"evolution-openai-patch/patch/quote"
 	"strings"
+
+	"evolution-openai-patch/patch/quote"
 )
 
 // CopyTo returns the statement that reads some columns of a table. COPY neither plans nor evaluates anything. A SELECT

@@ -1,8 +1,9 @@
 package postgres
 
 import (
-	"evolution-openai-patch/patch/quote"
 	"testing"
+
+	"evolution-openai-patch/patch/quote"
 )
 
 func TestCopyValues(t *testing.T) {

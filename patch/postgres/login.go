@@ -2,7 +2,6 @@ package postgres
 
 import (
 	"context"
-	"evolution-openai-patch/patch/quote"
 	"fmt"
 	"io"
 	"sync"
@@ -10,6 +9,8 @@ import (
 
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgproto3"
+
+	"evolution-openai-patch/patch/quote"
 )
 
 // server is what the process has learnt about a server. All copies of a Target share it.

@@ -1,9 +1,10 @@
 package postgres
 
 import (
-	"evolution-openai-patch/patch/quote"
 	"strconv"
 	"time"
+
+	"evolution-openai-patch/patch/quote"
 )
 
 // Limits bound what a transaction may cost others.

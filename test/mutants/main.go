@@ -1,7 +1,7 @@
 // Command mutants changes one thing at a time in source files of the program, and prints the changes that no unit test
 // notices.
 //
-//	go run ./test/mutants [-n NUMBER] [-seed SEED] patch/plan.go patch/postgres/classify.go …
+//	go run ./test/mutants [-n NUMBER] [-seed SEED] patch/plan/plan.go patch/postgres/classify.go …
 //
 // The files stay as they are: the compiler is given the changed ones with -overlay. A change that makes no difference is no
 // excuse: what it changes is not needed, or can be said so that every change makes one.
@@ -82,7 +82,7 @@ const (
 	invalid // it does not compile
 )
 
-// try runs the unit tests of the mutant's package, and of package patch, which uses the others.
+// try runs the unit tests of the mutant's package, and of those that use it.
 func (m mutant) try() outcome {
 	dir, err := os.MkdirTemp("", "mutant")
 	if err != nil {
@@ -100,7 +100,7 @@ func (m mutant) try() outcome {
 			log.Fatal(err)
 		}
 	}
-	cmd := exec.Command("go", "test", "-p=1", "-vet=off", "-ldflags=-s -w", "-failfast", "-count=1", "-timeout=60s", "-overlay", overlay, "./"+filepath.Dir(m.file), "./patch")
+	cmd := exec.Command("go", "test", "-p=1", "-vet=off", "-ldflags=-s -w", "-failfast", "-count=1", "-timeout=60s", "-overlay", overlay, "./"+filepath.Dir(m.file), "./patch/catalog", "./patch/config", "./patch")
 	cmd.Env = append(os.Environ(), "MODEL_CHECKS=1000")
 	switch out, err := cmd.CombinedOutput(); {
 	case err == nil:

@@ -90,7 +90,7 @@ func sayings(t *testing.T) (all []saying) {
 			}
 		}
 	}
-	for _, name := range []string{"patch/catalog.sql", "patch/guardbody.sql"} {
+	for _, name := range []string{"patch/catalog/catalog.sql", "patch/plan/guardbody.sql"} {
 		for _, m := range sqlText.FindAllStringSubmatch(pgtest.Read(t, name), -1) {
 			all = append(all, saying{name, m[1] + m[2]})
 		}

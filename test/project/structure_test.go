@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -92,15 +93,20 @@ func TestStructureFolders(t *testing.T) {
 	}
 }
 
-// Imports run downwards: main → patch → patch/prisma → patch/postgres. Nothing outside test imports it.
+// Imports run downwards, from main to quote. Nothing outside test imports it. A plan is pure: it knows neither time nor connection.
 func TestStructureImports(t *testing.T) {
 	t.Parallel()
 	allowed := map[string][]string{
 		".":              {"patch"},
-		"patch":          {"patch/prisma", "patch/postgres"},
+		"patch":          {"patch/config", "patch/catalog", "patch/plan", "patch/postgres", "patch/quote"},
+		"patch/config":   {"patch/plan", "patch/prisma", "patch/postgres"},
+		"patch/catalog":  {"patch/plan", "patch/postgres", "patch/quote"},
+		"patch/plan":     {"patch/quote"},
 		"patch/prisma":   {"patch/postgres"},
-		"patch/postgres": {},
+		"patch/postgres": {"patch/quote"},
+		"patch/quote":    {},
 	}
+	impure := regexp.MustCompile(`^(context|database/sql|io|log|log/slog|math/rand|net|os|sync|time|unsafe|.*\..*/.*)(/|$)`)
 	cmd := pgtest.RootCommand("go", "list", "-tags", "e2e", "-json=ImportPath,Imports,TestImports,XTestImports", "./...")
 	cmd.Stderr = os.Stderr
 	out, err := cmd.Output()
@@ -125,6 +131,9 @@ func TestStructureImports(t *testing.T) {
 			t.Errorf("package %s is not known to this test", name)
 		}
 		for _, path := range p.Imports {
+			if impure.MatchString(path) && (name == "patch/plan" || name == "patch/quote") {
+				t.Errorf("package %s imports %s", name, path)
+			}
 			if i := inModule(path); i != "" && !slices.Contains(allowed[name], i) {
 				t.Errorf("package %s imports %s", name, i)
 			}

@@ -1,11 +1,9 @@
-package patch
+package config
 
 import (
 	"cmp"
 	"context"
 	"errors"
-	"evolution-openai-patch/patch/catalog"
-	"evolution-openai-patch/patch/plan"
 	"fmt"
 	"log/slog"
 	"reflect"
@@ -14,6 +12,7 @@ import (
 
 	"github.com/caarlos0/env/v11"
 
+	"evolution-openai-patch/patch/plan"
 	"evolution-openai-patch/patch/postgres"
 	"evolution-openai-patch/patch/prisma"
 )
@@ -56,7 +55,7 @@ type Target struct {
 }
 
 // Parse reads the environment, in the form of os.Environ, and the secret file that it may name. The error joins a
-// *ConfigError for every problem found; LogFormat and LogLevel are usable even then. Cancelling ctx ends the wait for a pipe
+// *Error for every problem found; LogFormat and LogLevel are usable even then. Cancelling ctx ends the wait for a pipe
 // that the secret is to come through, with context.Cause(ctx) as an error.
 func Parse(ctx context.Context, environ []string) (Config, error) {
 	vars := variables(environ)
@@ -68,25 +67,33 @@ func Parse(ctx context.Context, environ []string) (Config, error) {
 			errs = append(errs, configError(e))
 		}
 	}
-	if cfg.watches() && bool(cfg.DryRun) || cfg.Watch.Duration != 0 && cfg.Action == ActionRevert {
-		errs = append(errs, &ConfigError{"PATCH_WATCH", "keeps the fixes in place, so it goes with neither PATCH_ACTION=revert nor PATCH_DRY_RUN"})
+	if cfg.Watches() && bool(cfg.DryRun) || cfg.Watch.Duration != 0 && cfg.Action == ActionRevert {
+		errs = append(errs, &Error{"PATCH_WATCH", "keeps the fixes in place, so it goes with neither PATCH_ACTION=revert nor PATCH_DRY_RUN"})
 	}
 	cfg.Completed = cfg.Fixes.Complete(cfg.Goal())
 	err := errors.Join(append(errs, cfg.readTargets(ctx, vars))...)
-	if err == nil && cfg.BackupDir != "" && cfg.mayChange() {
+	if err == nil && cfg.BackupDir != "" && cfg.MayChange() {
 		err = errors.Join(tryBackupDir(cfg.BackupDir))
 	}
 	return cfg, err
 }
 
+// Error reports a variable that cannot be used, and how to write it. Nothing was contacted.
+type Error struct {
+	Variable string
+	Problem  string // never quotes the value
+}
+
+func (e *Error) Error() string { return e.Variable + ": " + e.Problem }
+
 // configError turns an error of package env, which speaks of Go's fields, into one that names the variable.
 func configError(err error) error {
 	var parse env.ParseError
 	if !errors.As(err, &parse) {
-		return &ConfigError{"environment", "could not be read"}
+		return &Error{"environment", "could not be read"}
 	}
 	field, _ := reflect.TypeFor[Config]().FieldByName(parse.Name)
-	return &ConfigError{field.Tag.Get("env"), parse.Err.Error()}
+	return &Error{field.Tag.Get("env"), parse.Err.Error()}
 }
 
 // variables returns the environment as a map. Some readers of .env files leave the quotes around a value.
@@ -121,7 +128,7 @@ func (c *Config) readTargets(ctx context.Context, vars map[string]string) error 
 	variable, uri := "DATABASE_CONNECTION_URI", string(c.URI)
 	switch {
 	case uri != "" && c.URIFile != "":
-		return &ConfigError{variable, "is set, and DATABASE_CONNECTION_URI_FILE too; set one of them"}
+		return &Error{variable, "is set, and DATABASE_CONNECTION_URI_FILE too; set one of them"}
 	case c.URIFile != "":
 		variable = "DATABASE_CONNECTION_URI_FILE"
 		content, err := readSecret(ctx, c.URIFile)
@@ -129,10 +136,10 @@ func (c *Config) readTargets(ctx context.Context, vars map[string]string) error 
 			return err
 		}
 		if err != nil {
-			return &ConfigError{variable, err.Error()}
+			return &Error{variable, err.Error()}
 		}
 		if uri = unquote(content); uri == "" {
-			return &ConfigError{variable, "names an empty file"}
+			return &Error{variable, "names an empty file"}
 		}
 	case uri == "" && c.DatabaseURL != "":
 		variable, uri = "DATABASE_URL", string(c.DatabaseURL)
@@ -140,11 +147,11 @@ func (c *Config) readTargets(ctx context.Context, vars map[string]string) error 
 		connection, err := postgres.ConfigFromEnviron(vars)
 		var setting *postgres.SettingError
 		if errors.As(err, &setting) {
-			return &ConfigError{setting.Variable, setting.Problem}
+			return &Error{setting.Variable, setting.Problem}
 		}
 		return c.addTarget("PGHOST", connection, "")
 	case uri == "":
-		return &ConfigError{variable, "is not set or empty; give it the very string that Evolution gets"}
+		return &Error{variable, "is not set or empty; give it the very string that Evolution gets"}
 	}
 	uris := splitURIs(uri)
 	var errs []error
@@ -160,7 +167,7 @@ func (c *Config) readTargets(ctx context.Context, vars map[string]string) error 
 		if err == nil {
 			err = c.addTarget(named, connection, schema)
 		} else {
-			err = &ConfigError{named, err.Error()}
+			err = &Error{named, err.Error()}
 		}
 		errs = append(errs, err)
 	}
@@ -182,12 +189,12 @@ func splitURIs(uri string) []string {
 // addTarget adds a target to the configuration. The schema is that of the connection string, "" if it names none.
 func (c *Config) addTarget(variable string, connection postgres.Config, schema string) error {
 	if err := checkName(schema, "schema"); err != nil {
-		return &ConfigError{variable, err.Error()}
+		return &Error{variable, err.Error()}
 	}
 	connection.ApplicationName = "evolution-openai-patch"
 	target, err := postgres.NewTarget(connection)
 	if err != nil {
-		return &ConfigError{variable, err.Error()}
+		return &Error{variable, err.Error()}
 	}
 	t := Target{target, c.Databases, c.Schemas, c.Schemas}
 	if len(t.Databases.Names)+len(t.Databases.Patterns) == 0 {
@@ -210,7 +217,7 @@ func (c *Config) several() bool {
 }
 
 // routine is the level at which the log tells of each connection and statement: where there are many, only for debugging.
-func (c *Config) routine() slog.Level {
+func (c *Config) Routine() slog.Level {
 	if c.several() {
 		return slog.LevelDebug
 	}
@@ -218,29 +225,22 @@ func (c *Config) routine() slog.Level {
 }
 
 // mayChange reports whether the database may be changed at all.
-func (c *Config) mayChange() bool { return c.Action != ActionStatus && !bool(c.DryRun) }
+func (c *Config) MayChange() bool { return c.Action != ActionStatus && !bool(c.DryRun) }
 
 // watches reports whether the program stays and keeps the fixes in place.
-func (c *Config) watches() bool { return c.Watch.Duration != 0 && c.Action == ActionApply }
+func (c *Config) Watches() bool { return c.Watch.Duration != 0 && c.Action == ActionApply }
 
 // waitsForTable reports whether a missing table is waited for.
-func (c *Config) waitsForTable() bool { return c.OnMissingTable == MissingWait && c.mayChange() }
+func (c *Config) WaitsForTable() bool { return c.OnMissingTable == MissingWait && c.MayChange() }
 
 // tableRequired reports whether it is an error that there is no table.
-func (c *Config) tableRequired() bool {
-	return c.waitsForTable() || c.OnMissingTable == MissingFail && c.Action != ActionStatus
+func (c *Config) TableRequired() bool {
+	return c.WaitsForTable() || c.OnMissingTable == MissingFail && c.Action != ActionStatus
 }
 
 // limits are those of every transaction.
-func (c *Config) limits() postgres.Limits {
+func (c *Config) Limits() postgres.Limits {
 	return postgres.Limits{Idle: c.ConnectTimeout.Duration, Lock: c.LockTimeout.Duration}
-}
-
-// scope returns what of the configuration matters to an inspection.
-func (c *Config) scope() catalog.Scope {
-	return catalog.Scope{
-		Pad: c.Fixes.MayPad(), Backup: c.BackupDir != "", Revert: c.Action == ActionRevert, Guard: c.OnMissingTable == MissingGuard, Limits: c.limits(),
-	}
 }
 
 // Goal returns the goal of the action.

@@ -1,8 +1,7 @@
-package patch
+package config
 
 import (
 	"errors"
-	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -139,9 +138,9 @@ func TestConfigErrors(t *testing.T) {
 			if err == nil {
 				t.Fatal("no error")
 			}
-			var config *ConfigError
+			var config *Error
 			if !errors.As(err, &config) {
-				t.Errorf("%T is no *ConfigError", err)
+				t.Errorf("%T is no *Error", err)
 			}
 			lines := strings.Split(err.Error(), "\n")
 			if len(lines) != len(c.want) {
@@ -156,15 +155,6 @@ func TestConfigErrors(t *testing.T) {
 				t.Errorf("a secret in: %v", err)
 			}
 		})
-	}
-}
-
-// Every problem is logged in a line of its own.
-func TestConfigErrorsAreLogged(t *testing.T) {
-	var log strings.Builder
-	status := Main(t.Context(), nil, []string{"DATABASE_CONNECTION_URI=postgresql://h/d postgresql://i/d", "PATCH_DRY_RUN=x"}, io.Discard, &log)
-	if status != 2 || strings.Count(log.String(), "level=ERROR") != 3 || strings.Count(log.String(), "\n") != 3 {
-		t.Errorf("exit status %d: %s", status, log.String())
 	}
 }
 

@@ -1,4 +1,4 @@
-package patch
+package config
 
 import (
 	"errors"
@@ -60,7 +60,7 @@ func (d *Databases) UnmarshalText(text []byte) error {
 }
 
 // matches reports whether a pattern matches the name of a database. In a name, a slash is a character like any other.
-func (d Databases) matches(name string) bool {
+func (d Databases) Matches(name string) bool {
 	return slices.ContainsFunc(d.Patterns, func(pattern string) bool {
 		matched, _ := path.Match(strings.ReplaceAll(pattern, "/", "\x00"), strings.ReplaceAll(name, "/", "\x00"))
 		return matched

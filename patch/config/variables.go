@@ -1,4 +1,4 @@
-package patch
+package config
 
 import (
 	"cmp"
@@ -27,11 +27,11 @@ func unknownVariables(vars map[string]string) (errs []error) {
 			continue
 		}
 		if end := strings.IndexFunc(name, notInName); end >= 0 { // what follows may be a secret
-			errs = append(errs, &ConfigError{name[:end], "is followed by something other than = and a value"})
+			errs = append(errs, &Error{name[:end], "is followed by something other than = and a value"})
 			continue
 		}
 		nearest := slices.MaxFunc(known, func(a, b string) int { return cmp.Compare(similarity(a, upper), similarity(b, upper)) })
-		errs = append(errs, &ConfigError{name, "no such variable; did you mean " + nearest + "?"})
+		errs = append(errs, &Error{name, "no such variable; did you mean " + nearest + "?"})
 	}
 	return errs
 }

@@ -1,16 +1,12 @@
-package patch
+package config
 
 import (
-	"context"
 	"fmt"
-	"io"
 	"log/slog"
 	"os"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
-	"syscall"
 	"testing"
 )
 
@@ -113,23 +109,6 @@ func TestURIFromAPipe(t *testing.T) {
 	}
 }
 
-// A pipe that nobody writes to does not keep a signal from ending the program.
-func TestPipeWithoutAWriter(t *testing.T) {
-	pipe := filepath.Join(t.TempDir(), "pipe")
-	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancelCause(t.Context())
-	ended := make(chan int)
-	go func() {
-		ended <- Main(ctx, nil, []string{"DATABASE_CONNECTION_URI_FILE=" + pipe}, io.Discard, io.Discard)
-	}()
-	cancel(Interrupted{syscall.SIGTERM})
-	if status := <-ended; status != 143 {
-		t.Errorf("exit status %d, want 143", status)
-	}
-}
-
 // PATCH_BACKUP_DIR is tried only where something may be changed, and nothing is left in it.
 func TestBackupDirIsTried(t *testing.T) {
 	for _, harmless := range []string{"PATCH_ACTION=status", "PATCH_DRY_RUN=true"} {
@@ -162,7 +141,7 @@ func TestHelpAndReferenceSayTheSame(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	text := strings.Join(strings.Fields(help()), " ")
+	text := strings.Join(strings.Fields(Help()), " ")
 	meanings := map[string]string{}
 	for _, row := range regexp.MustCompile("(?m)^\\| `([A-Z_]+)` \\| [^|]*\\|([^|]*)\\|$").FindAllStringSubmatch(string(reference), -1) {
 		meanings[row[1]] = plain(row[2])

@@ -1,4 +1,4 @@
-package patch
+package config
 
 import (
 	"errors"
@@ -30,10 +30,10 @@ const (
 )
 
 // actions is the list of them.
-var actions = []Action{ActionApply, ActionStatus, ActionRevert}
+var Actions = []Action{ActionApply, ActionStatus, ActionRevert}
 
 // UnmarshalText implements encoding.TextUnmarshaler.
-func (a *Action) UnmarshalText(text []byte) error { return choose(a, text, actions...) }
+func (a *Action) UnmarshalText(text []byte) error { return choose(a, text, Actions...) }
 
 // OnMissingTable is the value of PATCH_ON_MISSING_TABLE: what to do where Evolution has not created its table yet.
 type OnMissingTable string

@@ -1,4 +1,4 @@
-package patch
+package config
 
 import (
 	"fmt"
@@ -7,7 +7,7 @@ import (
 )
 
 // help returns what `help` prints.
-func help() string {
+func Help() string {
 	var b strings.Builder
 	b.WriteString(`evolution-openai-patch lets the instances of an Evolution API share one OpenAI API key: it waits for PostgreSQL,
 removes what keeps a second instance from using the key from the database, verifies that and exits.

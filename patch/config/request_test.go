@@ -1,9 +1,10 @@
-package patch
+package config
 
 import (
-	"evolution-openai-patch/patch/plan"
 	"reflect"
 	"testing"
+
+	"evolution-openai-patch/patch/plan"
 )
 
 // TestRequest holds what is asked of a schema against the configuration.

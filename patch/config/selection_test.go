@@ -1,4 +1,4 @@
-package patch
+package config
 
 import (
 	"bytes"
@@ -46,7 +46,7 @@ func TestModes(t *testing.T) {
 		for _, mode := range []struct {
 			name  string
 			holds bool
-		}{{"changes", cfg.mayChange()}, {"watches", cfg.watches()}, {"waits", cfg.waitsForTable()}, {"requires", cfg.tableRequired()}, {"several", cfg.several()}} {
+		}{{"changes", cfg.MayChange()}, {"watches", cfg.Watches()}, {"waits", cfg.WaitsForTable()}, {"requires", cfg.TableRequired()}, {"several", cfg.several()}} {
 			if mode.holds {
 				holds = append(holds, mode.name)
 			}
@@ -54,12 +54,12 @@ func TestModes(t *testing.T) {
 		if got := strings.Join(holds, " "); got != c.want {
 			t.Errorf("%s: %s, want %s", c.variables, got, c.want)
 		}
-		if level := cfg.routine().String(); (level == "DEBUG") != slices.Contains(holds, "several") {
+		if level := cfg.Routine().String(); (level == "DEBUG") != slices.Contains(holds, "several") {
 			t.Errorf("%s: what is routine is logged at level %s", c.variables, level)
 		}
 	}
 	cfg, err := Parse(t.Context(), []string{goodURI, "PATCH_CONNECT_TIMEOUT=3s", "PATCH_LOCK_TIMEOUT=7ms"})
-	if l := cfg.limits(); err != nil || l.Idle != 3*time.Second || l.Lock != 7*time.Millisecond || l.Statement != 0 {
+	if l := cfg.Limits(); err != nil || l.Idle != 3*time.Second || l.Lock != 7*time.Millisecond || l.Statement != 0 {
 		t.Errorf("%v, %+v", err, l)
 	}
 }
@@ -167,7 +167,7 @@ func TestPatterns(t *testing.T) {
 		if err := d.UnmarshalText([]byte(c.patterns)); err != nil {
 			t.Fatal(err)
 		}
-		if d.matches(c.name) != c.want {
+		if d.Matches(c.name) != c.want {
 			t.Errorf("%s matches %s: %t, want %t", c.patterns, c.name, !c.want, c.want)
 		}
 	}
