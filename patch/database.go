@@ -27,11 +27,13 @@ type database struct {
 	named       bool           // not only matched by a pattern
 	requested   config.Schemas // to be handled
 	conn        *postgres.Conn
-	slot        bool // a connection may be made, or is open
-	disconnects int  // how often the connection was lost after it had been made
-	listed      bool // schemas is complete
+	slot        bool  // a connection may be made, or is open
+	disconnects int   // how often the connection was lost after it had been made
+	waitsFor    error // what another attempt was needed for last
+	listed      bool  // schemas is complete
 	schemas     []*progress
-	endTurn     func(inspected bool) // in the round of a watch; does nothing in a run
+	began       time.Time     // when it was begun to be handled
+	looked      time.Duration // how long it took from then until every schema had been inspected once; 0 if that is not so
 }
 
 // progress is how far one schema is.
@@ -46,7 +48,7 @@ type progress struct {
 // handle waits until PostgreSQL accepts connections, for no longer than limit, handles every schema to its end, and returns
 // a Result for each, by name. It leaves the connection open only if that is kept.
 func (d *database) handle(ctx context.Context, limit time.Duration) (results []*Result) {
-	d.schemas, d.listed, d.disconnects = nil, false, 0
+	d.schemas, d.listed, d.disconnects, d.began, d.looked = nil, false, 0, time.Now(), 0
 	for _, name := range d.requested.Names {
 		d.add(name, d.named)
 	}
@@ -107,17 +109,10 @@ func (d *database) failure(ctx context.Context, err error) *Result {
 	return &p.latest
 }
 
-// retry attempts something until it is done, fails for good, or the limit has passed. The error is final. The turn in a
-// round ends when another attempt is needed.
+// retry attempts something until it is done, fails for good, or the limit has passed. The error is final.
 func (d *database) retry(ctx context.Context, limit time.Duration, attempt func(context.Context) error) error {
 	retry := postgres.Retry{Limit: d.server.remaining(limit), MaxDelay: d.cfg.Watch.Duration, Notify: d.logWaiting}
-	err := retry.Do(ctx, func(waiting context.Context) error {
-		err := attempt(waiting)
-		if err != nil {
-			d.endTurn(false)
-		}
-		return err
-	})
+	err := retry.Do(ctx, attempt)
 	var timeout *postgres.TimeoutError
 	switch {
 	case err != nil && ctx.Err() != nil:
@@ -130,6 +125,7 @@ func (d *database) retry(ctx context.Context, limit time.Duration, attempt func(
 
 // logWaiting reports that PostgreSQL, or something in it, is not ready yet.
 func (d *database) logWaiting(err error, elapsed time.Duration) {
+	d.waitsFor = err
 	if elapsed < 10*time.Second {
 		d.log.Info("waiting for PostgreSQL", "reason", explain(err))
 		return
@@ -157,7 +153,7 @@ func (d *database) attempt(ctx, waiting context.Context) (again error) {
 		r := d.blank(p.name, p.latest.requested)
 		state, err := d.inspect(waiting, p.name)
 		if i == len(unfinished)-1 {
-			d.endTurn(true)
+			d.looked = cmp.Or(d.looked, time.Since(d.began))
 		}
 		if err == nil {
 			r, err = p.attempt(ctx, waiting, d.conn, state, r)
@@ -255,6 +251,12 @@ func (d *database) conclude(ctx context.Context, p *progress, r Result, err erro
 			r.Assessment = plan.EveryFix(r.requested, plan.Pending)
 		}
 		r.Status = plan.Pending
+	case errors.As(err, &stopped) && d.cfg.Watches() && !r.known(): // it has seen nothing
+		r.stopped = true
+		if d.waitsFor != nil {
+			err = fmt.Errorf("%s (%w)", explain(d.waitsFor), err)
+		}
+		r.Status, r.Fixes, r.Err = plan.Failed, plan.EveryFix(r.requested, plan.Failed).Fixes, err
 	case errors.As(err, &stopped) && d.cfg.Watches(): // what a watch knows is what it has seen
 		r.stopped = true
 		r.Assessment = plan.Assess(plan.Request{Schema: r.Schema, Fixes: r.requested, KeepNames: bool(d.cfg.KeepNames)}, state.State)

@@ -94,7 +94,7 @@ func (t *target) run(ctx context.Context) {
 	group.Wait()
 }
 
-// progressInterval is the time between two messages on how far a round is.
+// progressInterval is the time between two messages on how far the work on several databases is.
 const progressInterval = 10 * time.Second
 
 // progressCount counts databases.
@@ -119,7 +119,7 @@ func (t *target) logProgress(count *progressCount) (stop func()) {
 	return func() { close(done) }
 }
 
-// database returns the database of that name: the same one in every round if its connection is kept.
+// database returns the database of that name: always the same one if its connection is kept.
 func (t *target) database(name string) *database {
 	if d := t.kept[name]; d != nil {
 		return d
@@ -134,7 +134,7 @@ func (t *target) database(name string) *database {
 	}
 	d := &database{
 		cfg: t.cfg, log: t.log.With("target", c.String()), target: c, server: t.server, position: t.position,
-		named: named, requested: schemas, endTurn: func(bool) {},
+		named: named, requested: schemas,
 	}
 	if d.keep() {
 		t.kept[name] = d

@@ -2,149 +2,272 @@ package patch
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"maps"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 )
 
-// watch handles the databases of a target in rounds, and finds databases and schemas anew in each. A round waits only until
-// every database has been inspected: one that is changed then, or has to wait for something, goes on beside later rounds and
-// takes part in another when it is done.
+// watch handles each database of a target again and again, and starts and stops that for those that a pattern finds.
 type watch struct {
 	*target
-	limit time.Duration  // of the time from the beginning of a round to that of the next
-	group sync.WaitGroup // of what is being done
-	took  atomic.Int64   // nanoseconds from the beginning of a round to the end of its last inspection; 0 if that is not new
-	wake  chan struct{}  // receives when there is no pause before the next round, or no next round
+	end   context.CancelFunc // ends the watch
+	begun func()             // ends the messages on how far the first looks are
+	group sync.WaitGroup     // of what is being done
+	count progressCount      // of first looks
 
 	mu       sync.Mutex
-	busy     map[string]bool      // the databases that are being handled, and listing
-	found    []string             // the databases that were found, sorted
-	fresh    bool                 // they are to be handled in this round or the next
-	last     map[string][]*Result // the latest results by database, none for a database without the table
-	unlisted *Result              // the failure of the listing, if it failed the last time
-	listed   bool                 // it succeeded once
-	partial  bool                 // the beginning is logged even if not everything is known
-	logged   bool                 // the beginning is logged
-	lasting  bool                 // the watch does not end by itself
-	ended    bool                 // the watch has ended by itself
+	watched  map[string]*watched
+	unlisted *Result // the failure of the last listing, nil if it succeeded
+	listed   bool    // it came to an end once
+	partial  bool    // the beginning is logged even if not everything is known
+	logged   bool    // the beginning is logged
+	lasting  bool    // the watch does not end by itself
+	ended    bool    // the watch has ended by itself
+	late     bool    // that a look takes too long is logged
 }
 
-// listing stands for the search for databases among those that are being handled. No database has this name.
-const listing = ""
+// watched is a database that is handled again and again.
+type watched struct {
+	stop      context.CancelFunc
+	looked    bool      // at least once
+	connected bool      // a look was made before this one
+	target    string    // "" as long as there was no result
+	results   []*Result // of the last time, none for a database without the table
+}
 
-// watch keeps the fixes in place until ctx ends. It ends by itself where every database fails for good in the first round;
-// later, an error is logged once and the next round tries again. The lines of the report are the latest that are known; the
-// error of a database whose fixes are not in place then wraps context.Cause(ctx).
+// watch keeps the fixes in place until ctx ends. It ends by itself where every database fails for good at the first look; later, an
+// error is logged once and the next look tries again. The lines of the report are the latest that are known; the error of a
+// database whose fixes are not in place then wraps context.Cause(ctx).
 func (t *target) watch(ctx context.Context) {
-	interval := t.cfg.Watch.Duration
-	w := watch{
-		target: t, limit: interval - interval/10, // so that a change is made within the interval
-		wake: make(chan struct{}, 1), busy: map[string]bool{}, last: map[string][]*Result{},
+	whole, end := context.WithCancel(ctx)
+	defer end()
+	w := &watch{target: t, end: end, watched: map[string]*watched{}, listed: len(t.Databases.Patterns) == 0}
+	w.begun = sync.OnceFunc(w.logProgress(&w.count))
+	defer w.begun()
+	w.mu.Lock()
+	for _, name := range t.Databases.Names {
+		w.begin(whole, name)
 	}
-	for first, late := true, false; ; first = false {
-		began := time.Now()
-		w.round(ctx, first)
-		if took := time.Duration(w.took.Swap(0)); took > interval && !late && ctx.Err() == nil {
-			late = true
-			t.log.Warn("a round takes longer than PATCH_WATCH, so the next begins at once", "server", t.Server(), "took", took.Round(time.Millisecond), "every", interval)
-		}
-		select {
-		case <-ctx.Done():
-		case <-w.wake:
-		case <-time.After(w.limit - time.Since(began)):
-		}
-		if w.over(ctx) {
-			break
-		}
+	w.mu.Unlock()
+	if !w.listed {
+		w.group.Go(func() { w.repeat(whole, func() { w.list(whole) }) })
 	}
+	w.group.Go(func() {
+		if pause(whole, t.cfg.Watch.Duration) {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			w.partial = true
+			w.assess()
+		}
+	})
 	w.group.Wait()
 	w.write(ctx)
 }
 
-// round begins to handle every database that is not being handled, the named ones while others are looked for. If that has to
-// wait for something, the round goes on with what was found before, and the next one begins when it is done.
-func (w *watch) round(ctx context.Context, first bool) {
-	r := round{watch: w, began: time.Now(), first: first}
-	defer w.logProgress(&r.count)()
-	listed := w.list(ctx)
-	w.start(ctx, &r, false)
-	wait(ctx, w.limit, listed)
-	w.start(ctx, &r, true)
-	wait(ctx, w.limit, r.inspected())
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.assess(ctx)
-}
-
-// wait waits until done is closed, for no longer than limit.
-func wait(ctx context.Context, limit time.Duration, done <-chan struct{}) {
+// pause waits, and reports whether it came to its end before ctx did.
+func pause(ctx context.Context, d time.Duration) bool {
 	select {
-	case <-done:
 	case <-ctx.Done():
-	case <-time.After(limit):
+		return false
+	case <-time.After(d):
+		return true
 	}
 }
 
-// list begins to look for databases, unless that is being done already or has just been done. It returns a channel that is
-// closed when nothing is to be waited for.
-func (w *watch) list(ctx context.Context) <-chan struct{} {
-	done := make(chan struct{})
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if len(w.Databases.Patterns) == 0 || w.busy[listing] || w.fresh {
-		close(done)
-		return done
-	}
-	w.busy[listing] = true
-	w.group.Go(func() {
-		defer close(done)
-		found, err := w.find(ctx, 0)
-		w.takeFound(ctx, found, err)
-	})
-	return done
-}
-
-// start begins to handle those that are not being handled, of the databases that were found or of those that are named, as
-// soon as there is a connection for each.
-func (w *watch) start(ctx context.Context, r *round, found bool) {
-	w.mu.Lock()
-	names := w.Databases.Names
-	if found {
-		names = w.found
-	}
-	if found && w.fresh { // so no other round is needed for them
-		w.fresh = false
-		select {
-		case <-w.wake:
-		default:
+// repeat does something every interval, less a tenth, so that a change is made within the interval, until ctx ends.
+func (w *watch) repeat(ctx context.Context, do func()) {
+	interval := w.cfg.Watch.Duration - w.cfg.Watch.Duration/10
+	for {
+		began := time.Now()
+		do()
+		if !pause(ctx, interval-time.Since(began)) {
+			return
 		}
 	}
-	names = slices.DeleteFunc(slices.Clone(names), func(name string) bool { return w.busy[name] })
-	for _, name := range names {
-		w.busy[name] = true
-	}
-	w.mu.Unlock()
-	r.count.databases.Add(int64(len(names)))
-	for _, name := range names {
-		d := w.database(name)
-		d.endTurn = r.turn()
-		d.acquire(ctx)
-		w.group.Go(func() {
-			results := d.handle(ctx, 0)
-			d.endTurn(true)
-			w.take(ctx, name, results)
-			r.count.done.Add(1)
+}
+
+// begin begins to handle a database.
+func (w *watch) begin(ctx context.Context, name string) {
+	ctx, stop := context.WithCancel(ctx)
+	me, d := &watched{stop: stop}, w.database(name)
+	w.watched[name] = me
+	w.count.databases.Add(1)
+	w.group.Go(func() {
+		defer d.disconnect()
+		w.repeat(ctx, func() {
+			w.take(ctx, name, me, d.handle(ctx, 0))
+			w.checkPace(me, d)
+			me.connected = true
 		})
+	})
+}
+
+// list looks for databases, begins to handle those that are new, and forgets those that were not found any more.
+func (w *watch) list(ctx context.Context) {
+	found, err := w.find(ctx, 0)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	switch {
+	case err != nil && ctx.Err() != nil:
+		if !w.listed {
+			w.unlisted = w.failure(ctx, err)
+		}
+		return
+	case err != nil:
+		w.unlisted = w.compare(w.unlisted, w.failure(ctx, err))
+	default:
+		w.unlisted = nil
+		for _, name := range found {
+			if w.watched[name] == nil {
+				w.begin(ctx, name)
+			}
+		}
+		for name, one := range w.watched {
+			if slices.Contains(found, name) || slices.Contains(w.Databases.Names, name) {
+				continue
+			}
+			one.stop()
+			delete(w.watched, name)
+			if one.target != "" {
+				w.log.Info("the database is not found any more", "target", one.target)
+			}
+		}
+	}
+	w.listed = true
+	w.assess()
+}
+
+// take takes over the results of a look, and logs what is new. A look that was stopped may not have come to its end.
+func (w *watch) take(ctx context.Context, name string, one *watched, results []*Result) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.watched[name] != one || w.ended || ctx.Err() != nil && !one.looked && len(results) == 0 {
+		return // it was not found any more meanwhile, or it is over before anything was seen
+	}
+	if ctx.Err() != nil && one.looked {
+		results = slices.DeleteFunc(results, func(r *Result) bool { return r.stopped && resultAt(one.results, r.place) == nil })
+		for _, before := range one.results {
+			if resultAt(results, before.place) == nil {
+				results = append(results, before)
+			}
+		}
+	}
+	for i, r := range results {
+		one.target = r.Target
+		if before := resultAt(one.results, r.place); before != r {
+			results[i] = w.compare(before, r)
+		}
+	}
+	if !one.looked {
+		w.count.done.Add(1)
+	}
+	one.results, one.looked = results, true
+	if ctx.Err() == nil {
+		w.assess()
 	}
 }
 
-// over assesses what is known when a round is over, and reports whether the watch is, too.
-func (w *watch) over(ctx context.Context) bool {
+// checkPace says once if a look took longer than the interval, but for the first one, in which connections are made.
+func (w *watch) checkPace(one *watched, d *database) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.partial = true
-	w.assess(ctx)
-	return w.ended || ctx.Err() != nil
+	if !one.connected || w.late || d.looked <= w.cfg.Watch.Duration {
+		return
+	}
+	w.late = true
+	w.log.Warn("a look takes longer than PATCH_WATCH, so the next follows at once", "target", d.target, "took", d.looked.Round(time.Millisecond), "every", w.cfg.Watch.Duration)
+}
+
+// resultAt returns the Result of a place, nil if there is none.
+func resultAt(results []*Result, at place) *Result {
+	for _, r := range results {
+		if r.place == at {
+			return r
+		}
+	}
+	return nil
+}
+
+// compare returns the Result that takes the place of the one before, which may be nil, and logs what is new.
+func (w *watch) compare(before, now *Result) *Result {
+	if before == nil {
+		before = &Result{}
+	}
+	changed := now.Changed || before.Changed // at any time
+	unknown := (now.Unknown || before.Unknown) && !changed
+	if now.stopped && before.Status != "" {
+		now = before // it knew more
+	} else if w.logged && !now.stopped && (now.Status != before.Status || now.Err != nil && (before.Err == nil || explain(now.Err) != explain(before.Err))) {
+		w.log.Info("the state has changed", "target", now.Target, "schema", now.Schema, "before", before.Status, "now", now.Status)
+		logNotes(w.log, now)
+	}
+	now.Changed, now.Unknown = changed, unknown
+	return now
+}
+
+// assess logs the beginning as soon as everything is known, or something where that is enough, and ends the watch if every database
+// has failed before anything else happened to one.
+func (w *watch) assess() {
+	results, done := w.results(), w.listed
+	for _, one := range w.watched {
+		done = done && one.looked
+	}
+	if !w.lasting {
+		w.lasting = done && len(results) == 0 || slices.ContainsFunc(results, func(r *Result) bool { return r.Err == nil })
+		w.ended = done && !w.lasting
+	}
+	if w.ended {
+		w.end()
+	} else if !w.logged && (done || w.partial && len(results) > 0) {
+		w.logged = true
+		w.begun()
+		w.logBeginning(results)
+	}
+}
+
+// logBeginning logs the first results.
+func (w *watch) logBeginning(results []*Result) {
+	every := w.cfg.Watch.Duration
+	for _, r := range results {
+		logNotes(w.log, r)
+		if len(results) == 1 {
+			w.log.Info("watching", "target", r.Target, "schema", r.Schema, "state", r.Status, "every", every)
+		}
+	}
+	if len(results) != 1 {
+		w.log.Info("watching", "target", w.String(), "schemas", len(results), "every", every)
+	}
+}
+
+// results returns the latest results in the order of their places.
+func (w *watch) results() (all []*Result) {
+	for _, name := range slices.Sorted(maps.Keys(w.watched)) {
+		all = append(all, w.watched[name].results...)
+	}
+	if w.unlisted != nil {
+		all = append(all, w.unlisted)
+	}
+	return all
+}
+
+// write passes the results to the report. What failed in a watch that was stopped then wraps why it was.
+func (w *watch) write(ctx context.Context) {
+	if stopped := context.Cause(ctx); !w.ended {
+		for _, r := range w.results() {
+			if r.Err != nil && !errors.Is(r.Err, stopped) {
+				r.Err = fmt.Errorf("%s (%w)", explain(r.Err), stopped)
+			}
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(w.watched)) {
+		if one := w.watched[name]; one.looked {
+			w.report.add(one.results)
+		}
+	}
+	if w.unlisted != nil {
+		w.report.add([]*Result{w.unlisted})
+	}
 }

@@ -137,7 +137,7 @@ func plain(cell string) string {
 
 // The tables in docs/reference.md, the struct and help say the same, in both directions.
 func TestHelpAndReferenceSayTheSame(t *testing.T) {
-	reference, err := os.ReadFile("../docs/reference.md")
+	reference, err := os.ReadFile("../../docs/reference.md")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -171,7 +171,7 @@ func TestHelpAndReferenceSayTheSame(t *testing.T) {
 
 // The table in docs/reference.md and the struct say the same, in both directions.
 func TestReferenceListsEveryVariable(t *testing.T) {
-	reference, err := os.ReadFile("../docs/reference.md")
+	reference, err := os.ReadFile("../../docs/reference.md")
 	if err != nil {
 		t.Fatal(err)
 	}

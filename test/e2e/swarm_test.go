@@ -64,7 +64,7 @@ func TestE2ESwarm(t *testing.T) {
 			serviceSays(t, service, "watching")
 			container := docker(t, "ps", "-q", "--filter", "label=com.docker.swarm.service.name="+e2eProject+"_"+service)
 			got := docker(t, "inspect", "-f", "{{.Config.User}} read-only {{.HostConfig.ReadonlyRootfs}}, without {{.HostConfig.CapDrop}}, {{.HostConfig.Memory}} bytes", container)
-			if want := "65532:65532 read-only true, without [ALL], 33554432 bytes"; got != want {
+			if want := "65532:65532 read-only true, without [ALL], 67108864 bytes"; got != want {
 				t.Errorf("the program runs as %s, want %s", got, want)
 			}
 			healthy(t, container)

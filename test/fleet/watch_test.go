@@ -116,14 +116,14 @@ func TestFleetWatchRoundTakesLonger(t *testing.T) {
 	names := numbered("tl_", 25)
 	f.add(names...)
 	p := pgtest.Start(t, f.environ(strings.Join(names, ","), "PATCH_WATCH=100ms", "PATCH_CONNECTIONS=1")...)
-	p.WaitFor("msg="+pgtest.Watching, pgtest.RoundTooLong)
+	p.WaitFor("msg="+pgtest.Watching, pgtest.TooSlow)
 	for range 3 { // rounds
 		f.execIn("tl_024", recreateIndex)
 		f.waitUntilPatched(p, "tl_024")
 	}
 	o := p.Stop(syscall.SIGTERM)
 	o.Expect(t, 0)
-	if found := regexp.MustCompile(pgtest.RoundTooLong+`.* took=[0-9.]+m?s every=100ms`).FindAllString(o.Stderr, -1); len(found) != 1 || strings.Count(o.Stderr, pgtest.RoundTooLong) != 1 {
+	if found := regexp.MustCompile(pgtest.TooSlow+`.* took=[0-9.]+m?s every=100ms`).FindAllString(o.Stderr, -1); len(found) != 1 || strings.Count(o.Stderr, pgtest.TooSlow) != 1 {
 		t.Errorf("%d warnings, want 1: %s", len(found), found)
 	}
 	expectLast(t, o, "done: 25 patched (25 changed)")

@@ -98,7 +98,7 @@ const (
 const (
 	Connected    = "connected"
 	Watching     = "watching"
-	RoundTooLong = "a round takes longer than PATCH_WATCH"
+	TooSlow      = "a look takes longer than PATCH_WATCH"
 	StateChanged = "the state has changed"
 	DatabaseGone = "the database is not found any more"
 )
