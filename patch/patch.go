@@ -5,8 +5,8 @@
 //
 //	environment → Config → fleet → database (connect, wait) → schema (inspect → plan → apply) → Result → report
 //
-// What is known of Evolution stands as data in evolution.go. What PostgreSQL says is read into a State: the questions to its
-// catalog stand in catalog.sql. All DDL is composed from the two by plan, which is pure.
+// The package says in which order things happen. Package config reads the environment, package catalog asks PostgreSQL what a schema is
+// like, and package plan, which is pure, composes all DDL from the answers and from what is known of Evolution.
 package patch
 
 import (

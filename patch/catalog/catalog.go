@@ -1,3 +1,5 @@
+// Package catalog asks PostgreSQL what a schema is like, and fills a plan.State. All questions stand here: those to the catalog in
+// catalog.sql, and those to rows, which are asked only where no code of others can run.
 package catalog
 
 import (

@@ -43,7 +43,7 @@ func (c Scope) InspectCode(ctx context.Context, conn *postgres.Conn, s *Inspecti
 	return conn.Send(ctx, b, c.Limits.Idle)
 }
 
-// rowTooLong refuses a schema in which a row is longer than what can be read.
+// RowTooLong refuses a schema in which a row is longer than what can be read.
 func RowTooLong(schema string) error {
 	table, list := quote.Qualified(schema, plan.TableName), quote.Qualified(schema, plan.MigrationsName)
 	return plan.Refuse(`a row of %s or %s is longer than 1 MiB, which none of Evolution's is; SELECT ctid FROM %s WHERE octet_length(id) + octet_length("apiKey") > 1000000 finds it, or SELECT ctid FROM %s WHERE octet_length(migration_name) > 1000000`,

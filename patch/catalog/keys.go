@@ -61,7 +61,7 @@ func countKeys(b *postgres.Batch, s plan.State) *postgres.Slot {
 		'spaced', count(*) FILTER (WHERE %[3]s))::pg_catalog.text FROM ONLY %[4]s`, s.Table.Paddable(), plan.BareKey, plan.SpacedKey, s.QualifiedTable()))
 }
 
-// requireKeys adds a query, for the same moment, that fails as that of requireUnchanged does if a key was stored since they were
+// RequireKeys adds a query, for the same moment, that fails as that of requireUnchanged does if a key was stored since they were
 // counted that the plan knows nothing of: one to be changed, or one with spaces, where there was none. Other keys may come at any
 // time, as the plan changes every key that there is.
 func RequireKeys(b *postgres.Batch, s plan.State) {

@@ -73,9 +73,10 @@ func (c Scope) Holders(ctx context.Context, conn *postgres.Conn, condition strin
 	return names
 }
 
-// The conditions for locks on the table of a State, and for those of whoever has changed something in the database.
+// OnTable is the condition for a lock on the table of a State.
 func OnTable(s plan.State) string {
 	return fmt.Sprintf("l.relation = %s::pg_catalog.oid", quote.Literal(s.Table.OID))
 }
 
+// OnAnything is the condition for a lock of whoever has changed something in the database.
 const OnAnything = "l.locktype = 'transactionid' AND a.datname = pg_catalog.current_database()"

@@ -29,7 +29,7 @@ const (
 	ActionRevert Action = "revert"
 )
 
-// actions is the list of them.
+// Actions is the list of them.
 var Actions = []Action{ActionApply, ActionStatus, ActionRevert}
 
 // UnmarshalText implements encoding.TextUnmarshaler.

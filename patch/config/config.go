@@ -1,3 +1,4 @@
+// Package config turns the environment, which is the whole interface of the program, into a Config.
 package config
 
 import (
@@ -216,7 +217,7 @@ func (c *Config) several() bool {
 	return len(c.Targets) > 1 || len(t.Databases.Names) != 1 || len(t.Databases.Patterns) > 0 || len(t.Schemas.Names) != 1 || t.Schemas.All
 }
 
-// routine is the level at which the log tells of each connection and statement: where there are many, only for debugging.
+// Routine is the level at which the log tells of each connection and statement: where there are many, only for debugging.
 func (c *Config) Routine() slog.Level {
 	if c.several() {
 		return slog.LevelDebug
@@ -224,21 +225,21 @@ func (c *Config) Routine() slog.Level {
 	return slog.LevelInfo
 }
 
-// mayChange reports whether the database may be changed at all.
+// MayChange reports whether the database may be changed at all.
 func (c *Config) MayChange() bool { return c.Action != ActionStatus && !bool(c.DryRun) }
 
-// watches reports whether the program stays and keeps the fixes in place.
+// Watches reports whether the program stays and keeps the fixes in place.
 func (c *Config) Watches() bool { return c.Watch.Duration != 0 && c.Action == ActionApply }
 
-// waitsForTable reports whether a missing table is waited for.
+// WaitsForTable reports whether a missing table is waited for.
 func (c *Config) WaitsForTable() bool { return c.OnMissingTable == MissingWait && c.MayChange() }
 
-// tableRequired reports whether it is an error that there is no table.
+// TableRequired reports whether it is an error that there is no table.
 func (c *Config) TableRequired() bool {
 	return c.WaitsForTable() || c.OnMissingTable == MissingFail && c.Action != ActionStatus
 }
 
-// limits are those of every transaction.
+// Limits are those of every transaction.
 func (c *Config) Limits() postgres.Limits {
 	return postgres.Limits{Idle: c.ConnectTimeout.Duration, Lock: c.LockTimeout.Duration}
 }

@@ -6,7 +6,7 @@ import (
 	"unicode/utf8"
 )
 
-// help returns what `help` prints.
+// Help returns what `help` prints.
 func Help() string {
 	var b strings.Builder
 	b.WriteString(`evolution-openai-patch lets the instances of an Evolution API share one OpenAI API key: it waits for PostgreSQL,

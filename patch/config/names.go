@@ -59,7 +59,7 @@ func (d *Databases) UnmarshalText(text []byte) error {
 	return err
 }
 
-// matches reports whether a pattern matches the name of a database. In a name, a slash is a character like any other.
+// Matches reports whether a pattern matches the name of a database. In a name, a slash is a character like any other.
 func (d Databases) Matches(name string) bool {
 	return slices.ContainsFunc(d.Patterns, func(pattern string) bool {
 		matched, _ := path.Match(strings.ReplaceAll(pattern, "/", "\x00"), strings.ReplaceAll(name, "/", "\x00"))

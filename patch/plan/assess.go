@@ -14,14 +14,14 @@ const (
 	Failed    Status = "failed"
 )
 
-// assessment says where the fixes stand.
+// Assessment says where the fixes stand.
 type Assessment struct {
 	Status Status
 	Fixes  map[string]Status // by the fix's name
 	Found  map[string]string // what there is of each fix, by its name
 }
 
-// everyFix is the assessment that gives every fix the same status.
+// EveryFix is the assessment that gives every fix the same status.
 func EveryFix(fixes []Fix, status Status) Assessment {
 	a := Assessment{Status: status, Fixes: map[string]Status{}}
 	for _, f := range fixes {

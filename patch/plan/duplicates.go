@@ -8,7 +8,7 @@ import (
 	"evolution-openai-patch/patch/quote"
 )
 
-// credential is what is printed of a row of Evolution's table, and of the value that it shares with others.
+// Credential is what is printed of a row of Evolution's table, and of the value that it shares with others.
 type Credential struct {
 	ID       string `json:"id"`
 	Name     string `json:"name"`
@@ -26,7 +26,7 @@ const (
 	MaxMembers = 20
 )
 
-// duplicates returns the refusal to create the unique indexes of fixes over rows that share a value. It lists the rows, and
+// Duplicates returns the refusal to create the unique indexes of fixes over rows that share a value. It lists the rows, and
 // holds the SQL that makes the values differ.
 func Duplicates(fixes []Fix, auto bool, s State, credentials []Credential) *RefusedError {
 	hint, listed := "", "" // if the rows could not be read

@@ -1,9 +1,9 @@
 package plan
 
-// tableName is the table of Evolution API that holds the OpenAI credentials, one row for each instance.
+// TableName is the table of Evolution API that holds the OpenAI credentials, one row for each instance.
 const TableName = "OpenaiCreds"
 
-// migrationsName is the table in which Prisma records the migrations that it has applied.
+// MigrationsName is the table in which Prisma records the migrations that it has applied.
 const MigrationsName = "_prisma_migrations"
 
 // Prisma's advisory lock has the key 72707369, which `prisma migrate deploy` holds while it runs (prisma-engines,
@@ -31,10 +31,10 @@ var Fixes = []Fix{
 	},
 }
 
-// columns are those that Evolution's migrations create in its table. Others are somebody's.
+// Columns are those that Evolution's migrations create in its table. Others are somebody's.
 var Columns = []string{"id", "name", "apiKey", "createdAt", "updatedAt", "instanceId"}
 
-// firstChecking is the migration from which on the application itself refuses a key that another instance has.
+// FirstChecking is the migration from which on the application itself refuses a key that another instance has.
 const FirstChecking = "20250613143000"
 
 // releases maps the last migration of a release, by its time stamp, to the releases that end with it. Read from
@@ -48,7 +48,7 @@ var releases = []struct{ migration, span string }{
 	{"20260506184850", "2.4.0-rc"},
 }
 
-// release returns the releases of Evolution whose last migration has this time stamp, "" if that is unknown.
+// Release returns the releases of Evolution whose last migration has this time stamp, "" if that is unknown.
 func Release(migration string) string {
 	if migration == "" {
 		return ""

@@ -55,7 +55,7 @@ func (g guardWork) String() string {
 // the session, and none of its errors ends it.
 var guardSettings = []string{"search_path=pg_catalog, pg_temp", "lock_timeout=10ms", "client_min_messages=error", "quote_all_identifiers=off", "default_tablespace=", "exit_on_error=off"}
 
-// guardName returns the name of a schema's event trigger, which is that of the schema that holds its function.
+// GuardName returns the name of a schema's event trigger, which is that of the schema that holds its function.
 func GuardName(schema string) string {
 	h := fnv.New32a()
 	_, _ = h.Write([]byte(schema))
@@ -72,7 +72,7 @@ func (f GuardFunction) ours() bool {
 	return f.Exact && f.Name == "guard_"+fingerprint(f.Body) && sameSettings(f.Settings, guardSettings) && f.work() != nil
 }
 
-// foreign returns what of the guard is not as the program made it, with what to do about it; "" if nothing.
+// Foreign returns what of the guard is not as the program made it, with what to do about it; "" if nothing.
 func (g *Guard) Foreign(schema string) string {
 	name := quote.Identifier(GuardName(schema))
 	remedy := fmt.Sprintf("; if nobody needs it: DROP SCHEMA %s CASCADE", name)
@@ -134,7 +134,7 @@ func (s State) guarded() []string {
 	return nil
 }
 
-// guards reports whether a guard will apply all of these fixes.
+// Guards reports whether a guard will apply all of these fixes.
 func (s State) Guards(fixes []Fix) bool {
 	return s.Guard.work(s.Schema) != nil && !slices.ContainsFunc(fixes, func(f Fix) bool { return !slices.Contains(s.guarded(), f.Name) })
 }

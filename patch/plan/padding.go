@@ -7,20 +7,20 @@ import (
 	"evolution-openai-patch/patch/quote"
 )
 
-// objectName is the name of the padding trigger and of its function.
+// ObjectName is the name of the padding trigger and of its function.
 const ObjectName = "evolution_openai_patch"
 
-// padBody is the body of the function. It must never fail a statement of Evolution's, whatever later migrations make of
+// PadBody is the body of the function. It must never fail a statement of Evolution's, whatever later migrations make of
 // the column: therefore the trigger has no column list, and the function ignores every error.
 const PadBody = `BEGIN NEW."apiKey" := rtrim(NEW."apiKey", ' ') || ' '; RETURN NEW; EXCEPTION WHEN OTHERS THEN RETURN NEW; END`
 
-// padSettings is the function's only setting, as in pg_proc.proconfig.
+// PadSettings is the function's only setting, as in pg_proc.proconfig.
 const PadSettings = "search_path=pg_catalog, pg_temp"
 
-// padFunction returns the name of the function as it stands in statements.
+// PadFunction returns the name of the function as it stands in statements.
 func PadFunction(schema string) string { return quote.Qualified(schema, ObjectName) + "()" }
 
-// createPadFunction and createPadTrigger return the statements that create the padding.
+// CreatePadFunction and createPadTrigger return the statements that create the padding.
 func CreatePadFunction(schema string) string {
 	return fmt.Sprintf("CREATE FUNCTION %s RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS %s", PadFunction(schema), quote.Literal(PadBody))
 }
@@ -127,10 +127,10 @@ func (s State) grantees() string {
 	return strings.Join(roles, ", ")
 }
 
-// maxKey is the longest key that is padded, in bytes. Nobody's key is as long, and the memory of a run has to suffice for it.
+// MaxKey is the longest key that is padded, in bytes. Nobody's key is as long, and the memory of a run has to suffice for it.
 const MaxKey = 256 << 10
 
-// maxID is the longest id that is printed, in bytes. One that has come to that may have been cut.
+// MaxID is the longest id that is printed, in bytes. One that has come to that may have been cut.
 const MaxID = 100
 
 // checkLength refuses a key that is too long to be read.
@@ -151,7 +151,7 @@ const (
 	SpacedKey = `"apiKey" LIKE '% '`
 )
 
-// paddable returns the condition for a key that the padding changes and that has room for the space.
+// Paddable returns the condition for a key that the padding changes and that has room for the space.
 func (t *Relation) Paddable() string {
 	if limit := t.Column("apiKey").Limit; limit > 0 {
 		return fmt.Sprintf(`%s AND length(rtrim("apiKey", ' ')) < %d`, BareKey, limit)

@@ -10,7 +10,7 @@ type RefusedError struct {
 
 func (e *RefusedError) Error() string { return "refused, and nothing was changed: " + e.Reason }
 
-// refuse returns a *RefusedError.
+// Refuse returns a *RefusedError.
 func Refuse(format string, args ...any) error {
 	return &RefusedError{Reason: shorten(fmt.Sprintf(format, args...), 4000)}
 }

@@ -25,7 +25,7 @@ type Relation struct {
 	Indexes   []*Index `json:"-"` // of Evolution's table
 }
 
-// relation returns the relation of that name, nil if there is none.
+// Relation returns the relation of that name, nil if there is none.
 func (s *State) Relation(name string) *Relation {
 	for i := range s.Relations {
 		if s.Relations[i].Name == name {
@@ -56,7 +56,7 @@ const (
 	DefaultCollation = "100"
 )
 
-// column returns the column of that name, nil if there is none.
+// Column returns the column of that name, nil if there is none.
 func (t *Relation) Column(name string) *Column {
 	for i := range t.Columns {
 		if t.Columns[i].Name == name {
@@ -66,7 +66,7 @@ func (t *Relation) Column(name string) *Column {
 	return nil
 }
 
-// index returns the index with that OID, nil if there is none.
+// Index returns the index with that OID, nil if there is none.
 func (t *Relation) Index(oid string) *Index {
 	for _, x := range t.Indexes {
 		if x.OID == oid {
@@ -83,7 +83,7 @@ func (t *Relation) computes(x *Index) bool {
 	})
 }
 
-// canCopy reports whether COPY of these columns returns every row: it is an ordinary table whose rows the role may see.
+// CanCopy reports whether COPY of these columns returns every row: it is an ordinary table whose rows the role may see.
 func (t *Relation) CanCopy(columns ...string) bool {
 	if t == nil || t.Kind != "r" || !t.Readable || t.Hidden {
 		return false
@@ -134,7 +134,7 @@ func (x *Index) long() bool { return utf8.RuneCountInString(x.Definition) > 4000
 // special reports whether the index is not a plain one, or serves a further purpose.
 func (x *Index) special() bool { return x.Expressions || x.Partial || x.Identity }
 
-// constraint returns the unique (u) or exclusion (x) constraint that the index implements, nil if there is none.
+// Constraint returns the unique (u) or exclusion (x) constraint that the index implements, nil if there is none.
 func (x *Index) Constraint(kind string) *Constraint {
 	for i := range x.Constraints {
 		if x.Constraints[i].Type == kind {
@@ -159,7 +159,7 @@ func (c Constraint) ofTable() string {
 	return fmt.Sprintf("%s of table %s", quote.Identifier(c.Name), c.Table)
 }
 
-// covers reports whether the column, or an expression of it, is the only key of the index.
+// Covers reports whether the column, or an expression of it, is the only key of the index.
 func (x *Index) Covers(column string) bool { return x.Keys == 1 && mentions(x.Key, column) }
 
 // onlyColumn reports whether c is the only plain column among several keys of the index. The others are expressions,

@@ -69,7 +69,7 @@ func (s *Selection) Complete(goal Goal) (added []string) {
 	return added
 }
 
-// mayPad reports whether fixes that concern the keys themselves may be selected.
+// MayPad reports whether fixes that concern the keys themselves may be selected.
 func (s *Selection) MayPad() bool { return s.Auto || Pads(s.Named) }
 
 // Select returns the fixes that are selected where s was found, in the order in which they are applied or reverted. With auto,
@@ -101,12 +101,12 @@ func fixNames(fixes []Fix) (names []string) {
 	return names
 }
 
-// contains reports whether a fix of that name is among fixes.
+// Contains reports whether a fix of that name is among fixes.
 func Contains(fixes []Fix, name string) bool {
 	return slices.ContainsFunc(fixes, func(f Fix) bool { return f.Name == name })
 }
 
-// pads reports whether one of the fixes concerns the keys themselves.
+// Pads reports whether one of the fixes concerns the keys themselves.
 func Pads(fixes []Fix) bool {
 	return slices.ContainsFunc(fixes, func(f Fix) bool { return f.Pad })
 }

@@ -105,16 +105,16 @@ func (s State) replicaPlaces() (places []string) {
 	return slices.Compact(places)
 }
 
-// leavesReplica reports whether a change can set session_replication_role to its default for itself: it was left in a session that
+// LeavesReplica reports whether a change can set session_replication_role to its default for itself: it was left in a session that
 // a pooler gives to others.
 func (s State) LeavesReplica() bool { return s.Superuser && s.ReplicaLeft }
 
-// named reports whether the index has this name.
+// Named reports whether the index has this name.
 func (s State) Named(x *Index, name string) bool {
 	return slices.ContainsFunc(s.Relations, func(r Relation) bool { return r.OID == x.OID && r.Name == name })
 }
 
-// lacks reports whether nothing unique is left on the column of a fix.
+// Lacks reports whether nothing unique is left on the column of a fix.
 func (s State) Lacks(f Fix) bool {
 	return s.Table != nil && s.Table.Column(f.Column) != nil &&
 		!slices.ContainsFunc(s.Table.Indexes, func(x *Index) bool { return x.Unique && x.Covers(f.Column) })
@@ -158,7 +158,7 @@ func (t Trigger) firesOn(column int) bool {
 // fires reports whether the trigger is enabled for ordinary sessions.
 func (t Trigger) fires() bool { return t.Enabled == "O" || t.Enabled == "A" }
 
-// padTrigger returns the trigger of our name, nil if there is none.
+// PadTrigger returns the trigger of our name, nil if there is none.
 func (s State) PadTrigger() *Trigger {
 	for i := range s.Triggers {
 		if s.Triggers[i].Name == ObjectName {
@@ -168,10 +168,10 @@ func (s State) PadTrigger() *Trigger {
 	return nil
 }
 
-// padded reports whether there is anything of the padding that revert would undo.
+// Padded reports whether there is anything of the padding that revert would undo.
 func (s State) Padded() bool { return s.Function != nil || s.PadTrigger() != nil }
 
-// pads reports whether the padding trigger is there and enabled.
+// Pads reports whether the padding trigger is there and enabled.
 func (s State) Pads() bool { return s.PadTrigger() != nil && s.PadTrigger().fires() }
 
 // Function describes the function of our name in the schema.

@@ -8,7 +8,7 @@ import (
 	"evolution-openai-patch/patch/quote"
 )
 
-// checkPadding refuses a function or trigger of our name that is not exactly as the program creates it. Whoever owns the
+// CheckPadding refuses a function or trigger of our name that is not exactly as the program creates it. Whoever owns the
 // function decides what runs in every INSERT, so its owner must be able to do whatever the owner of the table can.
 func CheckPadding(s State) error {
 	f, t, function := s.Function, s.PadTrigger(), PadFunction(s.Schema)
@@ -76,7 +76,7 @@ func checkSpaceStays(f Fix, s State) error {
 	return nil
 }
 
-// checkCode refuses to change keys, or a trigger, where code that another role decides would run with the rights of the role that is
+// CheckCode refuses to change keys, or a trigger, where code that another role decides would run with the rights of the role that is
 // connected. SECURITY.md has the rule.
 func CheckCode(s State) error {
 	for _, k := range s.ForeignKeys {
@@ -98,7 +98,7 @@ func CheckCode(s State) error {
 		s.QualifiedTable(), role, strings.Join(found, "; "), role, remedy)
 }
 
-// foreignEventTrigger returns the first event trigger that would run another role's code with a superuser's rights, nil if there is none.
+// ForeignEventTrigger returns the first event trigger that would run another role's code with a superuser's rights, nil if there is none.
 func (s State) ForeignEventTrigger() *EventTrigger {
 	for i := range s.EventTriggers {
 		if s.Superuser && !s.EventTriggers[i].Trusted {
@@ -108,7 +108,7 @@ func (s State) ForeignEventTrigger() *EventTrigger {
 	return nil
 }
 
-// suspects names what may have undone a change to the table, for a message.
+// Suspects names what may have undone a change to the table, for a message.
 func Suspects(s State) string {
 	var found []string
 	for _, t := range s.Triggers {
