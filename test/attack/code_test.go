@@ -76,7 +76,9 @@ func TestAttackWithBuiltInFunctions(t *testing.T) {
 				a.requireNoStrike("setting the trap")
 				before := a.Catalog()
 				a.patchAs("postgres", "PATCH_FIXES=apikey-check", "PATCH_ACTION=status").ExpectCode(t, 3, 5)
+				a.patchAs("postgres", "PATCH_FIXES=apikey-check", "PATCH_BACKUP_DIR="+t.TempDir()).Expect(t, 3, "zz_trap")
 				a.patchAs("postgres", "PATCH_FIXES=apikey-check").Expect(t, 3, "zz_trap")
+				a.patchAs("postgres", "PATCH_FIXES=apikey-check", "PATCH_DRY_RUN=true").Expect(t, 3, "zz_trap")
 				a.requireUnchanged(before, "apply")
 			})
 		}
@@ -151,5 +153,37 @@ func TestHarmlessCodeOfTheOwner(t *testing.T) {
 				t.Errorf("%s, want %s", after, before)
 			}
 		})
+	}
+}
+
+// Where no stored key changes, the keys are counted nevertheless, and a query evaluates while it is planned what stands in an index.
+func TestAttackWhereNoKeyChanges(t *testing.T) {
+	t.Parallel()
+	for _, grantee := range []bool{false, true} {
+		for _, keys := range []string{"none", "padded"} {
+			t.Run(fmt.Sprintf("grantee=%t/%s", grantee, keys), func(t *testing.T) {
+				t.Parallel()
+				a := newAttackWithBuiltIns(t, grantee)
+				a.Exec("SET search_path TO evolution_api")
+				if keys == "none" {
+					a.Exec(`DELETE FROM "OpenaiCreds"`)
+				} else {
+					a.Exec(`UPDATE "OpenaiCreds" SET "apiKey" = "apiKey" || ' '`)
+				}
+				pgtest.Exec(t, a.asEvo, `CREATE FUNCTION evil.constant() RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT 1'`)
+				index := `CREATE INDEX zz_trap ON "OpenaiCreds" ((evil.constant()))`
+				if grantee {
+					a.Exec(index) // the owner's own, with a function of evo's
+				} else {
+					pgtest.Exec(t, a.asEvo, index)
+				}
+				pgtest.Exec(t, a.asEvo, turned)
+				before := a.Catalog()
+				a.patchAs("postgres", "PATCH_FIXES=apikey-check", "PATCH_BACKUP_DIR="+t.TempDir()).Expect(t, 3, "zz_trap")
+				a.patchAs("postgres", "PATCH_FIXES=apikey-check").Expect(t, 3, "zz_trap")
+				a.patchAs("postgres", "PATCH_FIXES=apikey-check", "PATCH_DRY_RUN=true").Expect(t, 3, "zz_trap")
+				a.requireUnchanged(before, "apply")
+			})
+		}
 	}
 }
