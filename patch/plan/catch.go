@@ -2,6 +2,7 @@ package plan
 
 import (
 	_ "embed"
+	"slices"
 	"strings"
 
 	"evolution-openai-patch/patch/quote"
@@ -37,7 +38,7 @@ func ExplainCaught(s State, constraint, code string) error {
 
 // constraintNamed reports whether a constraint or an index of the table, or a foreign key that refers to it, has this name.
 func (s State) constraintNamed(name string) bool {
-	for _, k := range append(s.Checks, s.ForeignKeys...) {
+	for _, k := range slices.Concat(s.Checks, s.ForeignKeys) {
 		if k.Name == name {
 			return true
 		}
