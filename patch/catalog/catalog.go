@@ -106,7 +106,9 @@ func (c Scope) mayGuard(s *plan.State) bool {
 }
 
 // mayMeetEventTriggers reports whether something may be executed for which they fire.
-func (c Scope) mayMeetEventTriggers(s *plan.State) bool { return s.Table != nil || c.mayGuard(s) }
+func (c Scope) mayMeetEventTriggers(s *plan.State) bool {
+	return s.Table != nil || s.Guarded || c.mayGuard(s)
+}
 
 // mayCreate reports whether functions or schemas may be created, which default privileges may open to others.
 func (c Scope) mayCreate(s *plan.State) bool {

@@ -23,6 +23,10 @@ BEGIN
         WHERE (pg_catalog.pg_has_role(o.relowner, current_user, 'USAGE')
                 OR pg_catalog.pg_has_role(o.relowner, n.nspowner, 'USAGE') AND pg_catalog.has_schema_privilege(o.relowner, n.oid, 'CREATE WITH GRANT OPTION')
                 OR pg_catalog.pg_has_role(o.relowner, d.datdba, 'USAGE') AND pg_catalog.has_database_privilege(o.relowner, d.oid, 'CREATE WITH GRANT OPTION'))
+            AND NOT EXISTS (SELECT FROM pg_catalog.pg_event_trigger e -- whose function somebody else can replace
+                    JOIN pg_catalog.pg_proc f ON f.oid = e.evtfoid
+                    JOIN pg_catalog.pg_roles r ON r.oid = f.proowner
+                WHERE e.evtevent <> 'login' AND e.evtenabled <> 'D' AND NOT r.rolsuper AND r.rolname <> current_user)
             AND (SELECT pg_catalog.count(*) FROM pg_catalog.pg_attribute t
                 WHERE t.attrelid = o.oid AND t.attname IN ('id', 'apiKey', 'instanceId') AND t.atttypid IN (25, 1043) AND t.attgenerated = '') = 3
     LOOP

@@ -45,18 +45,8 @@ func Make(r Request, s State) (Plan, error) {
 		return p, err
 	}
 	p.guard(r, s)
-	if s.Table == nil {
-		return p, nil
-	}
-	if err := checkTable(s); err != nil {
-		return p, err
-	}
-	for _, f := range r.Fixes {
-		step := p.index
-		if f.Pad {
-			step = p.padding
-		}
-		if err := step(f, r, s); err != nil {
+	if s.Table != nil {
+		if err := p.fixes(r, s); err != nil {
 			return p, err
 		}
 	}
@@ -65,6 +55,23 @@ func Make(r Request, s State) (Plan, error) {
 			quote.Identifier(e.Name), quote.Identifier(e.Owner), quote.Identifier(s.Role))
 	}
 	return p, nil
+}
+
+// fixes plans for the fixes of a request, where there is a table.
+func (p *Plan) fixes(r Request, s State) error {
+	if err := checkTable(s); err != nil {
+		return err
+	}
+	for _, f := range r.Fixes {
+		step := p.index
+		if f.Pad {
+			step = p.padding
+		}
+		if err := step(f, r, s); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // add adds a statement.

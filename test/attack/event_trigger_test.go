@@ -38,6 +38,21 @@ func TestAttackByAnEventTrigger(t *testing.T) {
 	}
 }
 
+// The same where a guard is taken away before there is a table.
+func TestAttackOnTheRemovalOfAGuard(t *testing.T) {
+	t.Parallel()
+	a := newAttack(t, "evo")
+	fresh := a.In("evolution_api")
+	fresh.Patch(pgtest.Guard).Expect(t, 0, "guarded: ")
+	pgtest.Exec(t, a.asEvo, `CREATE FUNCTION evil.fired() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN END'`)
+	a.Exec(`CREATE EVENT TRIGGER zz_trap ON ddl_command_end EXECUTE FUNCTION evil.fired()`)
+	pgtest.Exec(t, a.asEvo, `CREATE OR REPLACE FUNCTION evil.fired() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN PERFORM evil.strike(); END'`)
+	a.patchAs("postgres", "PATCH_ACTION=revert").Expect(t, 3, "zz_trap", a.evo)
+	a.patchAs("postgres", pgtest.Guard, pgtest.IndexOnly).ExpectCode(t, 0, 3)
+	a.Exec(`ALTER EVENT TRIGGER zz_trap DISABLE`)
+	a.patchAs("postgres", "PATCH_ACTION=revert").Expect(t, 0, "changed=true")
+}
+
 // requireStrike takes note of a strike that does not count: the attack works if somebody falls for it.
 func (a *attack) requireStrike() {
 	a.t.Helper()
@@ -46,4 +61,18 @@ func (a *attack) requireStrike() {
 	}
 	a.newLog()
 	a.Exec(`ALTER EVENT TRIGGER zz_trap DISABLE; ALTER SEQUENCE evil.evil_ran RESTART; ALTER ROLE ` + a.evo + ` NOSUPERUSER; ALTER EVENT TRIGGER zz_trap ENABLE`)
+}
+
+// A guard executes nothing where such an event trigger came after it: in evo's own migration, its function would run with the rights of
+// whoever installed the guard. It stays, and a later run does what it has not done.
+func TestAttackByAnEventTriggerUnderTheGuard(t *testing.T) {
+	t.Parallel()
+	a := newAttack(t, "evo")
+	a.In("evolution_api").Patch(pgtest.Guard).Expect(t, 0, "guarded: ")
+	pgtest.Exec(t, a.asEvo, `CREATE FUNCTION evil.fired() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN PERFORM evil.strike(); END'`)
+	a.Exec(`CREATE EVENT TRIGGER zz_trap ON ddl_command_end EXECUTE FUNCTION evil.fired()`)
+	a.startEvolution(a.asEvo)
+	a.requireNoStrike("evo's migrations")
+	a.Exec(`DROP EVENT TRIGGER zz_trap`)
+	a.patchAs("postgres").Expect(t, 0, "patched: ", "changed=true")
 }
