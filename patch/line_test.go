@@ -58,6 +58,10 @@ func TestLineIsShort(t *testing.T) {
 			t.Errorf("%q: the Result was cut, too", others)
 		}
 	}
+	short := &Result{Target: "h:1/d", Schema: "s", Err: plan.Refuse("why"), Assessment: plan.EveryFix(plan.Fixes, plan.Failed)}
+	if text := newLine(short).write(config.FormatText); !strings.Contains(text, "why") {
+		t.Errorf("a short line was cut: %s", text)
+	}
 	sql := []string{"DROP INDEX a", "DROP INDEX b", "DROP INDEX c"}
 	if got := firstStatements(sql, 24); len(got) != 3 || got[1] != sql[1] || got[2] != "-- and 1 statements more" {
 		t.Errorf("%q", got)
