@@ -41,7 +41,7 @@ func TestFleetWatch(t *testing.T) {
 	f.add(numbered("fw_", 4)...)
 	f.addEmpty("fw_empty", "fw_other")
 	p := pgtest.Start(t, f.environ("fw_*", "PATCH_WATCH=2s", "PATCH_CONNECTIONS=2", inJSON)...)
-	p.WaitFor(`"msg":"`+pgtest.Watching, `"schemas":4`)
+	f.waitUntilPatched(p, "fw_000", "fw_001", "fw_002", "fw_003")
 	f.add("fw_new")
 	f.waitUntilPatched(p, "fw_new")
 	f.execIn("fw_002", recreateIndex)
@@ -148,7 +148,7 @@ func TestFleetWatchStoppedInARound(t *testing.T) {
 	reportOf(t, o).expect(t, all("patched", "wr_a", "wr_b", "wr_c"))
 	expectLast(t, o, "done: 3 patched (3 changed), "+pgtest.OneWithoutTable)
 	pgtest.Exec(t, holder, "COMMIT")
-	p = pgtest.Start(t, f.environ("wr_*", "PATCH_WATCH=2s", inJSON)...)
+	p = pgtest.Start(t, f.environ("wr_*", "PATCH_WATCH=15s", inJSON)...)
 	p.WaitFor(`"schemas":3`)
 	pgtest.Exec(t, f.admin, "BEGIN; LOCK TABLE pg_database")
 	pgtest.MustUntil(t, func() error {
