@@ -9,7 +9,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/cenkalti/backoff/v4"
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"evolution-openai-patch/patch/catalog"
@@ -29,24 +28,11 @@ type change struct {
 	plan    plan.Plan
 }
 
-// execute applies the plan and returns the State that was verified before the commit. It tries for the lock again and
-// again rather than wait for long: all of Evolution's queries queue behind a session that waits for ACCESS EXCLUSIVE.
+// execute applies the plan and returns the State that was verified before the commit. It does not wait for the lock for long: all of
+// Evolution's queries queue behind a session that waits for ACCESS EXCLUSIVE.
 func (c *change) execute(ctx context.Context) (after catalog.Inspection, err error) {
-	var retry backoff.BackOff = &backoff.StopBackOff{}
-	if c.cfg.LockRetry.Duration > 0 {
-		retry = backoff.NewExponentialBackOff(backoff.WithInitialInterval(c.cfg.LockTimeout.Duration), backoff.WithMultiplier(1.5),
-			backoff.WithMaxInterval(time.Second), backoff.WithMaxElapsedTime(c.cfg.LockRetry.Duration))
-	}
-	err = backoff.RetryNotify(func() error {
-		if after, err = c.transaction(ctx); !postgres.LockUnavailable(err) {
-			return backoff.Permanent(err)
-		}
-		return err
-	}, backoff.WithContext(retry, ctx), func(err error, _ time.Duration) {
-		c.log.Debug("the table is in use, trying again", "reason", explain(err))
-	})
-	if err != nil {
-		return after, c.explainFailure(ctx, err)
+	if after, err = c.transaction(ctx); err != nil {
+		return after, err
 	}
 	for _, sql := range c.plan.SQL {
 		c.log.Debug("executed", "sql", postgres.OneLine(sql))

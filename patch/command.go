@@ -57,7 +57,7 @@ func command(ctx context.Context, args, environ []string, stdout, stderr io.Writ
 		debug.SetGCPercent(10) // by default 4 MB of garbage gather before it is collected, more than all that is in use
 	}
 	report := newReporter(&cfg, log, stdout)
-	handleFleet(ctx, &cfg, log, report)
+	handleAll(ctx, &cfg, log, report)
 	report.logSummary()
 	return report.err()
 }

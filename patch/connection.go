@@ -13,29 +13,45 @@ import (
 )
 
 // keep reports whether the connection stays open while it is not used.
-func (d *database) keep() bool { return d.server.spacious() }
+func (d *database) keep() bool { return d.limiter.keepsAll() }
 
-// acquire waits until a connection may be made. If ctx ends first, the attempt that needs it finds that out.
+// acquire waits until a connection may be made. If ctx ends first, slot stays false and connect returns the cause.
 func (d *database) acquire(ctx context.Context) {
 	if !d.slot {
-		d.slot = d.server.acquire(ctx) == nil
+		d.slot = d.limiter.acquire(ctx, d.attempts > 0) == nil
 	}
 }
 
-// connect makes the connection if there is none.
+// connect makes the connection if there is none, and if nothing is known that would make a login stall.
 func (d *database) connect(ctx context.Context) error {
 	if d.conn != nil {
 		return nil
 	}
+	name := d.target.Database()
+	if d.limiter.outdated(name) {
+		d.disconnect()
+		if _, err := d.fleet.list(ctx, d.fleet.lister()); err != nil {
+			d.log.Debug("the locks on databases cannot be listed", "reason", explain(err))
+		}
+	}
+	if err := d.limiter.obstacle(name); err != nil {
+		d.disconnect()
+		return err
+	}
+	return d.logIn(ctx)
+}
+
+// logIn makes the connection.
+func (d *database) logIn(ctx context.Context) error {
 	if d.acquire(ctx); !d.slot {
 		return context.Cause(ctx)
 	}
 	limited, cancel := context.WithTimeout(ctx, d.cfg.ConnectTimeout.Duration)
 	defer cancel()
 	conn, err := d.target.Connect(limited)
-	d.server.note(postgres.Retryable(err))
+	d.limiter.setDown(postgres.Unreachable(err))
 	if err != nil {
-		d.disconnect()
+		d.abandon(err)
 		if postgres.NoDatabase(err) {
 			err = d.missing("database ",
 				"so no guard can be installed in it; Evolution creates it on its first start: run this once more after that, or set PATCH_WATCH or PATCH_ON_MISSING_TABLE=wait in a container that Evolution does not wait for")
@@ -87,19 +103,26 @@ func (d *database) recover(ctx context.Context, err error) error {
 	return d.reconnect(err)
 }
 
+// abandon allows another session in the place of one that could not be begun.
+func (d *database) abandon(err error) {
+	d.slot = false
+	var abandoned *postgres.AbandonedError
+	if !errors.As(err, &abandoned) {
+		d.limiter.free()
+		return
+	}
+	d.limiter.stall(d.target.Database(), abandoned.Ended)
+	go d.limiter.release(abandoned.Ended)
+}
+
 // disconnect closes the connection, if there is one, and allows another in its place.
 func (d *database) disconnect() {
 	conn, slot := d.conn, d.slot
 	d.conn, d.slot = nil, false
 	switch {
-	case !slot:
-	case d.keep(): // nobody waits for the slot
-		conn.Close()
-		d.server.release()
-	default: // so that the server never has more connections than allowed
-		go func() {
-			conn.CloseAndWait()
-			d.server.release()
-		}()
+	case conn != nil:
+		go d.limiter.release(conn.Close())
+	case slot:
+		d.limiter.free()
 	}
 }

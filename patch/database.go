@@ -10,6 +10,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/cenkalti/backoff/v4"
+
 	"evolution-openai-patch/patch/catalog"
 	"evolution-openai-patch/patch/config"
 	"evolution-openai-patch/patch/plan"
@@ -21,59 +23,45 @@ import (
 type database struct {
 	cfg         *config.Config
 	log         *slog.Logger
+	fleet       *fleet // that it is one of
+	limiter     *limiter
 	target      postgres.Target
-	server      *server
-	position    int            // of its target
-	named       bool           // not only matched by a pattern
+	named       bool           // the configuration names it; false if a pattern matched
 	requested   config.Schemas // to be handled
 	conn        *postgres.Conn
 	slot        bool  // a connection may be made, or is open
+	attempts    int   // to come to an end of all schemas
 	disconnects int   // how often the connection was lost after it had been made
 	waitsFor    error // what another attempt was needed for last
 	listed      bool  // schemas is complete
-	schemas     []*progress
+	schemas     []*schema
+	count       *progress
 	began       time.Time     // when it was begun to be handled
 	looked      time.Duration // how long it took from then until every schema had been inspected once; 0 if that is not so
 }
 
-// progress is how far one schema is.
-type progress struct {
-	schema
-	latest Result // of the last attempt
-	err    error  // that ended it; nil before the first attempt
-	done   bool
-	absent bool // there is no table in a schema or database that was not named, so nothing is reported
-}
-
 // handle waits until PostgreSQL accepts connections, for no longer than limit, handles every schema to its end, and returns
 // a Result for each, by name. It leaves the connection open only if that is kept.
-func (d *database) handle(ctx context.Context, limit time.Duration) (results []*Result) {
-	d.schemas, d.listed, d.disconnects, d.began, d.looked = nil, false, 0, time.Now(), 0
+func (d *database) handle(ctx context.Context, limit time.Duration, count *progress) (results []*Result) {
+	d.schemas, d.listed, d.attempts, d.disconnects, d.began, d.looked, d.count = nil, false, 0, 0, time.Now(), 0, count
 	for _, name := range d.requested.Names {
 		d.add(name, d.named)
 	}
-	err := d.retry(ctx, limit, func(waiting context.Context) error {
-		err := d.attempt(ctx, waiting)
-		if err != nil && !d.keep() { // others may go on meanwhile
-			d.disconnect()
-		}
-		return err
-	})
+	err := d.finish(ctx, limit)
 	if err != nil && len(d.schemas) == 0 {
 		d.add("*", d.named)
 	}
-	for i, p := range d.schemas {
-		if !p.done {
+	for i, s := range d.schemas {
+		if !s.done {
 			own := err
 			var wait *WaitError
-			if errors.As(err, &wait) && p.err != nil {
-				own = &WaitError{limit, p.err}
+			if errors.As(err, &wait) && s.err != nil {
+				own = &WaitError{limit, s.err}
 			}
-			d.conclude(ctx, p, p.latest, own)
+			s.conclude(ctx, own)
 		}
-		if !p.absent {
-			r := p.latest // without what leads to it, because a watch keeps it
-			results = append(results, &r)
+		if s.result != nil {
+			results = append(results, s.result)
 		}
 		d.schemas[i] = nil // there may be many
 	}
@@ -83,35 +71,49 @@ func (d *database) handle(ctx context.Context, limit time.Duration) (results []*
 	return results
 }
 
-// add adds a schema to those that are handled.
-func (d *database) add(name string, named bool) {
-	r := d.blank(name, plan.Select(d.cfg.Fixes, d.cfg.Goal(), plan.State{Schema: name}))
-	p := &progress{latest: r, schema: schema{
-		cfg: d.cfg, log: d.log.With("schema", name), database: d.target, place: r.place, backups: &d.server.backups, name: name, named: named,
-	}}
-	d.schemas = append(d.schemas, p)
-}
-
-// blank returns the Result of a schema of which nothing but these fixes is known.
-func (d *database) blank(schema string, fixes []plan.Fix) Result {
-	return Result{
-		Target: d.target.String(), Schema: schema, Assessment: plan.EveryFix(fixes, plan.Failed), requested: fixes,
-		place: place{d.position, d.target.Database(), schema},
+// finish attempts until every schema is done. Those whose tables are in use come again when the others are done, each for as long as
+// PATCH_LOCK_RETRY says, and its last attempt is made at the end of that.
+func (d *database) finish(ctx context.Context, limit time.Duration) error {
+	line := backoff.NewExponentialBackOff(backoff.WithInitialInterval(d.cfg.LockTimeout.Duration), backoff.WithMultiplier(1.5),
+		backoff.WithMaxInterval(time.Second), backoff.WithMaxElapsedTime(0))
+	for {
+		if err := d.retry(ctx, limit, func(waiting context.Context) error { return d.attempt(ctx, waiting) }); err != nil {
+			return err
+		}
+		left := d.unfinished()
+		if len(left) == 0 {
+			return nil
+		}
+		wait := line.NextBackOff()
+		for _, s := range left {
+			wait = min(wait, time.Until(s.inUse.Add(d.cfg.LockRetry.Duration)))
+		}
+		if !pause(ctx, wait) {
+			return context.Cause(ctx)
+		}
 	}
 }
 
-// failure returns the Result of a target whose databases could not be listed over this one.
+// add adds a schema to those that are handled.
+func (d *database) add(name string, named bool) *schema {
+	d.count.schemas.Add(1)
+	s := &schema{database: d, name: name, log: d.log.With("schema", name)}
+	s.seen = sight{named: named, found: !d.named, fixes: plan.Select(d.cfg.Fixes, d.cfg.Goal(), plan.State{Schema: name})}
+	d.schemas = append(d.schemas, s)
+	return s
+}
+
+// failure returns the Result of a server whose databases could not be listed over this one.
 func (d *database) failure(ctx context.Context, err error) *Result {
-	d.schemas, d.named = nil, true
-	d.add("*", true)
-	p := d.schemas[0]
-	d.conclude(ctx, p, p.latest, err)
-	return &p.latest
+	d.schemas, d.count, d.named = nil, new(progress), true
+	s := d.add("*", true)
+	s.conclude(ctx, err)
+	return s.result
 }
 
 // retry attempts something until it is done, fails for good, or the limit has passed. The error is final.
 func (d *database) retry(ctx context.Context, limit time.Duration, attempt func(context.Context) error) error {
-	retry := postgres.Retry{Limit: d.server.remaining(limit), MaxDelay: d.cfg.Watch.Duration, Notify: d.logWaiting}
+	retry := postgres.Retry{Limit: d.limiter.remaining(limit), MaxDelay: d.cfg.Watch.Duration, Notify: d.logWaiting}
 	err := retry.Do(ctx, attempt)
 	var timeout *postgres.TimeoutError
 	switch {
@@ -133,12 +135,22 @@ func (d *database) logWaiting(err error, elapsed time.Duration) {
 	d.log.Info("still waiting for PostgreSQL", "for", elapsed.Round(time.Second), "reason", explain(err))
 }
 
-// attempt connects if there is no connection, and handles the schemas that are not done. It returns the first error after
-// which a schema has to be attempted again, or that concerns all of them.
-func (d *database) attempt(ctx, waiting context.Context) (again error) {
+// attempt makes one attempt, after which others may go on over another connection unless everything is done.
+func (d *database) attempt(ctx, waiting context.Context) error {
+	err := d.attemptSchemas(ctx, waiting)
+	d.attempts++
+	if !d.keep() && (err != nil || len(d.unfinished()) > 0) {
+		d.disconnect()
+	}
+	return err
+}
+
+// attemptSchemas connects if there is no connection, and handles the schemas that are not done. It returns the first error after
+// which a schema has to be attempted again, or that concerns all of them; none for those that are in use.
+func (d *database) attemptSchemas(ctx, waiting context.Context) (again error) {
 	if err := d.connect(waiting); err != nil {
-		for _, p := range d.schemas {
-			p.err = nil // what kept it before does not keep it now
+		for _, s := range d.schemas {
+			s.err = nil // what kept it before does not keep it now
 		}
 		return err
 	}
@@ -149,37 +161,34 @@ func (d *database) attempt(ctx, waiting context.Context) (again error) {
 		return err
 	}
 	unfinished := d.unfinished()
-	for i, p := range unfinished {
-		r := d.blank(p.name, p.latest.requested)
-		state, err := d.inspect(waiting, p.name)
+	for i, s := range unfinished {
+		state, err := d.inspect(waiting, s.name)
 		if i == len(unfinished)-1 {
 			d.looked = cmp.Or(d.looked, time.Since(d.began))
 		}
 		if err == nil {
-			r, err = p.attempt(ctx, waiting, d.conn, state, r)
-		}
-		if r.known() || !p.latest.known() {
-			p.latest = r
+			err = s.attempt(ctx, waiting, state)
 		}
 		err = d.recover(waiting, err)
 		if waiting.Err() == nil || !postgres.TimedOut(err) {
-			p.err = err // an attempt that was cut short has found nothing out
+			s.err = err // an attempt that was cut short has found nothing out
 		}
 		switch {
 		case !d.conn.Usable():
 			return err
+		case errors.Is(err, errInUse):
 		case err != nil && postgres.Retryable(err):
 			again = cmp.Or(again, err)
 		default:
-			d.conclude(ctx, p, r, err)
+			s.conclude(ctx, err)
 		}
 	}
 	return again
 }
 
 // unfinished returns the schemas that are not done.
-func (d *database) unfinished() []*progress {
-	return slices.DeleteFunc(slices.Clone(d.schemas), func(p *progress) bool { return p.done })
+func (d *database) unfinished() []*schema {
+	return slices.DeleteFunc(slices.Clone(d.schemas), func(s *schema) bool { return s.done })
 }
 
 // inspect returns the State of a schema. After an error the connection is another one, or there is none.
@@ -206,9 +215,7 @@ func (d *database) list(ctx context.Context) error {
 	}
 	if len(names) > catalog.MaxSchemas {
 		names = names[:catalog.MaxSchemas]
-		d.add("*", true)
-		p := d.schemas[len(d.schemas)-1]
-		d.conclude(ctx, p, p.latest, plan.Refuse("database %s holds the table in more than %d schemas, and only the oldest are handled; name the others in PATCH_SCHEMAS",
+		d.add("*", true).conclude(ctx, plan.Refuse("database %s holds the table in more than %d schemas, and only the oldest are handled; name the others in PATCH_SCHEMAS",
 			quote.Identifier(d.target.Database()), catalog.MaxSchemas))
 	}
 	for _, name := range names {
@@ -220,53 +227,14 @@ func (d *database) list(ctx context.Context) error {
 		return retryUntilPresent(d.cfg, d.missing("a schema with table "+quote.Identifier(plan.TableName)+" in database ",
 			"and a guard needs the name of the schema: set PATCH_SCHEMAS, or ?schema= in the connection string"))
 	}
-	slices.SortFunc(d.schemas, func(a, b *progress) int { return strings.Compare(a.name, b.name) })
+	slices.SortFunc(d.schemas, func(a, b *schema) int { return strings.Compare(a.name, b.name) })
 	d.listed = true
 	return nil
 }
 
-// conclude makes the last Result of a schema the final one. A missing table is an error only where one is required.
-func (d *database) conclude(ctx context.Context, p *progress, r Result, err error) {
-	if err != nil && ctx.Err() != nil {
-		err = context.Cause(ctx)
+// scope returns what of the configuration matters to an inspection.
+func scope(c *config.Config) catalog.Scope {
+	return catalog.Scope{
+		Pad: c.Fixes.MayPad(), Backup: c.BackupDir != "", Revert: c.Action == config.ActionRevert, Guard: c.OnMissingTable == config.MissingGuard, Limits: c.Limits(),
 	}
-	state := catalog.Inspection{}
-	if r.known() {
-		state = *r.state
-	}
-	var missing *MissingError
-	allowed := errors.As(err, &missing) && !d.cfg.TableRequired()
-	if (err == nil || allowed) && d.conn.Usable() {
-		p.removeGuard(ctx, d.conn, state)
-	}
-	r.Unknown = p.unanswered && !r.Changed
-	r.Evolution = plan.Release(state.Migrations.Last)
-	var unknown *UnknownError
-	var stopped Interrupted
-	switch {
-	case missing != nil && !d.named, errors.Is(err, errAbsent), errors.As(err, &stopped) && d.cfg.Watches() && !d.named && !r.known():
-		p.absent = true
-	case allowed:
-		if r.Status == plan.Failed { // it was not assessed
-			r.Assessment = plan.EveryFix(r.requested, plan.Pending)
-		}
-		r.Status = plan.Pending
-	case errors.As(err, &stopped) && d.cfg.Watches() && !r.known(): // it has seen nothing
-		r.stopped = true
-		if d.waitsFor != nil {
-			err = fmt.Errorf("%s (%w)", explain(d.waitsFor), err)
-		}
-		r.Status, r.Fixes, r.Err = plan.Failed, plan.EveryFix(r.requested, plan.Failed).Fixes, err
-	case errors.As(err, &stopped) && d.cfg.Watches(): // what a watch knows is what it has seen
-		r.stopped = true
-		r.Assessment = plan.Assess(plan.Request{Schema: r.Schema, Fixes: r.requested, KeepNames: bool(d.cfg.KeepNames)}, state.State)
-	case err != nil:
-		r.Status, r.Fixes, r.Err = plan.Failed, plan.EveryFix(r.requested, plan.Failed).Fixes, err
-		if r.Unknown && !errors.As(err, &unknown) {
-			r.Err = &UnknownError{err}
-		}
-	}
-	r.Notes = notes(d.cfg, r, state.State, missing)
-	r.state, p.log = nil, nil // they are large, and there may be many
-	p.latest, p.done = r, true
 }

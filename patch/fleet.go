@@ -10,98 +10,97 @@ import (
 	"sync/atomic"
 	"time"
 
-	"evolution-openai-patch/patch/catalog"
 	"evolution-openai-patch/patch/config"
 )
 
-// handleFleet handles every target to its end, side by side. An error of one holds none of the others back. Cancelling ctx
+// handleAll handles every connection string to its end, side by side. An error of one holds none of the others back. Cancelling ctx
 // ends it, with context.Cause(ctx) as the error of what was not done.
-func handleFleet(ctx context.Context, cfg *config.Config, log *slog.Logger, report *reporter) {
+func handleAll(ctx context.Context, cfg *config.Config, log *slog.Logger, report *reporter) {
 	if len(cfg.Completed) > 0 {
 		log.Info("PATCH_FIXES is completed, because some fixes are of use only together", "added", cfg.Completed)
 	}
-	targets := newTargets(cfg, log, report)
+	fleets := newFleets(cfg, log, report)
 	var group sync.WaitGroup
-	for _, t := range targets {
+	for _, f := range fleets {
 		group.Go(func() {
 			if cfg.Watches() {
-				t.watch(ctx)
+				f.watch(ctx)
 				return
 			}
-			t.run(ctx)
+			f.run(ctx)
 		})
 	}
 	group.Wait()
-	for _, t := range targets {
-		for _, d := range t.kept {
+	for _, f := range fleets {
+		for _, d := range f.kept {
 			d.disconnect()
 		}
 	}
 }
 
-// target is what one connection string leads to while it is handled.
-type target struct {
-	config.Target
+// fleet is the databases that one connection string leads to.
+type fleet struct {
+	config.Source
 	cfg      *config.Config
 	log      *slog.Logger
 	report   *reporter
-	server   *server
-	position int                  // among the targets
+	limiter  *limiter
+	position int                  // of the connection string among all
 	kept     map[string]*database // whose connections are kept, by name
 }
 
-// newTargets returns the targets of the configuration. Those of one server share its connections.
-func newTargets(cfg *config.Config, log *slog.Logger, report *reporter) (targets []*target) {
-	servers := map[string]*server{}
-	for i, t := range cfg.Targets {
-		s := servers[t.Server()]
-		if s == nil {
-			s = newServer(cfg.Connections)
-			servers[t.Server()] = s
+// newFleets returns the fleets of the configuration. Those of one server share its connections.
+func newFleets(cfg *config.Config, log *slog.Logger, report *reporter) (fleets []*fleet) {
+	limiters := map[string]*limiter{}
+	for i, s := range cfg.Sources {
+		l := limiters[s.Server()]
+		if l == nil {
+			l = newLimiter(cfg.Connections)
+			limiters[s.Server()] = l
 		}
-		s.expect(t.Databases)
-		targets = append(targets, &target{Target: t, cfg: cfg, log: log, report: report, server: s, position: i, kept: map[string]*database{}})
+		l.expect(s.Databases)
+		fleets = append(fleets, &fleet{Source: s, cfg: cfg, log: log, report: report, limiter: l, position: i, kept: map[string]*database{}})
 	}
-	return targets
+	return fleets
 }
 
-// run handles every database of the target once, and reports the results of each as soon as it has them. Those that are
-// named do not wait until others are found.
-func (t *target) run(ctx context.Context) {
-	limit := t.cfg.WaitTimeout.Duration
+// run handles every database once, and reports the results of each as soon as it has them. Those that are named do not wait until
+// others are found.
+func (f *fleet) run(ctx context.Context) {
+	limit := f.cfg.WaitTimeout.Duration
 	var group sync.WaitGroup
-	var count progressCount
-	defer t.logProgress(&count)()
+	var count progress
+	defer f.logProgress(&count)()
 	handle := func(names []string) {
 		count.databases.Add(int64(len(names)))
 		for _, name := range names {
-			d := t.database(name)
+			d := f.database(name)
 			d.acquire(ctx)
 			group.Go(func() {
-				t.report.write(d.handle(ctx, limit))
-				count.done.Add(1)
+				f.report.write(d.handle(ctx, limit, &count))
+				count.databasesDone.Add(1)
 			})
 		}
 	}
 	group.Go(func() {
-		found, err := t.find(ctx, limit)
+		found, err := f.find(ctx, limit)
 		if err != nil {
-			t.report.write([]*Result{t.failure(ctx, err)})
+			f.report.write([]*Result{f.failure(ctx, err)})
 		}
 		handle(found)
 	})
-	handle(t.Databases.Names)
+	handle(f.Databases.Names)
 	group.Wait()
 }
 
-// progressInterval is the time between two messages on how far the work on several databases is.
+// progressInterval is the time between two messages on how far the work on several databases or schemas is.
 const progressInterval = 10 * time.Second
 
-// progressCount counts databases.
-type progressCount struct{ done, databases atomic.Int64 }
+// progress counts what is to be done and what is.
+type progress struct{ databasesDone, databases, schemasDone, schemas atomic.Int64 }
 
-// logProgress logs how far the work on several databases is, until stop is called.
-func (t *target) logProgress(count *progressCount) (stop func()) {
+// logProgress logs how far the work on several databases or schemas is, until stop is called.
+func (f *fleet) logProgress(count *progress) (stop func()) {
 	done, ticker := make(chan struct{}), time.NewTicker(progressInterval)
 	go func() {
 		defer ticker.Stop()
@@ -110,8 +109,9 @@ func (t *target) logProgress(count *progressCount) (stop func()) {
 			case <-done:
 				return
 			case <-ticker.C:
-				if n := count.databases.Load(); n > 1 {
-					t.log.Info("working", "server", t.Server(), "databases_done", count.done.Load(), "databases", n)
+				if databases, schemas := count.databases.Load(), count.schemas.Load(); databases > 1 || schemas > 1 {
+					f.log.Info("working", "server", f.Server(), "databases_done", count.databasesDone.Load(), "databases", databases,
+						"schemas_done", count.schemasDone.Load(), "schemas", schemas)
 				}
 			}
 		}
@@ -120,59 +120,88 @@ func (t *target) logProgress(count *progressCount) (stop func()) {
 }
 
 // database returns the database of that name: always the same one if its connection is kept.
-func (t *target) database(name string) *database {
-	if d := t.kept[name]; d != nil {
+func (f *fleet) database(name string) *database {
+	if d := f.kept[name]; d != nil {
 		return d
 	}
-	named, schemas := slices.Contains(t.Databases.Names, name), t.SchemasOfOthers
-	if named {
-		schemas = t.Schemas
-	}
-	c := t.Target.Target
-	if name != c.Database() {
-		c = c.WithDatabase(name)
-	}
-	d := &database{
-		cfg: t.cfg, log: t.log.With("target", c.String()), target: c, server: t.server, position: t.position,
-		named: named, requested: schemas,
-	}
+	d := f.newDatabase(name)
 	if d.keep() {
-		t.kept[name] = d
+		f.kept[name] = d
 	}
 	return d
 }
 
+// newDatabase returns the database of that name, over a connection of its own.
+func (f *fleet) newDatabase(name string) *database {
+	named, schemas := slices.Contains(f.Databases.Names, name), f.SchemasOfOthers
+	if named {
+		schemas = f.Schemas
+	}
+	target := f.Target
+	if name != target.Database() {
+		target = target.WithDatabase(name)
+	}
+	return &database{
+		cfg: f.cfg, log: f.log.With("target", target.String()), fleet: f, limiter: f.limiter, target: target, named: named, requested: schemas,
+	}
+}
+
 // find returns the names of the databases of the server that a pattern matches and that are not named.
-func (t *target) find(ctx context.Context, limit time.Duration) (names []string, err error) {
-	if len(t.Databases.Patterns) == 0 {
+func (f *fleet) find(ctx context.Context, limit time.Duration) (names []string, err error) {
+	if len(f.Databases.Patterns) == 0 {
 		return nil, nil
 	}
-	d := t.database(t.Target.Database()) // patterns leave no connection to be kept
-	defer d.disconnect()
 	var found []string
+	d := f.lister()
 	err = d.retry(ctx, limit, func(waiting context.Context) (err error) {
-		if err = d.connect(waiting); err != nil {
-			return err
-		}
-		if found, err = scope(t.cfg).Names(waiting, d.conn, catalog.Databases); !d.conn.Usable() {
-			return d.reconnect(err)
-		}
+		found, err = f.list(waiting, d)
 		return err
 	})
-	slices.Sort(found)
 	var missing *MissingError
 	if errors.As(err, &missing) {
 		return nil, fmt.Errorf("%s does not exist, so the databases of the server cannot be listed: name one that exists in the connection string, such as postgres", missing.what)
 	}
 	for _, name := range found {
-		if t.Databases.Matches(name) && !slices.Contains(t.Databases.Names, name) {
+		if f.Databases.Matches(name) && !slices.Contains(f.Databases.Names, name) {
 			names = append(names, name)
 		}
 	}
 	return names, err
 }
 
+// lister returns the database over which others are listed.
+func (f *fleet) lister() *database { return f.newDatabase(f.Target.Database()) }
+
+// list lists the databases of the server, and the locks on them, over a database that is not connected to.
+func (f *fleet) list(ctx context.Context, d *database) (names []string, err error) {
+	if err := f.limiter.obstacle(d.target.Database()); err != nil {
+		return nil, err
+	}
+	if err := d.logIn(ctx); err != nil {
+		return nil, err
+	}
+	defer d.disconnect()
+	found, err := scope(f.cfg).Databases(ctx, d.conn)
+	if err != nil && !d.conn.Usable() {
+		err = d.reconnect(err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	locks := map[string]int{}
+	for _, one := range found {
+		names = append(names, one.Name)
+		if one.LockedBy != nil {
+			locks[one.Name] = *one.LockedBy
+		}
+	}
+	slices.Sort(names)
+	delete(locks, d.target.Database()) // which has just been connected to
+	f.limiter.setLocks(locks)
+	return names, nil
+}
+
 // failure returns the Result for the databases that could not be found.
-func (t *target) failure(ctx context.Context, err error) *Result {
-	return t.database(t.Target.Database()).failure(ctx, err)
+func (f *fleet) failure(ctx context.Context, err error) *Result {
+	return f.lister().failure(ctx, err)
 }

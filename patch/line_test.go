@@ -27,7 +27,7 @@ func TestLineAsText(t *testing.T) {
 		`patched: h:1/d schema=s changed=false apikey-index=patched would run: "BEGIN; a\nb; COMMIT;"`:                                     func(r *Result) { r.SQL = []string{"a\nb"} },
 		`patched: h:1/d schema=s changed=false apikey-index=patched error="refused, and nothing was changed: why" remedy: UPDATE t SET x;`: func(r *Result) { r.Err = &plan.RefusedError{Reason: "why", Remedy: "UPDATE t SET x;"} },
 	} {
-		r := &Result{Target: "h:1/d", Schema: "s", Assessment: plan.EveryFix(plan.Fixes[:1], plan.Patched)}
+		r := &Result{Target: "h:1/d", place: place{Schema: "s"}, Assessment: plan.EveryFix(plan.Fixes[:1], plan.Patched)}
 		change(r)
 		var b strings.Builder
 		if newLine(r).text(&b); b.String() != want {
@@ -39,7 +39,7 @@ func TestLineAsText(t *testing.T) {
 // However much others wrote, the line is short, and is JSON where it is to be. SQL of which something is left out commits nothing.
 func TestLineIsShort(t *testing.T) {
 	for _, others := range []string{"x", "\x01", "\xff", "<", `"`, "\u2028", "я", "😀"} {
-		r := Result{Target: "h:1/d", Schema: strings.Repeat(others, 60), Err: plan.Refuse("%s", strings.Repeat(others, 100_000)), Assessment: plan.EveryFix(plan.Fixes, plan.Failed)}
+		r := Result{Target: "h:1/d", place: place{Schema: strings.Repeat(others, 60)}, Err: plan.Refuse("%s", strings.Repeat(others, 100_000)), Assessment: plan.EveryFix(plan.Fixes, plan.Failed)}
 		r.Found = map[string]string{}
 		for _, f := range plan.Fixes {
 			r.Found[f.Name] = strings.Repeat(others, 50_000)
@@ -58,7 +58,7 @@ func TestLineIsShort(t *testing.T) {
 			t.Errorf("%q: the Result was cut, too", others)
 		}
 	}
-	short := &Result{Target: "h:1/d", Schema: "s", Err: plan.Refuse("why"), Assessment: plan.EveryFix(plan.Fixes, plan.Failed)}
+	short := &Result{Target: "h:1/d", place: place{Schema: "s"}, Err: plan.Refuse("why"), Assessment: plan.EveryFix(plan.Fixes, plan.Failed)}
 	if text := newLine(short).write(config.FormatText); !strings.Contains(text, "why") {
 		t.Errorf("a short line was cut: %s", text)
 	}

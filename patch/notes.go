@@ -16,9 +16,9 @@ type note struct {
 	args    []any
 }
 
-// notes returns what the log says of a Result. An error stands in the line of the report; it is logged only where the line
-// does not come now, or the exit status does not show it.
-func notes(cfg *config.Config, r Result, s plan.State, missing *MissingError) (found []note) {
+// notes returns what the log says of a Result. An error stands in the line of the report; it is also logged if the line comes later
+// (watch) or the exit status hides it (PATCH_ON_ERROR=continue).
+func notes(cfg *config.Config, r Result, fixes []plan.Fix, s plan.State, missing *MissingError) (found []note) {
 	add := func(level slog.Level, message string, args ...any) { found = append(found, note{level, message, args}) }
 	switch {
 	case r.Err != nil:
@@ -31,18 +31,18 @@ func notes(cfg *config.Config, r Result, s plan.State, missing *MissingError) (f
 		return found
 	case r.Status == plan.Pending && s.Table != nil && cfg.Watch.Duration == 0 && cfg.Action != config.ActionRevert:
 		add(slog.LevelWarn, "the first migrations of Evolution have not come to every column yet, so the fixes for these are not in place; run this once more after Evolution has started")
-	case s.Migrations.Last >= plan.FirstChecking && !plan.Pads(r.requested) && !s.Pads() && cfg.Action != config.ActionRevert:
+	case s.Migrations.Last >= plan.FirstChecking && !plan.Pads(fixes) && !s.Pads() && cfg.Action != config.ActionRevert:
 		add(slog.LevelWarn, "dropping the index is not enough here: from Evolution 2.3.0 on the application itself refuses a key that another instance has; set PATCH_FIXES=auto or apikey-index,apikey-check",
 			"evolution", r.Evolution)
-	case cfg.Fixes.Auto && s.Table != nil && s.Migrations.Last == "" && !plan.Pads(r.requested) && cfg.Action != config.ActionRevert:
+	case cfg.Fixes.Auto && s.Table != nil && s.Migrations.Last == "" && !plan.Pads(fixes) && cfg.Action != config.ActionRevert:
 		add(slog.LevelWarn, "the release of Evolution cannot be read from its table _prisma_migrations, so only the index is dropped; for Evolution 2.3.0 or later set PATCH_FIXES=apikey-index,apikey-check")
 	case s.Keys != nil && s.Keys.Full > 0 && cfg.Action != config.ActionRevert:
 		add(slog.LevelWarn, "keys that fill their column cannot take the space, so Evolution goes on refusing them to a second instance", "keys", s.Keys.Full)
 	}
-	if s.LeavesReplica() && plan.Pads(r.requested) && cfg.Action != config.ActionRevert {
+	if s.LeavesReplica() && plan.Pads(fixes) && cfg.Action != config.ActionRevert {
 		add(slog.LevelWarn, "somebody has set session_replication_role to replica in a session that a pooler gives to others, and no trigger pads the keys stored from there: end the pooler's sessions (RECONNECT in PgBouncer), and let nobody set it but with SET LOCAL")
 	}
-	for _, f := range r.requested {
+	for _, f := range fixes {
 		if untried := s.Untried(f, r.Changed); f.Pad && len(untried) > 0 && cfg.Action != config.ActionRevert {
 			add(slog.LevelWarn, "no stored key shows whether these allow the space at the end of a key, and a change would: "+strings.Join(untried, ", "))
 		}
@@ -51,7 +51,7 @@ func notes(cfg *config.Config, r Result, s plan.State, missing *MissingError) (f
 		}
 	}
 	for _, f := range plan.Fixes {
-		if f.Hint != "" && r.Changed && r.Status == plan.Patched && !plan.Contains(r.requested, f.Name) && !s.Lacks(f) {
+		if f.Hint != "" && r.Changed && r.Status == plan.Patched && !plan.Contains(fixes, f.Name) && !s.Lacks(f) {
 			add(cfg.Routine(), f.Hint)
 		}
 	}

@@ -10,14 +10,19 @@
 package patch
 
 import (
+	"cmp"
+	"errors"
+	"fmt"
+
 	"evolution-openai-patch/patch/catalog"
+	"evolution-openai-patch/patch/config"
 	"evolution-openai-patch/patch/plan"
 )
 
-// Result is what became of one schema of one database.
+// Result is what became of one schema of one database. Nothing changes it once it is made.
 type Result struct {
+	place
 	Target string // host:port/database
-	Schema string // "*" where the schemas could not be listed
 	plan.Assessment
 	Changed   bool
 	Unknown   bool     // whether it changed is not known, because COMMIT was not answered
@@ -26,17 +31,90 @@ type Result struct {
 	Err       error
 	Notes     []note // what the log says besides
 
-	requested []plan.Fix
-	stopped   bool                // a watch was stopped before the schema was done
-	state     *catalog.Inspection // what was verified before the commit, or else found; only until the Result is final
-	place     place
+	stopped bool // a watch was stopped before the schema was done
 }
 
-// place is where a Result stands in the order of targets as given, then databases and schemas by name.
+// place is where a Result stands in the order of connection strings as given, then databases and schemas by name.
 type place struct {
-	target           int
-	database, schema string
+	source   int
+	Database string
+	Schema   string // "*" where the schemas could not be listed
 }
 
-// known reports whether the schema could be inspected.
-func (r Result) known() bool { return r.state != nil }
+// compare orders places.
+func (a place) compare(b place) int {
+	return cmp.Or(cmp.Compare(a.source, b.source), cmp.Compare(a.Database, b.Database), cmp.Compare(a.Schema, b.Schema))
+}
+
+// sight is what was seen of a schema.
+type sight struct {
+	named      bool // the configuration names schema and database; false if a pattern matched either
+	found      bool // a pattern matched the database
+	fixes      []plan.Fix
+	state      *catalog.Inspection // that was verified before the commit, or else found; nil if it could not be inspected
+	assessment plan.Assessment     // zero if there was no plan
+	sql        []string            // what a dry run would execute
+	changed    bool
+	unanswered bool // a COMMIT was sent and not answered
+}
+
+// newResult returns the Result of a schema of which this was seen, and that an error ended, nil for none. It returns nil where there is
+// nothing to be reported: a schema without the table that was only matched by a pattern.
+func newResult(cfg *config.Config, target string, at place, seen sight, err error) *Result {
+	var state plan.State
+	if seen.state != nil {
+		state = seen.state.State
+	}
+	r := &Result{
+		place: at, Target: target, Assessment: seen.assessment, Changed: seen.changed, Unknown: seen.unanswered && !seen.changed,
+		Evolution: plan.Release(state.Migrations.Last), SQL: seen.sql,
+	}
+	var missing *MissingError
+	var stopped Interrupted
+	watchStopped := errors.As(err, &stopped) && cfg.Watches()
+	r.stopped = watchStopped
+	switch {
+	case errors.Is(err, errAbsent), errors.As(err, &missing) && seen.found, watchStopped && seen.found && seen.state == nil:
+		return nil
+	case missing != nil && !cfg.TableRequired():
+		if r.Status == "" {
+			r.Assessment = plan.EveryFix(seen.fixes, plan.Pending)
+		}
+		r.Status = plan.Pending
+	case watchStopped && seen.state != nil: // what a watch knows is what it has seen
+		r.Assessment = plan.Assess(plan.Request{Schema: at.Schema, Fixes: seen.fixes, KeepNames: bool(cfg.KeepNames)}, state)
+	case err != nil:
+		r.Status, r.Fixes, r.Err = plan.Failed, plan.EveryFix(seen.fixes, plan.Failed).Fixes, err
+		var unknown *UnknownError
+		if r.Unknown && !errors.As(err, &unknown) {
+			r.Err = &UnknownError{err}
+		}
+	}
+	r.Notes = notes(cfg, *r, seen.fixes, state, missing)
+	return r
+}
+
+// after returns the Result that takes the place of an earlier one of the same watch, with what has changed since its beginning. One that
+// was stopped before anything was seen knows less than the one before.
+func (r *Result) after(before *Result) *Result {
+	if before == nil {
+		return r
+	}
+	last := *r
+	if r.stopped {
+		last = *before
+	}
+	last.Changed = r.Changed || before.Changed
+	last.Unknown = (r.Unknown || before.Unknown) && !last.Changed
+	return &last
+}
+
+// endedBy returns the Result of a watch that was stopped. The error of one whose fixes are not in place wraps why.
+func (r *Result) endedBy(cause error) *Result {
+	if r.Err == nil || errors.Is(r.Err, cause) {
+		return r
+	}
+	last := *r
+	last.Err = fmt.Errorf("%s (%w)", explain(r.Err), cause)
+	return &last
+}

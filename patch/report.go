@@ -79,11 +79,6 @@ func (p *reporter) print(results []*Result) {
 	}
 }
 
-// compare orders places.
-func (a place) compare(b place) int {
-	return cmp.Or(cmp.Compare(a.target, b.target), cmp.Compare(a.database, b.database), cmp.Compare(a.schema, b.schema))
-}
-
 // failure returns what the exit status has to tell of a Result, nil for nothing.
 func failure(cfg *config.Config, r *Result) error {
 	var stopped Interrupted

@@ -17,7 +17,7 @@ import (
 
 // resultOf returns a Result at a place.
 func resultOf(status plan.Status, err error, at place) *Result {
-	return &Result{Target: "h:1/d", Schema: "s", Assessment: plan.EveryFix(plan.Fixes, status), Err: err, place: at}
+	return &Result{Target: "h:1/d", Assessment: plan.EveryFix(plan.Fixes, status), Err: err, place: at}
 }
 
 // The exit status tells of an error, unless it is to be passed over; of a fix that is not in place only to status; and of a
@@ -68,7 +68,7 @@ func TestFirstFailure(t *testing.T) {
 		t.Errorf("%v, want %v", err, first)
 	}
 	p = newReporter(cfg, newLogger(*cfg, &log), broken{syscall.ENOSPC})
-	p.add([]*Result{resultOf(plan.Patched, nil, place{})})
+	p.add([]*Result{resultOf(plan.Patched, nil, place{Schema: "s"})})
 	if err := p.err(); exitStatus(err) != 1 || !errors.Is(err, syscall.ENOSPC) || !strings.Contains(log.String(), "not written: patched: h:1/d schema=s") {
 		t.Errorf("%v, and the log is %s", err, log.String())
 	}
@@ -125,8 +125,8 @@ func TestReportLines(t *testing.T) {
 	} {
 		var out bytes.Buffer
 		p := newReporter(&config.Config{LogFormat: format}, newLogger(config.Config{}, io.Discard), &out)
-		p.add([]*Result{resultOf(plan.Patched, nil, place{}), resultOf(plan.Patched, nil, place{})})
-		p.add([]*Result{resultOf(plan.Patched, nil, place{})})
+		p.add([]*Result{resultOf(plan.Patched, nil, place{Schema: "s"}), resultOf(plan.Patched, nil, place{Schema: "s"})})
+		p.add([]*Result{resultOf(plan.Patched, nil, place{Schema: "s"})})
 		if out.String() != want+want+want {
 			t.Errorf("%s", out.String())
 		}

@@ -2,21 +2,21 @@ package patch
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"maps"
 	"slices"
 	"sync"
 	"time"
+
+	"evolution-openai-patch/patch/plan"
 )
 
-// watch handles each database of a target again and again, and starts and stops that for those that a pattern finds.
+// watch handles each database of a fleet again and again, and starts and stops that for those that a pattern finds.
 type watch struct {
-	*target
+	*fleet
 	end   context.CancelFunc // ends the watch
 	begun func()             // ends the messages on how far the first looks are
 	group sync.WaitGroup     // of what is being done
-	count progressCount      // of first looks
+	count progress           // of first looks
 
 	mu       sync.Mutex
 	watched  map[string]*watched
@@ -41,14 +41,14 @@ type watched struct {
 // watch keeps the fixes in place until ctx ends. It ends by itself where every database fails for good at the first look; later, an
 // error is logged once and the next look tries again. The lines of the report are the latest that are known; the error of a
 // database whose fixes are not in place then wraps context.Cause(ctx).
-func (t *target) watch(ctx context.Context) {
+func (f *fleet) watch(ctx context.Context) {
 	whole, end := context.WithCancel(ctx)
 	defer end()
-	w := &watch{target: t, end: end, watched: map[string]*watched{}, listed: len(t.Databases.Patterns) == 0}
+	w := &watch{fleet: f, end: end, watched: map[string]*watched{}, listed: len(f.Databases.Patterns) == 0}
 	w.begun = sync.OnceFunc(w.logProgress(&w.count))
 	defer w.begun()
 	w.mu.Lock()
-	for _, name := range t.Databases.Names {
+	for _, name := range f.Databases.Names {
 		w.begin(whole, name)
 	}
 	w.mu.Unlock()
@@ -56,7 +56,7 @@ func (t *target) watch(ctx context.Context) {
 		w.group.Go(func() { w.repeat(whole, func() { w.list(whole) }) })
 	}
 	w.group.Go(func() {
-		if pause(whole, t.cfg.Watch.Duration) {
+		if pause(whole, f.cfg.Watch.Duration) {
 			w.mu.Lock()
 			defer w.mu.Unlock()
 			w.partial = true
@@ -98,7 +98,7 @@ func (w *watch) begin(ctx context.Context, name string) {
 	w.group.Go(func() {
 		defer d.disconnect()
 		w.repeat(ctx, func() {
-			w.take(ctx, name, me, d.handle(ctx, 0))
+			w.take(ctx, name, me, d.handle(ctx, 0, &w.count))
 			w.checkPace(me, d)
 			me.connected = true
 		})
@@ -162,7 +162,7 @@ func (w *watch) take(ctx context.Context, name string, one *watched, results []*
 		}
 	}
 	if !one.looked {
-		w.count.done.Add(1)
+		w.count.databasesDone.Add(1)
 	}
 	one.results, one.looked = results, true
 	if ctx.Err() == nil {
@@ -193,19 +193,16 @@ func resultAt(results []*Result, at place) *Result {
 
 // compare returns the Result that takes the place of the one before, which may be nil, and logs what is new.
 func (w *watch) compare(before, now *Result) *Result {
-	if before == nil {
-		before = &Result{}
+	var was plan.Status
+	var failed error
+	if before != nil {
+		was, failed = before.Status, before.Err
 	}
-	changed := now.Changed || before.Changed // at any time
-	unknown := (now.Unknown || before.Unknown) && !changed
-	if now.stopped && before.Status != "" {
-		now = before // it knew more
-	} else if w.logged && !now.stopped && (now.Status != before.Status || now.Err != nil && (before.Err == nil || explain(now.Err) != explain(before.Err))) {
-		w.log.Info("the state has changed", "target", now.Target, "schema", now.Schema, "before", before.Status, "now", now.Status)
+	if w.logged && !now.stopped && (now.Status != was || now.Err != nil && (failed == nil || explain(now.Err) != explain(failed))) {
+		w.log.Info("the state has changed", "target", now.Target, "schema", now.Schema, "before", was, "now", now.Status)
 		logNotes(w.log, now)
 	}
-	now.Changed, now.Unknown = changed, unknown
-	return now
+	return now.after(before)
 }
 
 // assess logs the beginning as soon as everything is known, or something where that is enough, and ends the watch if every database
@@ -255,19 +252,23 @@ func (w *watch) results() (all []*Result) {
 
 // write passes the results to the report. What failed in a watch that was stopped then wraps why it was.
 func (w *watch) write(ctx context.Context) {
-	if stopped := context.Cause(ctx); !w.ended {
-		for _, r := range w.results() {
-			if r.Err != nil && !errors.Is(r.Err, stopped) {
-				r.Err = fmt.Errorf("%s (%w)", explain(r.Err), stopped)
-			}
-		}
-	}
 	for _, name := range slices.Sorted(maps.Keys(w.watched)) {
 		if one := w.watched[name]; one.looked {
-			w.report.add(one.results)
+			w.report.add(w.last(ctx, one.results))
 		}
 	}
 	if w.unlisted != nil {
-		w.report.add([]*Result{w.unlisted})
+		w.report.add(w.last(ctx, []*Result{w.unlisted}))
 	}
+}
+
+// last returns the Results as they are reported at the end.
+func (w *watch) last(ctx context.Context, results []*Result) (last []*Result) {
+	if w.ended {
+		return results
+	}
+	for _, r := range results {
+		last = append(last, r.endedBy(context.Cause(ctx)))
+	}
+	return last
 }

@@ -2,16 +2,41 @@ package catalog
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 
 	"evolution-openai-patch/patch/plan"
 	"evolution-openai-patch/patch/postgres"
 )
 
-// Databases lists the databases of the server that allow connections and that the role may connect to, without the
-// templates. The limit of a database whose DROP failed half-way is -2.
-const Databases = `SELECT d.datname::pg_catalog.text FROM pg_catalog.pg_database d
+// Database is one of a server.
+type Database struct {
+	Name     string `json:"name"`
+	LockedBy *int   `json:"locked_by"` // the process that keeps others from connecting, 0 for a prepared transaction; nil for none
+}
+
+// databases lists the databases of the server that allow connections and that the role may connect to, without the
+// templates. The limit of a database whose DROP failed half-way is -2. A session that begins waits for a lock of any of these modes.
+const databases = `SELECT pg_catalog.json_build_object('name', d.datname, 'locked_by', l.pid)::pg_catalog.text
+	FROM pg_catalog.pg_database d LEFT JOIN (
+		SELECT k.objid, coalesce(pg_catalog.min(k.pid), 0) AS pid FROM pg_catalog.pg_locks k
+		WHERE k.locktype = 'object' AND k.classid = 'pg_catalog.pg_database'::pg_catalog.regclass
+			AND k.mode IN ('ShareLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock')
+		GROUP BY k.objid) AS l ON l.objid = d.oid
 	WHERE d.datallowconn AND d.datconnlimit <> -2 AND NOT d.datistemplate AND pg_catalog.has_database_privilege(d.oid, 'CONNECT')`
+
+// Databases lists the databases of the server.
+func (c Scope) Databases(ctx context.Context, conn *postgres.Conn) (all []Database, err error) {
+	rows, err := c.Names(ctx, conn, databases)
+	for _, row := range rows {
+		var one Database
+		if err := json.Unmarshal([]byte(row), &one); err != nil {
+			return nil, fmt.Errorf("list: %w", err)
+		}
+		all = append(all, one)
+	}
+	return all, err
+}
 
 // Schemas lists the schemas of the database that hold a table of the name of Evolution's, from the oldest on, so that a tenant
 // who makes many of them leaves those out that are younger.

@@ -43,12 +43,12 @@ type Config struct {
 	LogFormat      LogFormat      `env:"PATCH_LOG_FORMAT" envDefault:"text" help:"text or json, for the log and for the report"`
 	LogLevel       LogLevel       `env:"PATCH_LOG_LEVEL" envDefault:"info" help:"debug, info, warn or error"`
 
-	Targets   []Target `env:"-"` // what the variables come down to
+	Sources   []Source `env:"-"` // what the variables come down to
 	Completed []string `env:"-"` // names of fixes that were not asked for but are needed by others
 }
 
-// Target is what one connection string leads to.
-type Target struct {
+// Source is what one connection string names.
+type Source struct {
 	postgres.Target
 	Databases       Databases // of the same server
 	Schemas         Schemas   // of each database that is named
@@ -72,7 +72,7 @@ func Parse(ctx context.Context, environ []string) (Config, error) {
 		errs = append(errs, &Error{"PATCH_WATCH", "keeps the fixes in place, so it goes with neither PATCH_ACTION=revert nor PATCH_DRY_RUN"})
 	}
 	cfg.Completed = cfg.Fixes.Complete(cfg.Goal())
-	err := errors.Join(append(errs, cfg.readTargets(ctx, vars))...)
+	err := errors.Join(append(errs, cfg.readSources(ctx, vars))...)
 	if err == nil && cfg.BackupDir != "" && cfg.MayChange() {
 		err = errors.Join(tryBackupDir(cfg.BackupDir))
 	}
@@ -124,8 +124,8 @@ func fields() []reflect.StructField {
 	})
 }
 
-// readTargets finds the connection string, in the order that docs/reference.md gives, and reads it.
-func (c *Config) readTargets(ctx context.Context, vars map[string]string) error {
+// readSources finds the connection string, in the order that docs/reference.md gives, and reads it.
+func (c *Config) readSources(ctx context.Context, vars map[string]string) error {
 	variable, uri := "DATABASE_CONNECTION_URI", string(c.URI)
 	switch {
 	case uri != "" && c.URIFile != "":
@@ -150,7 +150,7 @@ func (c *Config) readTargets(ctx context.Context, vars map[string]string) error 
 		if errors.As(err, &setting) {
 			return &Error{setting.Variable, setting.Problem}
 		}
-		return c.addTarget("PGHOST", connection, "")
+		return c.addSource("PGHOST", connection, "")
 	case uri == "":
 		return &Error{variable, "is not set or empty; give it the very string that Evolution gets"}
 	}
@@ -166,7 +166,7 @@ func (c *Config) readTargets(ctx context.Context, vars map[string]string) error 
 			err = fmt.Errorf("%w; connection strings are separated by white space, so that in a password is written %%20", err)
 		}
 		if err == nil {
-			err = c.addTarget(named, connection, schema)
+			err = c.addSource(named, connection, schema)
 		} else {
 			err = &Error{named, err.Error()}
 		}
@@ -187,8 +187,8 @@ func splitURIs(uri string) []string {
 	return uris
 }
 
-// addTarget adds a target to the configuration. The schema is that of the connection string, "" if it names none.
-func (c *Config) addTarget(variable string, connection postgres.Config, schema string) error {
+// addSource adds a source to the configuration. The schema is that of the connection string, "" if it names none.
+func (c *Config) addSource(variable string, connection postgres.Config, schema string) error {
 	if err := checkName(schema, "schema"); err != nil {
 		return &Error{variable, err.Error()}
 	}
@@ -197,7 +197,7 @@ func (c *Config) addTarget(variable string, connection postgres.Config, schema s
 	if err != nil {
 		return &Error{variable, err.Error()}
 	}
-	t := Target{target, c.Databases, c.Schemas, c.Schemas}
+	t := Source{target, c.Databases, c.Schemas, c.Schemas}
 	if len(t.Databases.Names)+len(t.Databases.Patterns) == 0 {
 		t.Databases.Names = []string{target.Database()}
 	}
@@ -207,14 +207,14 @@ func (c *Config) addTarget(variable string, connection postgres.Config, schema s
 			t.SchemasOfOthers = Schemas{All: true}
 		}
 	}
-	c.Targets = append(c.Targets, t)
+	c.Sources = append(c.Sources, t)
 	return nil
 }
 
 // several reports whether more than one schema may be handled.
 func (c *Config) several() bool {
-	t := c.Targets[0]
-	return len(c.Targets) > 1 || len(t.Databases.Names) != 1 || len(t.Databases.Patterns) > 0 || len(t.Schemas.Names) != 1 || t.Schemas.All
+	t := c.Sources[0]
+	return len(c.Sources) > 1 || len(t.Databases.Names) != 1 || len(t.Databases.Patterns) > 0 || len(t.Schemas.Names) != 1 || t.Schemas.All
 }
 
 // Routine is the level at which the log tells of each connection and statement: where there are many, only for debugging.

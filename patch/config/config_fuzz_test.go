@@ -34,7 +34,7 @@ func FuzzConfig(f *testing.F) {
 		}
 		cfg, err := Parse(context.Background(), environ)
 		if err == nil {
-			if len(cfg.Targets) == 0 {
+			if len(cfg.Sources) == 0 {
 				t.Errorf("%q: no target and no error", environ)
 			}
 			return

@@ -21,7 +21,7 @@ func TestConfigTakesWhatPeopleWrite(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !cfg.DryRun || cfg.WaitTimeout.Duration != 0 || cfg.LockTimeout.String() != "50ms" || cfg.Connections != 7 || len(cfg.Fixes.Named) != 1 || cfg.Targets[0].Schemas.Names[0] != "evolution_api" {
+	if !cfg.DryRun || cfg.WaitTimeout.Duration != 0 || cfg.LockTimeout.String() != "50ms" || cfg.Connections != 7 || len(cfg.Fixes.Named) != 1 || cfg.Sources[0].Schemas.Names[0] != "evolution_api" {
 		t.Errorf("%+v", cfg)
 	}
 }
@@ -104,7 +104,7 @@ func TestURIFromAPipe(t *testing.T) {
 	_, _ = w.WriteString("postgresql://u:p@h/piped\n")
 	w.Close()
 	cfg, err := Parse(t.Context(), []string{fmt.Sprintf("DATABASE_CONNECTION_URI_FILE=/dev/fd/%d", r.Fd())})
-	if err != nil || cfg.Targets[0].String() != "h:5432/piped" {
+	if err != nil || cfg.Sources[0].String() != "h:5432/piped" {
 		t.Error(err)
 	}
 }

@@ -90,7 +90,7 @@ func TestTargets(t *testing.T) {
 			t.Fatal(err)
 		}
 		var found []string
-		for _, target := range cfg.Targets {
+		for _, target := range cfg.Sources {
 			found = append(found, fmt.Sprintf("%s: %v %v %v", target.Database(), target.Databases, target.Schemas, target.SchemasOfOthers))
 		}
 		if got := strings.Join(found, "; "); got != c.want {
@@ -136,7 +136,7 @@ func TestApplicationName(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := cfg.Targets[0].Connect(t.Context()); err == nil {
+	if _, err := cfg.Sources[0].Connect(t.Context()); err == nil {
 		t.Error("connected to a server that hangs up")
 	}
 	if startup := <-first; !bytes.Contains(startup, []byte("\x00application_name\x00evolution-openai-patch\x00")) {

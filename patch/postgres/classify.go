@@ -37,6 +37,12 @@ func Retryable(err error) bool { return classify(err) != permanent }
 // ConnectionLost reports whether the server ended the connection or cannot be reached, and costs nothing to ask again.
 func ConnectionLost(err error) bool { return classify(err) == retrySoon }
 
+// Unreachable reports whether the error is one of the server's, whatever database was asked for: nobody answers, or it is not up.
+func Unreachable(err error) bool {
+	var abandoned *AbandonedError
+	return !errors.As(err, &abandoned) && (TimedOut(err) || classify(err) == retrySoon && SQLState(err) != "57P04") // database_dropped
+}
+
 // classify returns the class of an error.
 func classify(err error) class {
 	var (

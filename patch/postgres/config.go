@@ -98,7 +98,6 @@ func NewTarget(c Config) (Target, error) {
 		for _, f := range conn.Fallbacks {
 			t.preferTLS, f.TLSConfig = cmp.Or(t.preferTLS, f.TLSConfig), nil // the first host may be a socket
 		}
-		conn.DialFunc = t.preferring(conn.DialFunc)
 	}
 	return t, nil
 }

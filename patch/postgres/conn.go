@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"io"
 	"net"
 	"strconv"
 	"strings"
@@ -23,12 +22,12 @@ func TooLong(err error) bool {
 // Conn is a connection. It is not safe for concurrent use. The methods of a nil Conn are those of a broken one.
 type Conn struct {
 	pg         *pgconn.PgConn
+	session    *session
 	target     Target
 	meter      *meter
 	parameters parameters
 	used       time.Time // when the last exchange ended, or the login
 	broken     bool
-	closed     bool
 }
 
 // Usable reports whether statements can be sent.
@@ -115,32 +114,15 @@ func (c *Conn) RollBack() {
 	_ = c.Send(context.Background(), b, 200*time.Millisecond)
 }
 
-// Close says goodbye and does not wait for the server to close its end, which takes longer than the rest of a run.
-func (c *Conn) Close() {
-	if wire := c.sayGoodbye(200 * time.Millisecond); wire != nil {
-		_ = wire.Close()
-	}
-}
-
-// CloseAndWait closes the connection, and waits at most a second for the server to end the session.
-func (c *Conn) CloseAndWait() {
-	if wire := c.sayGoodbye(time.Second); wire != nil {
-		_, _ = io.Copy(io.Discard, wire)
-		_ = wire.Close()
-	}
-}
-
-// sayGoodbye tells the server that nothing follows, and returns the connection to be closed within the limit, or nil if that
-// has been done. The server reads it after whatever it is cancelling.
-func (c *Conn) sayGoodbye(limit time.Duration) net.Conn {
-	if c == nil || c.closed {
-		return nil
-	}
-	c.broken, c.closed = true, true
+// Close says goodbye, and returns a channel that is closed when the server has ended the session. The server reads the goodbye after
+// whatever it is doing.
+func (c *Conn) Close() (ended <-chan struct{}) {
+	c.broken = true
 	wire := c.pg.Conn()
-	_ = wire.SetDeadline(time.Now().Add(limit))
+	_ = wire.SetDeadline(time.Now().Add(200 * time.Millisecond))
 	_, _ = wire.Write(terminate)
-	return wire
+	_ = c.session.Close()
+	return c.session.ended
 }
 
 // terminate is the message that ends a session (PostgreSQL documentation, Message Formats, Terminate).

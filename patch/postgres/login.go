@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"net"
+	"slices"
 	"sync"
 	"time"
 
@@ -15,10 +17,9 @@ import (
 
 // server is what the process has learnt about a server. All copies of a Target share it.
 type server struct {
-	mu        sync.Mutex
-	hasTLS    bool          // one of its addresses has offered TLS
-	options   string        // for the next login, so that no timeout ends its session; "": none is known to do that
-	abandoned chan struct{} // closed when every login that was given up has ended; nil: none was
+	mu      sync.Mutex
+	hasTLS  bool   // one of its addresses has offered TLS
+	options string // for the next login, so that no timeout ends its session; "": none is known to do that
 }
 
 // offeredTLS reports whether an address has offered TLS, this one included.
@@ -43,101 +44,106 @@ func (s *server) lifting() string {
 	return s.options
 }
 
-// abandon leaves a login alone that has not ended.
-func (s *server) abandon(login <-chan attempt) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	earlier, ended := s.abandoned, make(chan struct{})
-	s.abandoned = ended
-	go func() {
-		if a := <-login; a.err == nil {
-			a.Close()
-		}
-		if earlier != nil {
-			<-earlier
-		}
-		close(ended)
-	}()
-}
-
-// wait waits until every login that was given up has ended.
-func (s *server) wait(ctx context.Context) error {
-	s.mu.Lock()
-	abandoned := s.abandoned
-	s.mu.Unlock()
-	if abandoned == nil {
-		return nil
-	}
-	select {
-	case <-abandoned:
-		return nil
-	case <-ctx.Done():
-		return errSlowLogin
-	}
-}
-
 // errSlowLogin reports a login whose computation does not end. It is retryable.
 var errSlowLogin = &NotReadyError{Reason: "the login was not complete in time, although the server answers: it may ask for too many rounds of SCRAM (see its scram_iterations), or this machine is busy"}
 
-// attempt is what became of a login.
-type attempt struct {
+// login is an attempt to log in.
+type login struct {
 	*Conn
-	err error
+	err      error
+	sessions []*session // one for each address
 }
 
 // grace is how long a login that is cut short may take to say why it failed.
 const grace = 200 * time.Millisecond
 
 // Connect makes one attempt to log in. The caller bounds it with ctx, at the end of which it is given up even if it computes: how many
-// rounds of SCRAM there are is up to the server. No further attempt is made until it has ended.
+// rounds of SCRAM there are is up to the server. The error wraps an *AbandonedError if a session may go on.
 func (t Target) Connect(ctx context.Context) (*Conn, error) {
-	if err := t.server.wait(ctx); err != nil {
-		return nil, fmt.Errorf("connect: %w", err)
-	}
-	login := make(chan attempt, 1)
-	go func() {
-		c, err := t.logIn(ctx)
-		login <- attempt{c, err}
-	}()
-	a := attempt{err: errSlowLogin}
+	done := make(chan *login, 1)
+	go func() { done <- t.logIn(ctx) }()
 	select {
-	case a = <-login:
+	case l := <-done:
+		return l.result()
 	case <-ctx.Done():
-		select {
-		case a = <-login:
-		case <-time.After(grace):
-			t.server.abandon(login)
+	}
+	select {
+	case l := <-done:
+		return l.result()
+	case <-time.After(grace):
+	}
+	ended := make(chan struct{})
+	go func() {
+		l := <-done
+		<-l.end()
+		close(ended)
+	}()
+	return nil, fmt.Errorf("connect: %w", &AbandonedError{ended, errSlowLogin})
+}
+
+// result returns the connection, or why there is none.
+func (l *login) result() (*Conn, error) {
+	switch {
+	case l.err == nil:
+		return l.Conn, nil
+	case TimedOut(l.err) && slices.ContainsFunc(l.sessions, func(s *session) bool { return s.answered.Load() }):
+		l.err = &AbandonedError{l.end(), l.err}
+	}
+	return nil, fmt.Errorf("connect: %w", l.err)
+}
+
+// end closes all connections of the login, and returns a channel that is closed when their sessions have ended.
+func (l *login) end() <-chan struct{} {
+	ended := make(chan struct{})
+	go func() {
+		for _, s := range l.sessions {
+			_ = s.Close()
+			<-s.ended
 		}
-	}
-	if a.err != nil {
-		return nil, fmt.Errorf("connect: %w", a.err)
-	}
-	return a.Conn, nil
+		close(ended)
+	}()
+	return ended
 }
 
 // logIn logs in. The options that lift timeouts are for one attempt, because a pooler may refuse them.
-func (t Target) logIn(ctx context.Context) (c *Conn, err error) {
-	defer recovered(&err)
+func (t Target) logIn(ctx context.Context) (l *login) {
+	l = new(login)
+	defer recovered(&l.err)
 	config, lifting := t.conn.Copy(), t.server.lifting()
 	if lifting != "" {
 		config.RuntimeParams["options"] += lifting
 	}
-	c = &Conn{target: t, meter: new(meter), parameters: parameters{sizes: map[string]int{}}}
+	dial := config.DialFunc
+	config.DialFunc = func(ctx context.Context, network, address string) (net.Conn, error) {
+		conn, err := dial(ctx, network, address)
+		if err != nil {
+			return nil, err
+		}
+		s := &session{Conn: conn, ended: make(chan struct{})}
+		l.sessions = append(l.sessions, s)
+		return s, nil
+	}
+	if t.preferTLS != nil {
+		config.DialFunc = t.preferring(config.DialFunc)
+	}
+	c := &Conn{target: t, meter: new(meter), parameters: parameters{sizes: map[string]int{}}}
 	config.BuildFrontend = func(r io.Reader, w io.Writer) *pgproto3.Frontend { // once for each address
 		*c.meter = meter{r, maxLogin}
 		return pgproto3.NewFrontend(c.meter, w)
 	}
-	c.pg, err = pgconn.ConnectConfig(ctx, config)
-	if c.used = time.Now(); err == nil {
-		return c, nil
+	c.pg, l.err = pgconn.ConnectConfig(ctx, config)
+	if c.used = time.Now(); l.err == nil {
+		l.Conn, c.session = c, l.sessions[len(l.sessions)-1]
+		return l
 	}
 	if lifting != "" {
 		t.server.lift("")
-		if SQLState(err) == "08P01" { // protocol_violation
-			err = &TimeoutSettingError{Setting: "statement_timeout", User: t.User(), Database: t.Database()}
+		if SQLState(l.err) == "08P01" { // protocol_violation
+			l.err = &TimeoutSettingError{Setting: "statement_timeout", User: t.User(), Database: t.Database()}
 		}
 	}
-	return nil, explainLength(err)
+	l.err = explainLength(l.err)
+	return l
 }
 
 // TimeoutSettingError reports a setting of the role, the database or the server that ends sessions before anything can be done in them.

@@ -1,0 +1,190 @@
+package patch
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"evolution-openai-patch/patch/config"
+	"evolution-openai-patch/patch/postgres"
+	"evolution-openai-patch/patch/quote"
+)
+
+// limiter bounds the sessions on one PostgreSQL server, which several databases and connection strings share.
+type limiter struct {
+	most     int           // sessions in use
+	expected int           // sessions that would be open at once if all of them were kept
+	left     chan struct{} // one for each session that was given up and has not ended
+	backups  sync.Map      // the places that this process has backed up
+
+	mu      sync.Mutex
+	used    int              // sessions
+	turns   int              // that were given away to those who waited
+	waiting [2][]chan<- bool // those who wait for their first turn, and those who come again
+	down    time.Time        // since when no session could be begun; zero if the last one could
+
+	stalled map[string]<-chan struct{} // closed when the session of a login that was given up has ended, by database
+	locks   map[string]int             // the process that keeps others from connecting to a database
+	listed  time.Time                  // when these locks were; zero if a login has stalled since then
+}
+
+// newLimiter allows so many sessions in use at once, and as many that were given up.
+func newLimiter(connections config.Count) *limiter {
+	return &limiter{most: int(connections), left: make(chan struct{}, connections), stalled: map[string]<-chan struct{}{}, listed: time.Now()}
+}
+
+// expect adds the databases of a connection string to those that are expected. How many a pattern finds is not known.
+func (l *limiter) expect(d config.Databases) {
+	l.expected += len(d.Names)
+	if len(d.Patterns) > 0 {
+		l.expected += l.most + 1
+	}
+}
+
+// keepsAll reports whether every expected connection can be kept open.
+func (l *limiter) keepsAll() bool { return l.expected <= l.most }
+
+// acquire waits until another session may be begun. Those who come again wait until the others have had their turn, but get each fourth.
+func (l *limiter) acquire(ctx context.Context, again bool) error {
+	l.mu.Lock()
+	if l.used < l.most {
+		l.used++
+		l.mu.Unlock()
+		return nil
+	}
+	turn, line := make(chan bool, 1), &l.waiting[0]
+	if again {
+		line = &l.waiting[1]
+	}
+	*line = append(*line, turn)
+	l.mu.Unlock()
+	select {
+	case <-turn:
+		return nil
+	case <-ctx.Done():
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	i := slices.Index(*line, chan<- bool(turn))
+	if i < 0 {
+		l.next()
+	} else {
+		*line = slices.Delete(*line, i, i+1)
+	}
+	return context.Cause(ctx)
+}
+
+// free allows another session in the place of one that was not begun, or has ended.
+func (l *limiter) free() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.next()
+}
+
+// next gives the place of a session to whoever is to have it.
+func (l *limiter) next() {
+	first, second := &l.waiting[0], &l.waiting[1]
+	if l.turns%4 == 3 {
+		first, second = second, first
+	}
+	if len(*first) == 0 {
+		first = second
+	}
+	if len(*first) == 0 {
+		l.used--
+		return
+	}
+	l.turns++
+	(*first)[0] <- true
+	*first = (*first)[1:]
+}
+
+// release allows another session in the place of one when that has ended or, a second later, as soon as it can be counted among those
+// that were given up.
+func (l *limiter) release(ended <-chan struct{}) {
+	left := false
+	select {
+	case <-ended:
+	case <-time.After(time.Second):
+		select {
+		case <-ended:
+		case l.left <- struct{}{}:
+			left = true
+		}
+	}
+	l.free()
+	if left {
+		<-ended
+		<-l.left
+	}
+}
+
+// setDown records whether the server could be reached.
+func (l *limiter) setDown(down bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch {
+	case !down:
+		l.down = time.Time{}
+	case l.down.IsZero():
+		l.down = time.Now()
+	}
+}
+
+// remaining returns how long a database of the server is waited for: the databases share one limit while the server cannot
+// be reached, so that many of them do not wait one after the other. A limit of 0 is none.
+func (l *limiter) remaining(limit time.Duration) time.Duration {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if limit == 0 || l.down.IsZero() {
+		return limit
+	}
+	return max(limit-time.Since(l.down), time.Millisecond)
+}
+
+// stall records a login that was given up before it was complete.
+func (l *limiter) stall(database string, ended <-chan struct{}) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.stalled[database], l.listed = ended, time.Time{}
+}
+
+// setLocks records the locks that keep others from connecting to databases.
+func (l *limiter) setLocks(locks map[string]int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.locks = locks
+}
+
+// outdated reports whether the locks are to be listed once more before a database is connected to: a login has stalled, or a second has
+// passed since the database was found to be locked. The caller is the only one to whom it reports that.
+func (l *limiter) outdated(database string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if _, locked := l.locks[database]; !l.listed.IsZero() && !(locked && time.Since(l.listed) > time.Second) {
+		return false
+	}
+	l.listed = time.Now()
+	return true
+}
+
+// obstacle returns why a login to a database would stall, nil if nothing is known.
+func (l *limiter) obstacle(database string) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if pid, locked := l.locks[database]; locked {
+		return &postgres.NotReadyError{Reason: fmt.Sprintf("pid %d holds a lock on database %s that keeps others from connecting, as ALTER and DROP DATABASE do until their transaction ends",
+			pid, quote.Identifier(database))}
+	}
+	if ended := l.stalled[database]; ended != nil {
+		select {
+		case <-ended:
+			delete(l.stalled, database)
+		default:
+			return &postgres.NotReadyError{Reason: "the last session has not come to the end of its login, and has not ended either; something in the database keeps it waiting"}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,56 @@
+package postgres
+
+import (
+	"io"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// session is a network connection to a server, and tells when the session behind it has ended. A server that waits for a lock, or
+// is stopped, does not notice that a connection is closed.
+type session struct {
+	net.Conn
+	answered atomic.Bool // so that there is a session
+	closing  sync.Once
+	ended    chan struct{} // closed when the server has ended the session
+}
+
+// Read implements net.Conn.
+func (s *session) Read(p []byte) (int, error) {
+	n, err := s.Conn.Read(p)
+	if n > 0 {
+		s.answered.Store(true)
+	}
+	return n, err
+}
+
+// Close closes this end at once. What the server sends until it closes the other end is discarded.
+func (s *session) Close() error {
+	half, ok := s.Conn.(interface{ CloseWrite() error }) // of TCP and of a Unix-domain socket
+	s.closing.Do(func() {
+		if !ok || !s.answered.Load() {
+			_ = s.Conn.Close()
+			close(s.ended)
+			return
+		}
+		_ = s.SetDeadline(time.Time{})
+		_ = half.CloseWrite()
+		go func() {
+			_, _ = io.CopyN(io.Discard, s.Conn, maxAnswer)
+			_ = s.Conn.Close()
+			close(s.ended)
+		}()
+	})
+	return nil
+}
+
+// AbandonedError reports a login that was given up although the server had answered, so that its session may go on.
+type AbandonedError struct {
+	Ended <-chan struct{} // closed when the session has ended
+	cause error
+}
+
+func (e *AbandonedError) Error() string { return e.cause.Error() }
+func (e *AbandonedError) Unwrap() error { return e.cause }
