@@ -30,9 +30,7 @@ func (d *database) connect(ctx context.Context) error {
 	name := d.target.Database()
 	if d.limiter.outdated(name) {
 		d.disconnect()
-		if _, err := d.fleet.list(ctx, d.fleet.lister()); err != nil {
-			d.log.Debug("the locks on databases cannot be listed", "reason", explain(err))
-		}
+		d.fleet.listLocks(ctx, name)
 	}
 	if err := d.limiter.obstacle(name); err != nil {
 		d.disconnect()

@@ -174,6 +174,7 @@ func (f *fleet) lister() *database { return f.newDatabase(f.Target.Database()) }
 
 // list lists the databases of the server, and the locks on them, over a database that is not connected to.
 func (f *fleet) list(ctx context.Context, d *database) (names []string, err error) {
+	began := time.Now()
 	if err := f.limiter.obstacle(d.target.Database()); err != nil {
 		return nil, err
 	}
@@ -197,8 +198,26 @@ func (f *fleet) list(ctx context.Context, d *database) (names []string, err erro
 	}
 	slices.Sort(names)
 	delete(locks, d.target.Database()) // which has just been connected to
-	f.limiter.setLocks(locks)
+	f.limiter.setLocks(locks, began)
 	return names, nil
+}
+
+// listLocks lists the locks on databases, unless somebody else has just done so, and leaves them as they are if that is not possible.
+func (f *fleet) listLocks(ctx context.Context, database string) {
+	select {
+	case f.limiter.listing <- struct{}{}:
+		defer func() { <-f.limiter.listing }()
+	case <-ctx.Done():
+		return
+	}
+	if !f.limiter.outdated(database) {
+		return
+	}
+	began := time.Now()
+	if _, err := f.list(ctx, f.lister()); err != nil {
+		f.log.Debug("the locks on databases cannot be listed", "server", f.Server(), "reason", explain(err))
+		f.limiter.setLocks(nil, began)
+	}
 }
 
 // failure returns the Result for the databases that could not be found.

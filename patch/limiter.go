@@ -26,13 +26,15 @@ type limiter struct {
 	down    time.Time        // since when no session could be begun; zero if the last one could
 
 	stalled map[string]<-chan struct{} // closed when the session of a login that was given up has ended, by database
+	last    time.Time                  // when a login was given up
 	locks   map[string]int             // the process that keeps others from connecting to a database
-	listed  time.Time                  // when these locks were; zero if a login has stalled since then
+	listed  time.Time                  // when these locks were
+	listing chan struct{}              // is taken by whoever lists them
 }
 
 // newLimiter allows so many sessions in use at once, and as many that were given up.
 func newLimiter(connections config.Count) *limiter {
-	return &limiter{most: int(connections), left: make(chan struct{}, connections), stalled: map[string]<-chan struct{}{}, listed: time.Now()}
+	return &limiter{most: int(connections), left: make(chan struct{}, connections), stalled: map[string]<-chan struct{}{}, listing: make(chan struct{}, 1)}
 }
 
 // expect adds the databases of a connection string to those that are expected. How many a pattern finds is not known.
@@ -148,26 +150,23 @@ func (l *limiter) remaining(limit time.Duration) time.Duration {
 func (l *limiter) stall(database string, ended <-chan struct{}) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.stalled[database], l.listed = ended, time.Time{}
+	l.stalled[database], l.last = ended, time.Now()
 }
 
-// setLocks records the locks that keep others from connecting to databases.
-func (l *limiter) setLocks(locks map[string]int) {
+// setLocks records the locks that kept others from connecting to databases at some time.
+func (l *limiter) setLocks(locks map[string]int, at time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.locks = locks
+	l.locks, l.listed = locks, at
 }
 
-// outdated reports whether the locks are to be listed once more before a database is connected to: a login has stalled, or a second has
-// passed since the database was found to be locked. The caller is the only one to whom it reports that.
+// outdated reports whether the locks are to be listed once more before a database is connected to: a login was given up, or a second
+// has passed since the database was found to be locked.
 func (l *limiter) outdated(database string) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if _, locked := l.locks[database]; !l.listed.IsZero() && !(locked && time.Since(l.listed) > time.Second) {
-		return false
-	}
-	l.listed = time.Now()
-	return true
+	_, locked := l.locks[database]
+	return l.last.After(l.listed) || locked && time.Since(l.listed) > time.Second
 }
 
 // obstacle returns why a login to a database would stall, nil if nothing is known.
