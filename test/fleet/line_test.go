@@ -111,7 +111,7 @@ func TestFleetDatabasesAreLocked(t *testing.T) {
 				return nil
 			})
 		}
-		p.WaitFor("pid ", " holds a lock on database ")
+		p.WaitFor("pid ", pgtest.DatabaseLocked)
 		most = max(most, pgtest.Text(t, f.admin, waiting))
 		if limit := fmt.Sprint(c.connections); c.databases == "lo_*" && most > "0" || most > limit {
 			t.Errorf("%s with %s: %s sessions came no further than their login", c.databases, c.connections, most)
@@ -132,7 +132,7 @@ func TestFleetWatchPassesOver(t *testing.T) {
 	p := pgtest.Start(t, f.environ("lw_*", "PATCH_CONNECTIONS=1", "PATCH_WATCH=1s")...)
 	f.waitUntilPatched(p, "lw_a", "lw_b", "lw_c")
 	pgtest.Exec(t, owner, "BEGIN; ALTER DATABASE lw_a RENAME TO lw_x")
-	p.WaitFor(" holds a lock on database ", "/lw_a")
+	p.WaitFor(pgtest.DatabaseLocked, "/lw_a")
 	f.execIn("lw_b", recreateIndex)
 	f.waitUntilPatched(p, "lw_b")
 	pgtest.Exec(t, owner, "ROLLBACK")

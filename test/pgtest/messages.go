@@ -21,6 +21,7 @@ const (
 const (
 	UnknownHost    = "is not known: it must be the name of PostgreSQL's service" // after the host name
 	IsContainer    = "inside a container, localhost is the container itself"
+	DatabaseLocked = " holds a lock on database " // after the process ID
 	NoAnswer       = "the server does not answer"
 	ServerClosed   = "the server closed the connection"
 	ConnectionLost = "the connection was lost " // how often
