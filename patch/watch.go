@@ -32,10 +32,10 @@ type watch struct {
 // watched is a database that is handled again and again.
 type watched struct {
 	stop      context.CancelFunc
-	looked    bool      // at least once
-	connected bool      // a look was made before this one
-	target    string    // "" as long as there was no result
-	results   []*Result // of the last time, none for a database without the table
+	looked    bool              // at least once
+	connected bool              // a look was made before this one
+	target    string            // "" as long as there was no result
+	results   map[place]*Result // the latest, none for a database without the table
 }
 
 // watch keeps the fixes in place until ctx ends. It ends by itself where every database fails for good at the first look; later, an
@@ -140,32 +140,31 @@ func (w *watch) list(ctx context.Context) {
 	w.assess()
 }
 
-// take takes over the results of a look, and logs what is new. A look that was stopped may not have come to its end.
+// take takes over the results of a look, and logs what is new. A look that was stopped may not have come to its end, and leaves what
+// was known.
 func (w *watch) take(ctx context.Context, name string, one *watched, results []*Result) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.watched[name] != one || w.ended || ctx.Err() != nil && !one.looked && len(results) == 0 {
+	stopped := ctx.Err() != nil
+	if w.watched[name] != one || w.ended || stopped && !one.looked && len(results) == 0 {
 		return // it was not found any more meanwhile, or it is over before anything was seen
 	}
-	if ctx.Err() != nil && one.looked {
-		results = slices.DeleteFunc(results, func(r *Result) bool { return r.stopped && resultAt(one.results, r.place) == nil })
-		for _, before := range one.results {
-			if resultAt(results, before.place) == nil {
-				results = append(results, before)
-			}
-		}
+	latest := map[place]*Result{}
+	if stopped {
+		maps.Copy(latest, one.results)
 	}
-	for i, r := range results {
-		one.target = r.Target
-		if before := resultAt(one.results, r.place); before != r {
-			results[i] = w.compare(before, r)
+	for _, r := range results {
+		before := one.results[r.place]
+		if stopped && r.stopped && before == nil && one.looked {
+			continue
 		}
+		one.target, latest[r.place] = r.Target, w.compare(before, r)
 	}
 	if !one.looked {
 		w.count.databasesDone.Add(1)
 	}
-	one.results, one.looked = results, true
-	if ctx.Err() == nil {
+	one.results, one.looked = latest, true
+	if !stopped {
 		w.assess()
 	}
 }
@@ -179,16 +178,6 @@ func (w *watch) checkPace(one *watched, d *database) {
 	}
 	w.late = true
 	w.log.Warn("a look takes longer than PATCH_WATCH, so the next follows at once", "target", d.target, "took", d.looked.Round(time.Millisecond), "every", w.cfg.Watch.Duration)
-}
-
-// resultAt returns the Result of a place, nil if there is none.
-func resultAt(results []*Result, at place) *Result {
-	for _, r := range results {
-		if r.place == at {
-			return r
-		}
-	}
-	return nil
 }
 
 // compare returns the Result that takes the place of the one before, which may be nil, and logs what is new.
@@ -242,7 +231,7 @@ func (w *watch) logBeginning(results []*Result) {
 // results returns the latest results in the order of their places.
 func (w *watch) results() (all []*Result) {
 	for _, name := range slices.Sorted(maps.Keys(w.watched)) {
-		all = append(all, w.watched[name].results...)
+		all = append(all, w.watched[name].inOrder()...)
 	}
 	if w.unlisted != nil {
 		all = append(all, w.unlisted)
@@ -250,25 +239,27 @@ func (w *watch) results() (all []*Result) {
 	return all
 }
 
+// inOrder returns the latest results of one database in the order of their places.
+func (one *watched) inOrder() []*Result {
+	return slices.SortedFunc(maps.Values(one.results), func(a, b *Result) int { return a.compare(b.place) })
+}
+
 // write passes the results to the report. What failed in a watch that was stopped then wraps why it was.
 func (w *watch) write(ctx context.Context) {
+	report := func(results []*Result) {
+		for i, r := range results {
+			if !w.ended {
+				results[i] = r.endedBy(context.Cause(ctx))
+			}
+		}
+		w.report.add(results)
+	}
 	for _, name := range slices.Sorted(maps.Keys(w.watched)) {
 		if one := w.watched[name]; one.looked {
-			w.report.add(w.last(ctx, one.results))
+			report(one.inOrder())
 		}
 	}
 	if w.unlisted != nil {
-		w.report.add(w.last(ctx, []*Result{w.unlisted}))
+		report([]*Result{w.unlisted})
 	}
-}
-
-// last returns the Results as they are reported at the end.
-func (w *watch) last(ctx context.Context, results []*Result) (last []*Result) {
-	if w.ended {
-		return results
-	}
-	for _, r := range results {
-		last = append(last, r.endedBy(context.Cause(ctx)))
-	}
-	return last
 }
