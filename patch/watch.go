@@ -177,7 +177,7 @@ func (w *watch) checkPace(one *watched, d *database) {
 		return
 	}
 	w.late = true
-	w.log.Warn("a look takes longer than PATCH_WATCH, so the next follows at once", "target", d.target, "took", d.looked.Round(time.Millisecond), "every", w.cfg.Watch.Duration)
+	w.log.Warn("a look takes longer than PATCH_WATCH, so the next follows at once", "target", d.target.String(), "took", d.looked.Round(time.Millisecond), "every", w.cfg.Watch.Duration)
 }
 
 // compare returns the Result that takes the place of the one before, which may be nil, and logs what is new.
