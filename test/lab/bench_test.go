@@ -2,6 +2,7 @@ package lab
 
 import (
 	"context"
+	"fmt"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -13,41 +14,64 @@ import (
 	"evolution-openai-patch/test/pgtest"
 )
 
-// BenchmarkAgainstPsql runs the binary and psql in turn, on the same database.
+// The contestants of BenchmarkAgainstPsql.
+const (
+	program = iota
+	psql    // which does not wait for a server
+	shell   // what people have otherwise, a loop that waits and then psql
+	floor   // the least that a program like this one could take
+)
+
+// A bound is the most that the program may take of what another takes.
+type bound struct {
+	what   string
+	of     int // a contestant
+	figure func(sample) time.Duration
+	most   float64
+}
+
+// BenchmarkAgainstPsql runs the binary and others in turn, on the same database.
 func BenchmarkAgainstPsql(b *testing.B) {
-	const pairs = 60
-	fullLogins(b)
+	const rounds = 60
+	fullLogins(b, pgtest.Shared)
 	d := pgtest.NewEvolution(b, "evolution_api")
 	logBinarySize(b)
+	path, drop := buildFloor(b), fmt.Sprintf(dropIndex, d.Schema)
+	contestants := []contestant{
+		program: {"the program", func() *exec.Cmd { return pgtest.Command(b, "DATABASE_CONNECTION_URI="+d.URI()) }},
+		psql:    {"psql", func() *exec.Cmd { return clientCommand(b, d, "psql", "-qXwc", drop) }},
+		shell: {"a loop of the shell", func() *exec.Cmd {
+			return clientCommand(b, d, "sh", "-c", `until pg_isready -q; do sleep 1; done; psql -qXwc '`+drop+`'`)
+		}},
+		floor: {"the floor", func() *exec.Cmd { return exec.Command(path, d.Server.URI(d.Name, ""), drop) }},
+	}
 	for _, work := range []struct {
 		name, before string
-		most         float64 // times psql's wall time
+		bounds       []bound
 	}{
-		{"index to drop", `CREATE UNIQUE INDEX IF NOT EXISTS "OpenaiCreds_apiKey_key" ON "OpenaiCreds"("apiKey")`, 2}, // it looks at the keys too, under the lock
-		{"nothing to do", `DROP INDEX IF EXISTS "OpenaiCreds_apiKey_key"`, 1.5},
+		{"index to drop", fmt.Sprintf(createIndex, d.Schema), []bound{{"wall time against psql", psql, wall, 2}}}, // it looks at the keys too, under the lock
+		{"nothing to do", drop, []bound{
+			{"wall time against psql", psql, wall, 1.1},
+			{"wall time against a loop of the shell", shell, wall, 0.7},
+			{"CPU time against a loop of the shell", shell, cpu, 0.5},
+		}},
 	} {
-		program := func() *exec.Cmd {
-			d.Exec(work.before)
-			return pgtest.Command(b, "DATABASE_CONNECTION_URI="+d.URI())
+		prepare := func() { d.Exec(work.before) }
+		samples := takeTurns(b, rounds, prepare, contestants)
+		for i, c := range contestants {
+			prepare()
+			b.Logf("%s, %s, median of %d: wall %v, CPU %v, peak memory %d kB", work.name, c.name, rounds,
+				median(column(samples[i], wall)), median(column(samples[i], cpu)), peak(b, c.command()))
+			if i != program {
+				b.Logf("%s: the program takes %.2f of the wall time of %s, and %.2f of its CPU time, round by round", work.name,
+					ratio(samples[program], samples[i], wall), c.name, ratio(samples[program], samples[i], cpu))
+			}
 		}
-		psql := func() *exec.Cmd {
-			d.Exec(work.before)
-			return dropWithPsql(b, d)
+		b.Logf("%s: the floor takes %.2f of the wall time of psql, and %.2f of its CPU time", work.name,
+			ratio(samples[floor], samples[psql], wall), ratio(samples[floor], samples[psql], cpu))
+		for _, limit := range work.bounds {
+			atMost(b, work.name+": "+limit.what, ratio(samples[program], samples[limit.of], limit.figure), limit.most)
 		}
-		var ours, psqls []sample
-		for range pairs {
-			ours, psqls = append(ours, measure(b, program())), append(psqls, measure(b, psql()))
-		}
-		var ratios []int64
-		for i := range ours {
-			ratios = append(ratios, int64(1000*ours[i].wall/psqls[i].wall))
-		}
-		ratio := float64(median(ratios)) / 1000
-		b.Logf("%s, median of %d pairs: wall %v (psql %v, %.2f of it pair by pair), CPU %v (psql %v), peak memory %s kB (psql %s)",
-			work.name, pairs, median(column(ours, wall)), median(column(psqls, wall)), ratio,
-			median(column(ours, cpu)), median(column(psqls, cpu)),
-			peak(b, program()), peak(b, psql()))
-		atMost(b, work.name+": wall time against psql", ratio, work.most)
 	}
 }
 
@@ -66,23 +90,40 @@ func logBinarySize(b *testing.B) {
 	atMost(b, "size of the binary in MB", size, 8)
 }
 
-// dropWithPsql returns a psql command that drops the index.
-func dropWithPsql(b *testing.B, d *pgtest.Database) *exec.Cmd {
+// buildFloor builds the program in the folder floor as the program is built, and returns its path.
+func buildFloor(b *testing.B) string {
+	b.Helper()
+	path := filepath.Join(b.TempDir(), "floor")
+	cmd := pgtest.RootCommand("go", "build", "-trimpath", "-buildvcs=false", "-ldflags", "-s -w", "-o", path, "./test/lab/floor")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		b.Fatalf("%v\n%s", err, out)
+	}
+	return path
+}
+
+// clientCommand returns a command in whose environment PostgreSQL's own programs find each other and the database.
+func clientCommand(b *testing.B, d *pgtest.Database, name string, arguments ...string) *exec.Cmd {
 	b.Helper()
 	dir, err := pgtest.BinDir()
 	if err != nil {
 		b.Fatal(err)
 	}
-	cmd := exec.Command(filepath.Join(dir, "psql"), "-qXw", "-h", "localhost", "-p", d.Server.Port, "-U", "postgres", d.Name,
-		"-c", `DROP INDEX IF EXISTS evolution_api."OpenaiCreds_apiKey_key"`)
-	cmd.Env = []string{"PGPASSWORD=" + pgtest.Password, "PGSSLMODE=disable", "LD_LIBRARY_PATH=" + filepath.Join(dir, "../lib")}
+	if name != "sh" {
+		name = filepath.Join(dir, name)
+	}
+	cmd := exec.Command(name, arguments...)
+	cmd.Env = []string{
+		"PATH=" + dir + ":/usr/bin:/bin", "LD_LIBRARY_PATH=" + filepath.Join(dir, "../lib"), "PGHOST=localhost", "PGPORT=" + d.Server.Port,
+		"PGDATABASE=" + d.Name, "PGUSER=postgres", "PGPASSWORD=" + pgtest.Password, "PGSSLMODE=disable", "PGOPTIONS=-c client_min_messages=warning",
+	}
 	return cmd
 }
 
 // BenchmarkNotice measures the time from the moment that a server accepts connections until the program has ended, with the
 // patch applied.
 func BenchmarkNotice(b *testing.B) {
-	fullLogins(b)
+	fullLogins(b, pgtest.Shared)
 	d := pgtest.NewEvolution(b, "evolution_api")
 	var took []time.Duration
 	for range 40 {
