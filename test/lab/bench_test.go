@@ -16,10 +16,11 @@ import (
 
 // The contestants of BenchmarkAgainstPsql.
 const (
-	program = iota
-	psql    // which does not wait for a server
-	shell   // what people have otherwise, a loop that waits and then psql
-	floor   // the least that a program like this one could take
+	program   = iota
+	psql      // which does not wait for a server
+	shell     // what people have otherwise, a loop that waits and then psql
+	statement // the least that a Go program takes for one statement
+	questions // the least that one takes for the questions of a run with nothing to do
 )
 
 // A bound is the most that the program may take of what another takes.
@@ -36,29 +37,24 @@ func BenchmarkAgainstPsql(b *testing.B) {
 	fullLogins(b, pgtest.Shared)
 	d := pgtest.NewEvolution(b, "evolution_api")
 	logBinarySize(b)
-	path, drop := buildFloor(b), fmt.Sprintf(dropIndex, d.Schema)
-	contestants := []contestant{
-		program: {"the program", func() *exec.Cmd { return pgtest.Command(b, "DATABASE_CONNECTION_URI="+d.URI()) }},
-		psql:    {"psql", func() *exec.Cmd { return clientCommand(b, d, "psql", "-qXwc", drop) }},
-		shell: {"a loop of the shell", func() *exec.Cmd {
-			return clientCommand(b, d, "sh", "-c", `until pg_isready -q; do sleep 1; done; psql -qXwc '`+drop+`'`)
-		}},
-		floor: {"the floor", func() *exec.Cmd { return exec.Command(path, d.Server.URI(d.Name, ""), drop) }},
-	}
+	drop := fmt.Sprintf(dropIndex, d.Schema)
+	ways := contestants(b, d, drop)
 	for _, work := range []struct {
 		name, before string
+		contestants  int
 		bounds       []bound
 	}{
-		{"index to drop", fmt.Sprintf(createIndex, d.Schema), []bound{{"wall time against psql", psql, wall, 2}}}, // it looks at the keys too, under the lock
-		{"nothing to do", drop, []bound{
+		{"index to drop", fmt.Sprintf(createIndex, d.Schema), questions, []bound{{"wall time against psql", psql, wall, 2}}}, // it looks at the keys too, under the lock
+		{"nothing to do", drop, questions + 1, []bound{
 			{"wall time against psql", psql, wall, 1.1},
 			{"wall time against a loop of the shell", shell, wall, 0.7},
 			{"CPU time against a loop of the shell", shell, cpu, 0.5},
 		}},
 	} {
 		prepare := func() { d.Exec(work.before) }
-		samples := takeTurns(b, rounds, prepare, contestants)
-		for i, c := range contestants {
+		ways := ways[:work.contestants]
+		samples := takeTurns(b, rounds, prepare, ways)
+		for i, c := range ways {
 			prepare()
 			b.Logf("%s, %s, median of %d: wall %v, CPU %v, peak memory %d kB", work.name, c.name, rounds,
 				median(column(samples[i], wall)), median(column(samples[i], cpu)), peak(b, c.command()))
@@ -67,11 +63,32 @@ func BenchmarkAgainstPsql(b *testing.B) {
 					ratio(samples[program], samples[i], wall), c.name, ratio(samples[program], samples[i], cpu))
 			}
 		}
-		b.Logf("%s: the floor takes %.2f of the wall time of psql, and %.2f of its CPU time", work.name,
-			ratio(samples[floor], samples[psql], wall), ratio(samples[floor], samples[psql], cpu))
+		for i := statement; i < len(ways); i++ {
+			b.Logf("%s: %s takes %.2f of the wall time of psql, and %.2f of its CPU time", work.name, ways[i].name,
+				ratio(samples[i], samples[psql], wall), ratio(samples[i], samples[psql], cpu))
+		}
 		for _, limit := range work.bounds {
 			atMost(b, work.name+": "+limit.what, ratio(samples[program], samples[limit.of], limit.figure), limit.most)
 		}
+	}
+}
+
+// contestants returns the ways to drop the index. The binary, whose questions are recorded, patches the database.
+func contestants(b *testing.B, d *pgtest.Database, drop string) []contestant {
+	b.Helper()
+	measure(b, pgtest.Command(b, "DATABASE_CONNECTION_URI="+d.URI()))
+	queries := recordQueries(b, d.Server, func(address string) {
+		measure(b, pgtest.Command(b, "DATABASE_CONNECTION_URI="+d.URIThrough(address)))
+	})
+	floor, uri := buildFloor(b), d.Server.URI(d.Name, "")
+	return []contestant{
+		program: {"the program", func() *exec.Cmd { return pgtest.Command(b, "DATABASE_CONNECTION_URI="+d.URI()) }},
+		psql:    {"psql", func() *exec.Cmd { return clientCommand(b, d, "psql", "-qXwc", drop) }},
+		shell: {"a loop of the shell", func() *exec.Cmd {
+			return clientCommand(b, d, "sh", "-c", `until pg_isready -q; do sleep 1; done; psql -qXwc '`+drop+`'`)
+		}},
+		statement: {"one statement in Go", func() *exec.Cmd { return exec.Command(floor, uri, drop) }},
+		questions: {"the same questions in Go", func() *exec.Cmd { return exec.Command(floor, append([]string{uri}, queries...)...) }},
 	}
 }
 
@@ -88,18 +105,6 @@ func logBinarySize(b *testing.B) {
 	size := float64(info.Size()) / 1e6
 	b.Logf("binary: %.2f MB", size)
 	atMost(b, "size of the binary in MB", size, 8)
-}
-
-// buildFloor builds the program in the folder floor as the program is built, and returns its path.
-func buildFloor(b *testing.B) string {
-	b.Helper()
-	path := filepath.Join(b.TempDir(), "floor")
-	cmd := pgtest.RootCommand("go", "build", "-trimpath", "-buildvcs=false", "-ldflags", "-s -w", "-o", path, "./test/lab/floor")
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		b.Fatalf("%v\n%s", err, out)
-	}
-	return path
 }
 
 // clientCommand returns a command in whose environment PostgreSQL's own programs find each other and the database.
