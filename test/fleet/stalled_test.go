@@ -9,9 +9,9 @@ import (
 	"evolution-openai-patch/test/pgtest"
 )
 
-// Somebody has renamed some of the databases and left the transaction open: the server authenticates whoever connects to one, and then
-// says nothing. Such a session lasts after the program has given it up. The server never has more than twice PATCH_CONNECTIONS of them
-// and of those in use together, and the other databases are patched, and patched again, as if these were not there.
+// Somebody has renamed some of the databases and left the transaction open: the server authenticates whoever connects to one, and
+// then says nothing. Such a session lasts after the program has given it up. The server never has more than twice PATCH_CONNECTIONS,
+// these and those in use together, and the other databases are patched, and patched again, as if these were not there.
 func TestFleetStalled(t *testing.T) {
 	t.Parallel()
 	f := newFleet(t)

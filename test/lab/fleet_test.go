@@ -63,7 +63,7 @@ func BenchmarkFleetOfDatabases(b *testing.B) {
 	}
 	names := []string{"fleet_0000"}
 	createDatabases(b, server, template.Name, names)
-	memoryOfOne := peak(b, program())
+	memoryOfOne, growth := peak(b, program()), 0
 	for _, n := range fleetSizes() {
 		more := numbered(n)[len(names):]
 		createDatabases(b, server, template.Name, more)
@@ -86,11 +86,11 @@ func BenchmarkFleetOfDatabases(b *testing.B) {
 				prepare = func() {}
 			}
 			name := fmt.Sprintf("%d databases, work %t", n, todo)
-			growth := compareFleet(b, name, most, prepare, program, psql) - memoryOfOne
-			b.Logf("%s: %d kB more than one database", name, growth)
+			growth = compareFleet(b, name, most, prepare, program, psql) - memoryOfOne
 			atMost(b, name+": memory in kB beyond that of one database", float64(growth), mostGrowth)
 		}
 	}
+	b.Logf("peak memory %d kB with 1 database, %d kB more with %d", memoryOfOne, growth, len(names))
 	most := server.CountSessions(b)
 	measure(b, program())
 	b.Logf("at most %d sessions at once", most())

@@ -17,7 +17,7 @@ const (
 	watchGrowth   = 512 // kB by which the memory of the last third of a watch may exceed that of the second
 )
 
-// watchTime returns how long a watch is measured: 10 minutes, or BENCH_WATCH. In less than six intervals a third sees no two of them.
+// watchTime returns how long a watch is measured: 10 minutes, or BENCH_WATCH, and at least six intervals.
 func watchTime() time.Duration {
 	d, err := time.ParseDuration(os.Getenv("BENCH_WATCH"))
 	if err != nil {
@@ -47,12 +47,13 @@ func newWatchedFleet(b *testing.B) *watchedFleet {
 // watch starts the program with its own limits.
 func (f *watchedFleet) watch(b *testing.B, connections int) *pgtest.Process {
 	b.Helper()
-	return pgtest.StartCommand(b, pgtest.Command(b, "DATABASE_CONNECTION_URI="+f.URI("postgres", "public"), "PATCH_DATABASES=fleet_*",
-		"PATCH_FIXES=apikey-index", fmt.Sprintf("PATCH_WATCH=%v", watchInterval), fmt.Sprintf("PATCH_CONNECTIONS=%d", connections)))
+	return pgtest.StartCommand(b, pgtest.Command(b,
+		"DATABASE_CONNECTION_URI="+f.URI("postgres", "public"), "PATCH_DATABASES=fleet_*", pgtest.IndexOnly,
+		fmt.Sprintf("PATCH_WATCH=%v", watchInterval), fmt.Sprintf("PATCH_CONNECTIONS=%d", connections)))
 }
 
-// handle creates the index in the healthy databases, and returns how long the watch takes to drop it in all of them, or the limit and
-// how many are left then.
+// handle creates the index in the healthy databases, and returns how long the watch takes to drop it in all of them. After the limit
+// it gives up: left says in how many it still is.
 func (f *watchedFleet) handle(b *testing.B, limit time.Duration) (took time.Duration, left int) {
 	b.Helper()
 	for _, c := range f.healthy {
@@ -75,22 +76,20 @@ func BenchmarkWatch(b *testing.B) {
 	p := f.watch(b, 4)
 	began := time.Now()
 	took, left := f.handle(b, watchTime()/3)
-	b.Logf("a watch over 200 databases: the index is dropped again in 180 of them in %v, left %d", took, left)
+	b.Logf("a watch over 200 databases: the index is dropped in 180 of them in %v, left in %d", took, left)
 	var thirds [3][]int // of the time, the resident memory
 	for elapsed := time.Since(began); elapsed < watchTime(); elapsed = time.Since(began) {
 		third := &thirds[3*elapsed/watchTime()]
 		*third = append(*third, p.Resident())
 		<-time.After(500 * time.Millisecond)
 	}
-	highest := p.HighWater()
-	b.Logf("%v of a watch over 200 databases: memory %d, %d, %d kB in the thirds of the time, peak %d kB; %d sessions at once", watchTime(),
-		median(thirds[0]), median(thirds[1]), median(thirds[2]), highest, sessions())
+	b.Logf("%v of a watch over 200 databases: memory %d, %d, %d kB in the thirds of the time, peak %d kB; %d sessions at once",
+		watchTime(), median(thirds[0]), median(thirds[1]), median(thirds[2]), p.HighWater(), sessions())
 	atMost(b, "memory of the last third of a watch in kB", float64(median(thirds[2])), float64(median(thirds[1])+watchGrowth))
 	atMost(b, "sessions of a watch", float64(sessions()), 4)
 }
 
-// BenchmarkWatchStalled measures how a watch fares while 20 of its databases stall: what it has of sessions, and how soon it handles
-// the others.
+// BenchmarkWatchStalled measures how many sessions a watch has while 20 of its databases stall, and how soon it handles the others.
 func BenchmarkWatchStalled(b *testing.B) {
 	f := newWatchedFleet(b)
 	for _, connections := range []int{4, 1} {
@@ -111,12 +110,12 @@ func (f *watchedFleet) stalled(b *testing.B, connections int) {
 	var worst time.Duration
 	for time.Since(began) < limit {
 		took, left := f.handle(b, limit)
-		b.Logf("20 of 200 databases stall, PATCH_CONNECTIONS=%d: the index is dropped again in the other 180 in %v, left %d", connections, took, left)
+		b.Logf("20 of 200 databases stall: the index is dropped in the others in %v, left in %d", took, left)
 		worst = max(worst, took)
 	}
 	most := sessions()
 	release()
-	b.Logf("PATCH_CONNECTIONS=%d, without those that stall: 180 databases in %v, %d sessions at once; with them: %v at worst, %d sessions in %v",
+	b.Logf("PATCH_CONNECTIONS=%d: 180 databases in %v, %d sessions at once; while 20 others stall, %v at worst, %d sessions in %v",
 		connections, alone, unstalled, worst, most, time.Since(began))
 	_ = p.Cmd.Process.Signal(os.Interrupt)
 	<-p.Done

@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// programSessions counts the program's sessions on a server. One that waits for the lock of its database has authenticated and takes
-// a connection, but is in pg_stat_activity only from PostgreSQL 18 on, and there without its application_name.
+// programSessions counts the program's sessions on a server. One that waits for the lock of its database has authenticated and takes a
+// connection, but is in pg_stat_activity only from PostgreSQL 18 on, and there without its application_name.
 const programSessions = `SELECT count(*) FROM (SELECT pid FROM pg_stat_activity WHERE application_name = 'evolution-openai-patch'
 	UNION SELECT pid FROM pg_locks WHERE locktype = 'object' AND classid = 'pg_database'::regclass AND NOT granted) AS sessions`
 
@@ -39,8 +39,8 @@ func (s *Server) CountSessions(t testing.TB) (stop func() (most int)) {
 	return stop
 }
 
-// Stall makes every connection to these databases wait after it has authenticated, as it does where somebody has renamed them and left
-// the transaction open, until the test ends or release is called. They may have no other sessions.
+// Stall makes every connection to these databases wait after it has authenticated, as it does where somebody has renamed them and
+// left the transaction open, until the test ends or release is called. They may have no other sessions.
 func (s *Server) Stall(t testing.TB, databases ...string) (release func()) {
 	t.Helper()
 	c := s.Connect(t, "postgres")
