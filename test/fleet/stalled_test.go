@@ -47,11 +47,20 @@ func TestFleetStalled(t *testing.T) {
 	}
 }
 
-// stalled returns the fleet for a test in which nobody can connect to the databases that stall, and the others have the index.
+// stalled returns the fleet for a test in which nobody can connect to the databases that stall, and the others have the index. The
+// sessions of the test before have ended: one that was let go holds the lock of its database until it is in pg_stat_activity.
 func (f *fleet) stalled(t *testing.T, stalled, healthy []string) *fleet {
 	t.Helper()
 	f = fleetOn(t, f.Server)
 	f.restoreIndex(healthy)
+	pgtest.MustUntil(t, func() error {
+		for _, sessions := range []string{`pg_locks WHERE classid = 'pg_database'::regclass`, `pg_stat_activity WHERE datname LIKE 'st%'`} {
+			if n := pgtest.Text(t, f.admin, "SELECT count(*) FROM "+sessions); n != "0" {
+				return fmt.Errorf("%s in %s", n, sessions)
+			}
+		}
+		return nil
+	})
 	t.Cleanup(f.Stall(t, stalled...))
 	return f
 }
