@@ -2,9 +2,11 @@ package lab
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"os/exec"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -21,15 +23,36 @@ type sample struct {
 
 // fullLogins makes a login take the 4096 iterations of SCRAM that it takes elsewhere, as most of a short session is its login. Tests
 // do with one.
-func fullLogins(b *testing.B) {
+func fullLogins(b *testing.B, server *pgtest.Server) {
 	b.Helper()
-	c := pgtest.Shared.Connect(b, "postgres")
+	c := server.Connect(b, "postgres")
 	defer c.Close(context.Background())
 	pgtest.Exec(b, c, "SET password_encryption = 'scram-sha-256'") // not the default of PostgreSQL 13
 	pgtest.Exec(b, c, "ALTER ROLE postgres PASSWORD '"+pgtest.Password+"'")
 }
 
-// measure runs a command.
+// A contestant does some work in its way.
+type contestant struct {
+	name    string
+	command func() *exec.Cmd
+}
+
+// takeTurns runs each contestant's command once in each round, after prepare, and returns the samples of each. Another begins in each
+// round, so that none always follows the same one.
+func takeTurns(b *testing.B, rounds int, prepare func(), contestants []contestant) [][]sample {
+	b.Helper()
+	samples := make([][]sample, len(contestants))
+	for round := range rounds {
+		for i := range contestants {
+			turn := (round + i) % len(contestants)
+			prepare()
+			samples[turn] = append(samples[turn], measure(b, contestants[turn].command()))
+		}
+	}
+	return samples
+}
+
+// measure runs a command. The CPU time is that of the process and of its children.
 func measure(b *testing.B, cmd *exec.Cmd) sample {
 	b.Helper()
 	began := time.Now()
@@ -42,7 +65,7 @@ func measure(b *testing.B, cmd *exec.Cmd) sample {
 
 // peak returns a command's largest resident memory in kB. GNU time runs the command, because a child of this process would
 // start with the memory of this process.
-func peak(b *testing.B, cmd *exec.Cmd) string {
+func peak(b *testing.B, cmd *exec.Cmd) int {
 	b.Helper()
 	timed := exec.Command("/usr/bin/time", append([]string{"-q", "-f", "%M", "--"}, append([]string{cmd.Path}, cmd.Args[1:]...)...)...)
 	timed.Env = cmd.Env
@@ -51,11 +74,15 @@ func peak(b *testing.B, cmd *exec.Cmd) string {
 	if err := timed.Run(); err != nil {
 		b.Fatalf("%v: %s", err, stderr.String())
 	}
-	lines := strings.Fields(stderr.String())
-	return lines[len(lines)-1]
+	fields := strings.Fields(stderr.String())
+	kB, err := strconv.Atoi(fields[len(fields)-1])
+	if err != nil {
+		b.Fatal(err)
+	}
+	return kB
 }
 
-func median[T ~int64](values []T) T {
+func median[T cmp.Ordered](values []T) T {
 	slices.Sort(values)
 	return values[len(values)/2]
 }
@@ -69,9 +96,17 @@ func atMost(b *testing.B, what string, got, most float64) {
 	}
 }
 
+// ratio returns the median of what was measured in each round, divided by what another took in the same round.
+func ratio(samples, others []sample, figure func(sample) time.Duration) float64 {
+	var ratios []float64
+	for i := range samples {
+		ratios = append(ratios, float64(figure(samples[i]))/float64(figure(others[i])))
+	}
+	return median(ratios)
+}
+
 // column returns one figure of all samples.
-func column[T ~int64](samples []sample, figure func(sample) T) []T {
-	var values []T
+func column(samples []sample, figure func(sample) time.Duration) (values []time.Duration) {
 	for _, s := range samples {
 		values = append(values, figure(s))
 	}

@@ -13,6 +13,7 @@
 //	evolution.go   what Evolution does, and what the program changes for it
 //	dump.go        a database as text, and comparing two
 //	run.go         the program as a function, and what it prints
+//	sessions.go    how many sessions the program has, and sessions that stall
 //	messages.go    what tests must know of the program's wording
 //	process.go     the program as the built binary
 //	network.go     a network that counts what passes, and breaks

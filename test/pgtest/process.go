@@ -147,20 +147,24 @@ func (p *Process) Wait() Outcome {
 }
 
 // Resident returns the process's resident memory in kB.
-func (p *Process) Resident() int {
+func (p *Process) Resident() int { p.t.Helper(); return p.memory(residentMemory) }
+
+// HighWater returns the process's largest resident memory so far in kB.
+func (p *Process) HighWater() int { p.t.Helper(); return p.memory(highWater) }
+
+func (p *Process) memory(line *regexp.Regexp) int {
 	p.t.Helper()
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.Cmd.Process.Pid))
 	if err != nil {
 		p.t.Fatal(err)
 	}
-	n, err := strconv.Atoi(residentMemory.FindStringSubmatch(string(status))[1])
-	if err != nil {
-		p.t.Fatal(err)
+	found := line.FindStringSubmatch(string(status))
+	if found == nil {
+		p.t.Fatalf("the program has ended:\n%s", p.Stderr.String())
 	}
+	n, _ := strconv.Atoi(found[1])
 	return n
 }
-
-var residentMemory = regexp.MustCompile(`VmRSS:\s+(\d+)`)
 
 // PeakMemory waits for the program to end, and returns its largest resident memory in kB, as it was last seen before that.
 func (p *Process) PeakMemory() (peak int) {
@@ -179,7 +183,10 @@ func (p *Process) PeakMemory() (peak int) {
 	}
 }
 
-var highWater = regexp.MustCompile(`VmHWM:\s+(\d+) kB`)
+var (
+	residentMemory = regexp.MustCompile(`VmRSS:\s+(\d+) kB`)
+	highWater      = regexp.MustCompile(`VmHWM:\s+(\d+) kB`)
+)
 
 // Buffer is a bytes.Buffer for concurrent use.
 type Buffer struct {
