@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"evolution-openai-patch/patch/config"
 	"evolution-openai-patch/patch/plan"
@@ -27,10 +28,10 @@ func (d *database) connect(ctx context.Context) error {
 	if d.conn != nil {
 		return nil
 	}
-	name := d.target.Database()
-	if d.limiter.outdated(name) {
+	name, stale := d.target.Database(), time.Now().Add(-time.Second)
+	for d.acquire(ctx); d.slot && d.limiter.outdated(name, stale); d.acquire(ctx) {
 		d.disconnect()
-		d.fleet.listLocks(ctx, name)
+		d.fleet.listLocks(ctx, name, stale)
 	}
 	if err := d.limiter.obstacle(name); err != nil {
 		d.disconnect()

@@ -203,14 +203,14 @@ func (f *fleet) list(ctx context.Context, d *database) (names []string, err erro
 }
 
 // listLocks lists the locks on databases, unless somebody else has just done so, and leaves them as they are if that is not possible.
-func (f *fleet) listLocks(ctx context.Context, database string) {
+func (f *fleet) listLocks(ctx context.Context, database string, stale time.Time) {
 	select {
 	case f.limiter.listing <- struct{}{}:
 		defer func() { <-f.limiter.listing }()
 	case <-ctx.Done():
 		return
 	}
-	if !f.limiter.outdated(database) {
+	if !f.limiter.outdated(database, stale) {
 		return
 	}
 	began := time.Now()

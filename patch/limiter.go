@@ -160,13 +160,13 @@ func (l *limiter) setLocks(locks map[string]int, at time.Time) {
 	l.locks, l.listed = locks, at
 }
 
-// outdated reports whether the locks are to be listed once more before a database is connected to: a login was given up, or a second
-// has passed since the database was found to be locked.
-func (l *limiter) outdated(database string) bool {
+// outdated reports whether the locks are to be listed once more before a database is connected to: a login was given up meanwhile, or
+// the database was locked when they were listed, and that was before a certain time.
+func (l *limiter) outdated(database string, stale time.Time) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	_, locked := l.locks[database]
-	return l.last.After(l.listed) || locked && time.Since(l.listed) > time.Second
+	return l.last.After(l.listed) || locked && l.listed.Before(stale)
 }
 
 // obstacle returns why a login to a database would stall, nil if nothing is known.
