@@ -87,6 +87,14 @@ type Error struct {
 
 func (e *Error) Error() string { return e.Variable + ": " + e.Problem }
 
+// problem returns an error as one of a variable, nil for none.
+func problem(variable string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return &Error{variable, err.Error()}
+}
+
 // configError turns an error of package env, which speaks of Go's fields, into one that names the variable.
 func configError(err error) error {
 	var parse env.ParseError
@@ -137,7 +145,7 @@ func (c *Config) readTargets(ctx context.Context, vars map[string]string) error 
 			return err
 		}
 		if err != nil {
-			return &Error{variable, err.Error()}
+			return problem(variable, err)
 		}
 		if uri = unquote(content); uri == "" {
 			return &Error{variable, "names an empty file"}
@@ -145,12 +153,7 @@ func (c *Config) readTargets(ctx context.Context, vars map[string]string) error 
 	case uri == "" && c.DatabaseURL != "":
 		variable, uri = "DATABASE_URL", string(c.DatabaseURL)
 	case uri == "" && vars["PGHOST"] != "":
-		connection, err := postgres.ConfigFromEnviron(vars)
-		var setting *postgres.SettingError
-		if errors.As(err, &setting) {
-			return &Error{setting.Variable, setting.Problem}
-		}
-		return c.addTarget("PGHOST", connection, "")
+		return c.addLibpqTarget(vars)
 	case uri == "":
 		return &Error{variable, "is not set or empty; give it the very string that Evolution gets"}
 	}
@@ -166,11 +169,9 @@ func (c *Config) readTargets(ctx context.Context, vars map[string]string) error 
 			err = fmt.Errorf("%w; connection strings are separated by white space, so that in a password is written %%20", err)
 		}
 		if err == nil {
-			err = c.addTarget(named, connection, schema)
-		} else {
-			err = &Error{named, err.Error()}
+			err = c.addTarget(connection, schema)
 		}
-		errs = append(errs, err)
+		errs = append(errs, problem(named, err))
 	}
 	return errors.Join(errs...)
 }
@@ -188,14 +189,14 @@ func splitURIs(uri string) []string {
 }
 
 // addTarget adds a target to the configuration. The schema is that of the connection string, "" if it names none.
-func (c *Config) addTarget(variable string, connection postgres.Config, schema string) error {
+func (c *Config) addTarget(connection postgres.Config, schema string) error {
 	if err := checkName(schema, "schema"); err != nil {
-		return &Error{variable, err.Error()}
+		return err
 	}
 	connection.ApplicationName = "evolution-openai-patch"
 	target, err := postgres.NewTarget(connection)
 	if err != nil {
-		return &Error{variable, err.Error()}
+		return err
 	}
 	t := Target{target, c.Databases, c.Schemas, c.Schemas}
 	if len(t.Databases.Names)+len(t.Databases.Patterns) == 0 {

@@ -30,7 +30,9 @@ const (
 	notCount        = "is not a whole number from 1 to 1000"
 	notPort         = "is no number from 1 to 65535"
 	portPerHost     = "does not name one port for each host"
-	unreadableFile  = "names a file that cannot be read: "
+	unreadableFile  = " cannot be read: "
+	withFile        = "the file with the "
+	notText         = "it holds a NUL or is not UTF-8"
 	goesWith        = "goes with "
 	noStart         = "it does not begin with "
 	unwritable      = "cannot be written: "
@@ -84,7 +86,12 @@ var configErrors = map[string]struct {
 	"libpq, port":        {[]string{"PGHOST=h", "PGUSER=u", "PGPORT=abc"}, []string{"PGPORT: " + notPort}},
 	"libpq, ports":       {[]string{"PGHOST=h,i", "PGUSER=u", "PGPORT=5432,0"}, []string{"PGPORT: " + notPort}},
 	"libpq, more ports":  {[]string{"PGHOST=h,i", "PGUSER=u", "PGPORT=1,2,3"}, []string{"PGPORT: " + portPerHost}},
-	"libpq, no CA":       {[]string{"PGHOST=h", "PGUSER=u", "PGSSLROOTCERT=/no/such"}, []string{"PGSSLROOTCERT: " + unreadableFile + "no such file or directory"}},
+	"libpq, no CA":       {[]string{"PGHOST=h", "PGUSER=u", "PGSSLROOTCERT=/no/such"}, []string{"PGSSLROOTCERT: " + withFile + "CA certificate" + unreadableFile + "no such file or directory"}},
+	"libpq, bad cert":    {[]string{"PGHOST=h", "PGUSER=u", "PGSSLCERT=/no/such", "PGSSLKEY=EMPTY_FILE"}, []string{"PGSSLCERT: " + withFile + "client certificate" + unreadableFile}},
+	"libpq, bad key":     {[]string{"PGHOST=h", "PGUSER=u", "PGSSLCERT=EMPTY_FILE", "PGSSLKEY=/dev/zero"}, []string{"PGSSLKEY: " + withFile + "client key" + unreadableFile}},
+	"libpq, passwords":   {[]string{"PGHOST=h", "PGUSER=u", "PGPASSFILE=/no/such"}, []string{"PGPASSFILE: " + withFile + "password" + unreadableFile}},
+	"libpq, not UTF-8":   {[]string{"PGHOST=h", "PGUSER=u", "PGPASSWORD=Sup3rSecret\xff"}, []string{"PGPASSWORD: " + notText}},
+	"libpq, database":    {[]string{"PGHOST=h", "PGUSER=u", "PGDATABASE=\xff"}, []string{"PGDATABASE: " + notText}},
 	"libpq, no key":      {[]string{"PGHOST=h", "PGUSER=u", "PGSSLCERT=/etc/hostname"}, []string{"PGSSLCERT: " + goesWith + "PGSSLKEY"}},
 	"libpq, binding":     {[]string{"PGHOST=h", "PGUSER=u", "PGCHANNELBINDING=always"}, []string{"PGCHANNELBINDING: " + notOneOf + "disable, prefer, require"}},
 	"a lone quote":       {[]string{"DATABASE_CONNECTION_URI='"}, []string{"DATABASE_CONNECTION_URI: " + noStart}},

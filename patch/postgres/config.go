@@ -49,22 +49,30 @@ type Target struct {
 	server    *server
 }
 
-// NewTarget checks c and reads the files that it names. No error quotes a value of c.
+// SettingError reports a field of a Config that cannot be used.
+type SettingError struct {
+	Keyword string // libpq's name for the field
+	problem string // never quotes the value
+}
+
+func (e *SettingError) Error() string { return e.problem }
+
+// NewTarget checks the texts of c, and the files that it names, and reads these. No error quotes a value of c.
 func NewTarget(c Config) (Target, error) {
-	for _, value := range []string{c.Host, c.User, c.Password, c.Database, c.Options} {
-		if strings.ContainsRune(value, 0) || !utf8.ValidString(value) {
-			return Target{}, errors.New("it holds a NUL or is not UTF-8, which PostgreSQL cannot store")
+	for _, text := range [][2]string{{"host", c.Host}, {"user", c.User}, {"password", c.Password}, {"database", c.Database}, {"options", c.Options}} {
+		if strings.ContainsRune(text[1], 0) || !utf8.ValidString(text[1]) {
+			return Target{}, &SettingError{text[0], "it holds a NUL or is not UTF-8, which PostgreSQL cannot store"}
 		}
 	}
-	for _, f := range []struct{ what, file string }{
-		{"CA certificate", c.RootCertificates},
-		{"client certificate", c.Certificate},
-		{"client key", c.Key},
-		{"client identity", c.Identity},
-		{"password", c.passwordFile()},
+	for _, f := range []struct{ keyword, what, file string }{
+		{"sslrootcert", "CA certificate", c.RootCertificates},
+		{"sslcert", "client certificate", c.Certificate},
+		{"sslkey", "client key", c.Key},
+		{"sslidentity", "client identity", c.Identity},
+		{"passfile", "password", c.passwordFile()},
 	} {
 		if err := checkFile(f.file); err != nil {
-			return Target{}, fmt.Errorf("the file with the %s cannot be read: %w", f.what, err)
+			return Target{}, &SettingError{f.keyword, fmt.Sprintf("the file with the %s cannot be read: %v", f.what, err)}
 		}
 	}
 	conn, err := pgconn.ParseConfig(c.keywords())
