@@ -29,7 +29,7 @@ func (c Scope) Inspect(ctx context.Context, conn *postgres.Conn, schema string) 
 	c.readRows(b, &s.State)
 	b.Exec("COMMIT")
 	err := conn.Send(ctx, b, c.Limits.Idle)
-	if code := postgres.SQLState(err); code == "42P01" || code == "42703" { // undefined_table, undefined_column: it is read by its name
+	if code := postgres.SQLState(err); code == postgres.UndefinedTable || code == postgres.UndefinedColumn { // it is read by its name
 		err = ErrSchemaChanged
 	}
 	return s, cmp.Or(err, s.complete())

@@ -82,11 +82,11 @@ func classifySQLState(err *pgconn.PgError) class {
 	case strings.HasPrefix(err.Code, "57P"): // shut down, crashed, starting up or in recovery, database dropped, idle for too long
 		return retrySoon
 	case LockUnavailable(err), // during an inspection, which takes no lock of its own
-		err.Code == "40001": // a standby cancels what holds up its recovery (PostgreSQL documentation, Handling Query Conflicts)
+		err.Code == SerializationFailure: // a standby cancels what holds up its recovery (PostgreSQL documentation, Handling Query Conflicts)
 		return retrySlowly
-	case err.Code == "XX000" && containsAny(err.Message, raceMessages): // internal_error
+	case err.Code == InternalError && containsAny(err.Message, raceMessages):
 		return retrySoon
-	case err.Code == "08P01" && !containsAny(err.Message, poolerMessages): // PgBouncer reports most of its errors under this code
+	case err.Code == protocolViolation && !containsAny(err.Message, poolerMessages): // PgBouncer reports most of its errors under this code
 		return permanent
 	case strings.HasPrefix(err.Code, "53"), strings.HasPrefix(err.Code, "08"): // insufficient resources, connection exception
 		return retrySlowly
@@ -134,15 +134,15 @@ func OutcomeUnknown(err error) bool {
 		strings.HasPrefix(pgErr.Code, "08") || strings.HasPrefix(pgErr.Code, "57P")
 }
 
-// LockUnavailable reports whether another session held a lock: lock_not_available or deadlock_detected.
+// LockUnavailable reports whether another session held a lock.
 func LockUnavailable(err error) bool {
 	code := SQLState(err)
-	return code == "55P03" || code == "40P01"
+	return code == lockNotAvailable || code == deadlockDetected
 }
 
 // NoDatabase reports whether the server has no database of that name. PgBouncer has no SQLSTATE of its own for that.
 func NoDatabase(err error) bool {
 	var pgErr *pgconn.PgError
-	return errors.As(err, &pgErr) && (pgErr.Code == "3D000" ||
-		pgErr.Code == "08P01" && strings.HasPrefix(pgErr.Message, "database ") && strings.HasSuffix(pgErr.Message, " does not exist"))
+	return errors.As(err, &pgErr) && (pgErr.Code == invalidCatalogName ||
+		pgErr.Code == protocolViolation && strings.HasPrefix(pgErr.Message, "database ") && strings.HasSuffix(pgErr.Message, " does not exist"))
 }

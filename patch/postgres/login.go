@@ -133,7 +133,7 @@ func (t Target) logIn(ctx context.Context) (c *Conn, err error) {
 	}
 	if lifting != "" {
 		t.server.lift("")
-		if SQLState(err) == "08P01" { // protocol_violation
+		if SQLState(err) == protocolViolation {
 			err = &TimeoutSettingError{Setting: "statement_timeout", User: t.User(), Database: t.Database()}
 		}
 	}
@@ -151,14 +151,14 @@ func (e *TimeoutSettingError) Error() string {
 }
 
 // timeoutSettings are the settings that end a session, or the first message of one, by the SQLSTATE of the error.
-var timeoutSettings = map[string]string{"57014": "statement_timeout", "25P04": "transaction_timeout", "57P05": "idle_session_timeout"}
+var timeoutSettings = map[string]string{QueryCanceled: "statement_timeout", transactionTimeout: "transaction_timeout", idleSessionTimeout: "idle_session_timeout"}
 
 // liftTimeouts returns a *TimeoutSettingError in the place of an error that a setting caused, and has the next login lift it. Once the
 // statements of Begin are executed nothing is left to lift. A session that was idle for long may be ended.
 func (c *Conn) liftTimeouts(err error, beginFailed, wasBusy bool) error {
 	code := SQLState(err)
 	setting := timeoutSettings[code]
-	if setting == "" || code == "57P05" && !wasBusy || code != "57P05" && !beginFailed {
+	if setting == "" || code == idleSessionTimeout && !wasBusy || code != idleSessionTimeout && !beginFailed {
 		return err
 	}
 	options := " -c statement_timeout=0"
