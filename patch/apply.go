@@ -140,7 +140,7 @@ func (c *change) try(ctx context.Context) (after catalog.Inspection, err error) 
 	}
 	again := s.AskAgain(b, c.plan.Pads)
 	if err := c.conn.Send(ctx, b, patience+c.cfg.ConnectTimeout.Duration); err != nil {
-		if postgres.SQLState(err) == catalog.ChangedCode {
+		if postgres.RequirementFailed(err) {
 			return s, catalog.ErrSchemaChanged
 		}
 		return s, fmt.Errorf("change: %w", err)

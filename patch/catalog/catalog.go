@@ -174,20 +174,19 @@ func (s *Inspection) answersTo(queries ...*query) (found []*answer) {
 	return found
 }
 
-// requireUnchanged adds statements that fail where the catalog no longer gives these answers. After them, a plan made from s is
-// right for as long as the lock is held.
+// requireUnchanged requires that the catalog still gives these answers. A plan made from s is then right for as long as the lock is held.
 func requireUnchanged(b *postgres.Batch, s Inspection, answers ...*answer) {
 	values := placeholders(&s.State)
 	for _, a := range answers {
-		b.Exec("SELECT 1 / CASE WHEN coalesce((SELECT pg_catalog.string_agg(answer.row, '\n') FROM (" + a.query.with(values) + ") AS answer), '') = " +
-			quote.Literal(strings.Join(a.rows, "\n")) + " THEN 1 ELSE 0 END")
+		b.Require("coalesce((SELECT pg_catalog.string_agg(answer.row, '\n') FROM (" + a.query.with(values) + ") AS answer), '') = " +
+			quote.Literal(strings.Join(a.rows, "\n")))
 	}
 }
 
-// RequireUnchanged adds the same about all that was read of the catalog.
+// RequireUnchanged requires the same of all that was read of the catalog.
 func (s *Inspection) RequireUnchanged(b *postgres.Batch) { requireUnchanged(b, *s, s.answers...) }
 
-// RequireGuardUnchanged adds the same about the guard.
+// RequireGuardUnchanged requires the same of the guard.
 func (s *Inspection) RequireGuardUnchanged(b *postgres.Batch) {
 	requireUnchanged(b, *s, s.answersTo(guardQueries...)...)
 }
@@ -223,10 +222,7 @@ func (s *Inspection) AskAgain(b *postgres.Batch, keysChange bool) func() (Inspec
 	}
 }
 
-// ChangedCode is the SQLSTATE of that failure, division_by_zero. Nothing else in a batch divides.
-const ChangedCode = "22012"
-
-// ErrSchemaChanged is what the program makes of it.
+// ErrSchemaChanged is what the program makes of a requirement that has failed.
 var ErrSchemaChanged = &postgres.NotReadyError{Reason: "the schema or its keys were changed by somebody else at the same moment"}
 
 // placeholders returns what replaces the placeholders of catalog.sql, which have psql's notation for a quoted value, in queries about

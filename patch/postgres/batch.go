@@ -40,6 +40,14 @@ func (b *Batch) Rows(sql string, row func([]byte) error) {
 	b.rows = append(b.rows, row)
 }
 
+// Require adds a statement that fails unless an SQL condition is true. No other statement that is sent divides.
+func (b *Batch) Require(condition string) {
+	b.Exec("SELECT 1 / CASE WHEN " + condition + " THEN 1 ELSE 0 END")
+}
+
+// RequirementFailed reports whether the error is that of a statement of Require.
+func RequirementFailed(err error) bool { return SQLState(err) == divisionByZero }
+
 // messages returns the texts of the Query messages, and how many statements have been executed after each.
 func (b *Batch) messages() (texts []string, ends []int) {
 	if b.begin > 0 {

@@ -22,6 +22,7 @@ const (
 	UniqueViolation                   = "23505"
 
 	deadlockDetected   = "40P01"
+	divisionByZero     = "22012"
 	idleSessionTimeout = "57P05"
 	invalidCatalogName = "3D000"
 	lockNotAvailable   = "55P03"
