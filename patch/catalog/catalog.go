@@ -74,7 +74,7 @@ var details = append([]*query{
 }, guardQueries...)
 
 // code is asked before keys change. It is the most expensive of the questions.
-var code = []*query{{"code", hasTable, func(s *Inspection) any { return &s.Code }}}
+var code = &query{"code", hasTable, func(s *Inspection) any { return &s.Code }}
 
 // guardQueries are asked about a guard.
 var guardQueries = []*query{
@@ -96,14 +96,10 @@ func hasCollation(_ Scope, s *plan.State) bool {
 func (c Scope) mayMeetPadding(*plan.State) bool { return c.Pad || c.Backup }
 
 // mayRevertPadding reports whether a padding that is there may be dropped.
-func (c Scope) mayRevertPadding(s *plan.State) bool {
-	return s.Function != nil && c.Revert
-}
+func (c Scope) mayRevertPadding(s *plan.State) bool { return s.Function != nil && c.Revert }
 
 // mayGuard reports whether a guard may be installed.
-func (c Scope) mayGuard(s *plan.State) bool {
-	return s.Table == nil && c.Guard
-}
+func (c Scope) mayGuard(s *plan.State) bool { return s.Table == nil && c.Guard }
 
 // mayMeetEventTriggers reports whether something may be executed for which they fire.
 func (c Scope) mayMeetEventTriggers(s *plan.State) bool {
@@ -124,7 +120,7 @@ type answer struct {
 	rows  []string
 }
 
-// ask adds those of the queries that are needed about s. Their rows are taken over as they arrive.
+// ask adds those of the queries that are needed about s.
 func (c Scope) ask(b *postgres.Batch, queries []*query, s *Inspection) {
 	for _, q := range queries {
 		if q.needed == nil || q.needed(c, &s.State) {
@@ -175,7 +171,7 @@ func (s *Inspection) answersTo(queries ...*query) (found []*answer) {
 }
 
 // requireUnchanged requires that the catalog still gives these answers. A plan made from s is then right for as long as the lock is held.
-func requireUnchanged(b *postgres.Batch, s Inspection, answers ...*answer) {
+func (s *Inspection) requireUnchanged(b *postgres.Batch, answers []*answer) {
 	values := placeholders(&s.State)
 	for _, a := range answers {
 		b.Require("coalesce((SELECT pg_catalog.string_agg(answer.row, '\n') FROM (" + a.query.with(values) + ") AS answer), '') = " +
@@ -184,11 +180,11 @@ func requireUnchanged(b *postgres.Batch, s Inspection, answers ...*answer) {
 }
 
 // RequireUnchanged requires the same of all that was read of the catalog.
-func (s *Inspection) RequireUnchanged(b *postgres.Batch) { requireUnchanged(b, *s, s.answers...) }
+func (s *Inspection) RequireUnchanged(b *postgres.Batch) { s.requireUnchanged(b, s.answers) }
 
 // RequireGuardUnchanged requires the same of the guard.
 func (s *Inspection) RequireGuardUnchanged(b *postgres.Batch) {
-	requireUnchanged(b, *s, s.answersTo(guardQueries...)...)
+	s.requireUnchanged(b, s.answersTo(guardQueries...))
 }
 
 // AskAgain adds the same questions to a batch that changes the schema, and the count of the keys where they change. The function that it
@@ -197,7 +193,7 @@ func (s *Inspection) AskAgain(b *postgres.Batch, keysChange bool) func() (Inspec
 	after := Inspection{State: plan.State{Schema: s.Schema, Table: s.Table, Migrations: s.Migrations, Keys: s.Keys}}
 	values := placeholders(&after.State)
 	for _, a := range s.answers {
-		if a.query != code[0] { // which is about what has been done by now
+		if a.query != code { // which is about what has been done by now
 			a.query.ask(b, values, &after)
 		}
 	}

@@ -26,7 +26,10 @@ func (c Scope) Inspect(ctx context.Context, conn *postgres.Conn, schema string) 
 	s.identify()
 	b = &postgres.Batch{}
 	c.ask(b, details, &s)
-	c.readRows(b, &s.State)
+	readMigrations(b, &s.State)
+	if s.Table != nil && c.Pad {
+		s.Keys = readKeys(b, s.State)
+	}
 	b.Exec("COMMIT")
 	err := conn.Send(ctx, b, c.Limits.Idle)
 	if code := postgres.SQLState(err); code == postgres.UndefinedTable || code == postgres.UndefinedColumn { // it is read by its name
@@ -38,27 +41,19 @@ func (c Scope) Inspect(ctx context.Context, conn *postgres.Conn, schema string) 
 // InspectCode adds to s what else may run when a key changes.
 func (c Scope) InspectCode(ctx context.Context, conn *postgres.Conn, s *Inspection) error {
 	b := conn.Begin("READ ONLY", c.Limits)
-	c.ask(b, code, s)
+	c.ask(b, []*query{code}, s)
 	b.Exec("COMMIT")
 	return conn.Send(ctx, b, c.Limits.Idle)
 }
 
 // PresumeNoCode saves InspectCode its round trip where there is hardly anything to be found: a change then requires that nothing is.
-func (s *Inspection) PresumeNoCode() { s.answers = append(s.answers, &answer{query: code[0]}) }
+func (s *Inspection) PresumeNoCode() { s.answers = append(s.answers, &answer{query: code}) }
 
 // RowTooLong refuses a schema in which a row is longer than what can be read.
 func RowTooLong(schema string) error {
 	table, list := quote.Qualified(schema, plan.TableName), quote.Qualified(schema, plan.MigrationsName)
 	return plan.Refuse(`a row of %s or %s is longer than 1 MiB, which none of Evolution's is; SELECT ctid FROM %s WHERE octet_length(id) + octet_length("apiKey") > 1000000 finds it, or SELECT ctid FROM %s WHERE octet_length(migration_name) > 1000000`,
 		table, list, table, list)
-}
-
-// readRows adds what is read of rows.
-func (c Scope) readRows(b *postgres.Batch, s *plan.State) {
-	readMigrations(b, s)
-	if s.Table != nil && c.Pad {
-		s.Keys = readKeys(b, *s)
-	}
 }
 
 // identify sets what has a name of its own in the State.

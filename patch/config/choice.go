@@ -2,6 +2,7 @@ package config
 
 import (
 	"errors"
+	"fmt"
 	"log/slog"
 	"slices"
 	"strconv"
@@ -14,7 +15,7 @@ type Provider string
 // UnmarshalText implements encoding.TextUnmarshaler.
 func (p *Provider) UnmarshalText(text []byte) error {
 	if err := choose(p, text, "postgresql", "psql_bouncer"); err != nil {
-		return errors.New(err.Error() + "; this program speaks PostgreSQL only")
+		return fmt.Errorf("%w; this program speaks PostgreSQL only", err)
 	}
 	return nil
 }
@@ -103,18 +104,13 @@ func (s *Switch) UnmarshalText(text []byte) error {
 // choose sets choice to text if that is one of words. The error does not quote the text, which may be a secret that was
 // given to the wrong variable.
 func choose[T ~string](choice *T, text []byte, words ...T) error {
-	if !slices.Contains(words, T(text)) {
-		return errors.New("is not one of " + list(words))
+	if slices.Contains(words, T(text)) {
+		*choice = T(text)
+		return nil
 	}
-	*choice = T(text)
-	return nil
-}
-
-// list separates words with commas.
-func list[T ~string](words []T) string {
-	texts := make([]string, len(words))
-	for i, w := range words {
-		texts[i] = string(w)
+	var list []string
+	for _, w := range words {
+		list = append(list, string(w))
 	}
-	return strings.Join(texts, ", ")
+	return errors.New("is not one of " + strings.Join(list, ", "))
 }

@@ -72,7 +72,7 @@ func Parse(ctx context.Context, environ []string) (Config, error) {
 	cfg.Completed = cfg.Fixes.Complete(cfg.Goal())
 	err := errors.Join(append(errs, cfg.readTargets(ctx, vars))...)
 	if err == nil && cfg.BackupDir != "" && cfg.MayChange() {
-		err = errors.Join(tryBackupDir(cfg.BackupDir))
+		err = errors.Join(problem("PATCH_BACKUP_DIR", tryBackupDir(cfg.BackupDir)))
 	}
 	return cfg, err
 }

@@ -14,8 +14,7 @@ func (i *Interval) UnmarshalText(text []byte) (err error) {
 	if d, err := time.ParseDuration(string(text)); err == nil && d == 0 {
 		return nil
 	}
-	i.Duration, err = parseDuration(string(text), 100*time.Millisecond, longest,
-		"it must be 0 (off) or from 100ms, below which looking would be a load of its own, to 2562047h")
+	i.Duration, err = parseDuration(string(text), 100*time.Millisecond, longest, "it must be 0 (off), or from 100ms to 2562047h")
 	return err
 }
 

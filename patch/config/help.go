@@ -55,7 +55,7 @@ var variableHelp = []struct{ name, text string }{
 	{"PATCH_WATCH", "stay, and put the fixes back in place at this interval, at least 100ms; 0 is off"},
 	{"PATCH_WAIT_TIMEOUT", "how long to wait for PostgreSQL, for a migration that is running and, with wait, for the table; 0 is for ever; with PATCH_WATCH it is always for ever"},
 	{"PATCH_CONNECT_TIMEOUT", "one attempt to connect, authentication included"},
-	{"PATCH_LOCK_TIMEOUT", "the longest that an attempt to change may make Evolution's queries queue"},
+	{"PATCH_LOCK_TIMEOUT", "how long one attempt waits for the table lock; Evolution's queries queue behind it"},
 	{"PATCH_LOCK_RETRY", "how long to go on trying for the lock"},
 	{"PATCH_DRY_RUN", "print the SQL that would run, change nothing"},
 	{"PATCH_BACKUP_DIR", "before the first change, write an SQL file there that psql restores; it holds keys, mode 0600, and user 65532 must be able to write there"},
@@ -78,7 +78,7 @@ func presets() map[string]string {
 // exitStatuses is the table in docs/reference.md.
 var exitStatuses = [][2]string{
 	{"0", "done, now or before; or pending or guarded as asked; a watch that was stopped"},
-	{"1", "a database error: rights, the lock not had in time, the connection lost, a wrong password"},
+	{"1", "a database error: rights, the table lock not acquired in time, the connection lost, a wrong password"},
 	{"2", "configuration; nothing was contacted"},
 	{"3", "refused, nothing was changed: the schema is not what this program knows, or revert would meet duplicates"},
 	{"4", "PostgreSQL or the table did not come in time; the last cause is named"},

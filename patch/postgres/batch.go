@@ -1,6 +1,9 @@
 package postgres
 
-import "strings"
+import (
+	"bytes"
+	"strings"
+)
 
 // Batch is a sequence of statements that [Conn.Send] sends as one Query message. The server executes none of them before
 // it has the whole message, and is idle once it has executed the last one. A connection that stalls therefore never
@@ -27,7 +30,7 @@ func (b *Batch) Exec(sql string) { b.Rows(sql, nil) }
 func (b *Batch) Read(sql string) *Slot {
 	slot := new(Slot)
 	b.Rows(sql, func(row []byte) error {
-		slot.value = append(slot.value[:0], row...)
+		slot.value = bytes.Clone(row)
 		return nil
 	})
 	return slot

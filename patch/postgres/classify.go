@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -52,9 +53,7 @@ func classify(err error) class {
 	switch {
 	case errors.As(err, &protocol): // of one address, whatever the others said
 		return permanent
-	case errors.As(err, &setting):
-		return retrySlowly
-	case errors.As(err, &notReady):
+	case errors.As(err, &setting), errors.As(err, &notReady):
 		return retrySlowly
 	case errors.As(err, &pgErr):
 		return classifySQLState(pgErr)
@@ -78,15 +77,16 @@ func classify(err error) class {
 
 // classifySQLState returns the class of an error of the server's (PostgreSQL documentation, PostgreSQL Error Codes).
 func classifySQLState(err *pgconn.PgError) class {
+	isPart := func(part string) bool { return strings.Contains(err.Message, part) }
 	switch {
 	case strings.HasPrefix(err.Code, "57P"): // shut down, crashed, starting up or in recovery, database dropped, idle for too long
 		return retrySoon
 	case LockUnavailable(err), // during an inspection, which takes no lock of its own
 		err.Code == SerializationFailure: // a standby cancels what holds up its recovery (PostgreSQL documentation, Handling Query Conflicts)
 		return retrySlowly
-	case err.Code == InternalError && containsAny(err.Message, raceMessages):
+	case err.Code == InternalError && slices.ContainsFunc(raceMessages, isPart):
 		return retrySoon
-	case err.Code == protocolViolation && !containsAny(err.Message, poolerMessages): // PgBouncer reports most of its errors under this code
+	case err.Code == protocolViolation && !slices.ContainsFunc(poolerMessages, isPart): // PgBouncer's code for most of its errors
 		return permanent
 	case strings.HasPrefix(err.Code, "53"), strings.HasPrefix(err.Code, "08"): // insufficient resources, connection exception
 		return retrySlowly
@@ -100,16 +100,6 @@ var (
 	raceMessages   = []string{"cache lookup failed", "could not open relation with OID", "tuple concurrently "}
 	poolerMessages = []string{"connect", "crashed", "login", "shut", "timeout", "no more connections", "max_client_conn"}
 )
-
-// containsAny reports whether one of the parts is in text.
-func containsAny(text string, parts []string) bool {
-	for _, part := range parts {
-		if strings.Contains(text, part) {
-			return true
-		}
-	}
-	return false
-}
 
 // TimedOut reports whether there was no answer within the time allowed.
 func TimedOut(err error) bool {

@@ -4,10 +4,9 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -139,21 +138,18 @@ func (c *Conn) sayGoodbye(limit time.Duration) net.Conn {
 	c.broken, c.closed = true, true
 	wire := c.pg.Conn()
 	_ = wire.SetDeadline(time.Now().Add(limit))
-	_, _ = wire.Write(terminate)
+	_, _ = wire.Write([]byte{'X', 0, 0, 0, 4}) // PostgreSQL documentation, Message Formats, Terminate
 	return wire
 }
-
-// terminate is the message that ends a session (PostgreSQL documentation, Message Formats, Terminate).
-var terminate = []byte{'X', 0, 0, 0, 4}
 
 // ServerVersion returns the server's version as it reports it.
 func (c *Conn) ServerVersion() string { return Shorten(c.pg.ParameterStatus("server_version"), 100) }
 
 // MajorVersion returns the server's major version, 0 if that cannot be read.
 func (c *Conn) MajorVersion() int {
-	major, _, _ := strings.Cut(c.ServerVersion(), ".")
-	n, _ := strconv.Atoi(strings.TrimFunc(major, func(r rune) bool { return r < '0' || r > '9' }))
-	return n
+	var major int
+	_, _ = fmt.Sscanf(c.ServerVersion(), "%d", &major)
+	return major
 }
 
 // Encoding returns the client encoding in which the server can send everything that is stored.

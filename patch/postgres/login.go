@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -15,32 +16,11 @@ import (
 
 // server is what the process has learnt about a server. All copies of a Target share it.
 type server struct {
+	hasTLS  atomic.Bool            // one of its addresses has offered TLS
+	options atomic.Pointer[string] // for the next login, so that no timeout ends its session; nil: none is known to do that
+
 	mu        sync.Mutex
-	hasTLS    bool          // one of its addresses has offered TLS
-	options   string        // for the next login, so that no timeout ends its session; "": none is known to do that
 	abandoned chan struct{} // closed when every login that was given up has ended; nil: none was
-}
-
-// offeredTLS reports whether an address has offered TLS, this one included.
-func (s *server) offeredTLS(now bool) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.hasTLS = s.hasTLS || now
-	return s.hasTLS
-}
-
-// lift sets the options of the next login.
-func (s *server) lift(options string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.options = options
-}
-
-// lifting returns the options of the next login.
-func (s *server) lifting() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.options
 }
 
 // abandon leaves a login alone that has not ended.
@@ -118,9 +98,9 @@ func (t Target) Connect(ctx context.Context) (*Conn, error) {
 // logIn logs in. The options that lift timeouts are for one attempt, because a pooler may refuse them.
 func (t Target) logIn(ctx context.Context) (c *Conn, err error) {
 	defer recovered(&err)
-	config, lifting := t.conn.Copy(), t.server.lifting()
-	if lifting != "" {
-		config.RuntimeParams["options"] += lifting
+	config, lifting := t.conn.Copy(), t.server.options.Load()
+	if lifting != nil {
+		config.RuntimeParams["options"] += *lifting
 	}
 	c = &Conn{target: t, meter: new(meter), parameters: parameters{sizes: map[string]int{}}}
 	config.BuildFrontend = func(r io.Reader, w io.Writer) *pgproto3.Frontend { // once for each address
@@ -131,8 +111,8 @@ func (t Target) logIn(ctx context.Context) (c *Conn, err error) {
 	if c.used = time.Now(); err == nil {
 		return c, nil
 	}
-	if lifting != "" {
-		t.server.lift("")
+	if lifting != nil {
+		t.server.options.Store(nil)
 		if SQLState(err) == protocolViolation {
 			err = &TimeoutSettingError{Setting: "statement_timeout", User: t.User(), Database: t.Database()}
 		}
@@ -168,6 +148,6 @@ func (c *Conn) liftTimeouts(err error, beginFailed, wasBusy bool) error {
 	if c.MajorVersion() >= 17 {
 		options += " -c transaction_timeout=0"
 	}
-	c.target.server.lift(options)
+	c.target.server.options.Store(&options)
 	return &TimeoutSettingError{setting, c.target.User(), c.target.Database()}
 }

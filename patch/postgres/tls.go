@@ -46,14 +46,14 @@ func (t Target) negotiateTLS(ctx context.Context, conn net.Conn) (net.Conn, erro
 	if _, err := io.ReadFull(conn, answer); err != nil {
 		return nil, err
 	}
-	offers := answer[0] == 'S'
-	switch offered := t.server.offeredTLS(offers); {
-	case offers:
+	switch {
+	case answer[0] == 'S':
+		t.server.hasTLS.Store(true)
 		secured := tls.Client(conn, t.preferTLS)
 		return secured, secured.HandshakeContext(ctx)
 	case answer[0] != 'N':
 		return nil, &ProtocolError{"whatever listens there does not speak PostgreSQL's protocol", nil}
-	case offered:
+	case t.server.hasTLS.Load():
 		return nil, &ProtocolError{conn.RemoteAddr().String() + " has no TLS, which another connection to the same hosts had, so nothing was sent to it: turn on ssl there, or set sslmode=disable for all", nil}
 	}
 	return conn, nil
@@ -77,13 +77,9 @@ func useSystemRoots(conn *pgconn.Config) error {
 			}
 		}
 	}
-	configs := []*tls.Config{conn.TLSConfig}
-	for _, f := range conn.Fallbacks {
-		configs = append(configs, f.TLSConfig)
-	}
-	for _, c := range configs {
-		if c != nil { // nil for a Unix-domain socket
-			c.RootCAs = roots
+	for _, host := range append([]*pgconn.FallbackConfig{{TLSConfig: conn.TLSConfig}}, conn.Fallbacks...) {
+		if host.TLSConfig != nil { // nil for a Unix-domain socket
+			host.TLSConfig.RootCAs = roots
 		}
 	}
 	return nil
@@ -92,18 +88,15 @@ func useSystemRoots(conn *pgconn.Config) error {
 // maxFile is the largest file with a certificate or a key that is read, in bytes.
 const maxFile = 1 << 20
 
-// checkFile returns an error unless the file can be read to its end. The name "" is no file.
+// checkFile returns an error unless the file is a regular one of at most maxFile bytes. The name "" is no file.
 func checkFile(name string) error {
 	if name == "" {
 		return nil
 	}
 	info, err := os.Stat(name) // a pipe would be waited for
-	var path *os.PathError
 	switch {
-	case errors.As(err, &path):
-		return path.Err
 	case err != nil:
-		return err
+		return errors.Unwrap(err) // without the name
 	case !info.Mode().IsRegular():
 		return errors.New("it is not a regular file")
 	case info.Size() > maxFile:
