@@ -1,5 +1,5 @@
-// Package catalog asks PostgreSQL what a schema is like, and fills a plan.State. All questions stand here: those to the catalog in
-// catalog.sql, and those to rows, which are asked only where no code of others can run.
+// Package catalog asks PostgreSQL what a schema is like, and fills a plan.State. All questions stand here: those to the catalog
+// in catalog.sql, and those to rows, which are asked only where no code of others can run.
 package catalog
 
 import (
@@ -129,12 +129,12 @@ func (c Scope) ask(b *postgres.Batch, queries []*query, s *Inspection) {
 	}
 }
 
-// maxAnswers is the most that the catalog may say about a schema, in bytes. Of Evolution's own it says some 6 kB; the owner of a table
-// can make it say any amount.
+// maxAnswers is the most that the catalog may say about a schema, in bytes. Of Evolution's own it says some 6 kB; the owner of a
+// table can make it say any amount.
 const maxAnswers = 256 << 10
 
-// ask adds the query, with values for its placeholders. Its rows are taken over as they arrive, but none once they come to more than
-// maxAnswers.
+// ask adds the query, with values for its placeholders. Its rows are taken over as they arrive, but none once they come to more
+// than maxAnswers.
 func (q *query) ask(b *postgres.Batch, values *strings.Replacer, s *Inspection) {
 	a := &answer{query: q}
 	s.answers = append(s.answers, a)
@@ -170,7 +170,8 @@ func (s *Inspection) answersTo(queries ...*query) (found []*answer) {
 	return found
 }
 
-// requireUnchanged requires that the catalog still gives these answers. A plan made from s is then right for as long as the lock is held.
+// requireUnchanged requires that the catalog still gives these answers. A plan made from s is then right for as long as the lock
+// is held.
 func (s *Inspection) requireUnchanged(b *postgres.Batch, answers []*answer) {
 	values := placeholders(&s.State)
 	for _, a := range answers {
@@ -187,8 +188,8 @@ func (s *Inspection) RequireGuardUnchanged(b *postgres.Batch) {
 	s.requireUnchanged(b, s.answersTo(guardQueries...))
 }
 
-// AskAgain adds the same questions to a batch that changes the schema, and the count of the keys where they change. The function that it
-// returns is to be called when the batch has been sent, and returns the answers.
+// AskAgain adds the same questions to a batch that changes the schema, and the count of the keys where they change. The function
+// that it returns is to be called when the batch has been sent, and returns the answers.
 func (s *Inspection) AskAgain(b *postgres.Batch, keysChange bool) func() (Inspection, error) {
 	after := Inspection{State: plan.State{Schema: s.Schema, Table: s.Table, Migrations: s.Migrations, Keys: s.Keys}}
 	values := placeholders(&after.State)
@@ -221,8 +222,8 @@ func (s *Inspection) AskAgain(b *postgres.Batch, keysChange bool) func() (Inspec
 // ErrSchemaChanged is what the program makes of a requirement that has failed.
 var ErrSchemaChanged = &postgres.NotReadyError{Reason: "the schema or its keys were changed by somebody else at the same moment"}
 
-// placeholders returns what replaces the placeholders of catalog.sql, which have psql's notation for a quoted value, in queries about
-// s. It replaces all of them at once, as the name of a schema may look like one.
+// placeholders returns what replaces the placeholders of catalog.sql, which have psql's notation for a quoted value, in queries
+// about s. It replaces all of them at once, as the name of a schema may look like one.
 func placeholders(s *plan.State) *strings.Replacer {
 	names, tables := []string{plan.TableName, plan.MigrationsName}, []string{}
 	for _, f := range plan.Fixes {

@@ -13,9 +13,9 @@ import (
 	"evolution-openai-patch/patch/quote"
 )
 
-// Inspect reads the State of a schema in one transaction of two round trips: the first asks the catalog what there is, of which types
-// and readable by whom; the second asks about the details, and reads rows, only of what the first found to be an ordinary, readable
-// table.
+// Inspect reads the State of a schema in one transaction of two round trips: the first asks the catalog what there is, of which
+// types and readable by whom; the second asks about the details, and reads rows, only of what the first found to be an ordinary,
+// readable table.
 func (c Scope) Inspect(ctx context.Context, conn *postgres.Conn, schema string) (Inspection, error) {
 	s := Inspection{State: plan.State{Schema: schema}}
 	b := conn.Begin("ISOLATION LEVEL REPEATABLE READ READ ONLY", c.Limits)
@@ -32,7 +32,8 @@ func (c Scope) Inspect(ctx context.Context, conn *postgres.Conn, schema string) 
 	}
 	b.Exec("COMMIT")
 	err := conn.Send(ctx, b, c.Limits.Idle)
-	if code := postgres.SQLState(err); code == postgres.UndefinedTable || code == postgres.UndefinedColumn { // it is read by its name
+	switch postgres.SQLState(err) {
+	case postgres.UndefinedTable, postgres.UndefinedColumn: // rows are read by the name of their table
 		err = ErrSchemaChanged
 	}
 	return s, cmp.Or(err, s.complete())
@@ -46,7 +47,8 @@ func (c Scope) InspectCode(ctx context.Context, conn *postgres.Conn, s *Inspecti
 	return conn.Send(ctx, b, c.Limits.Idle)
 }
 
-// PresumeNoCode saves InspectCode its round trip where there is hardly anything to be found: a change then requires that nothing is.
+// PresumeNoCode saves InspectCode its round trip where there is hardly anything to be found: a change then requires that nothing
+// is.
 func (s *Inspection) PresumeNoCode() { s.answers = append(s.answers, &answer{query: code}) }
 
 // RowTooLong refuses a schema in which a row is longer than what can be read.
@@ -77,7 +79,7 @@ func (s *Inspection) complete() error {
 		return nil
 	}
 	for i, c := range s.Table.Columns {
-		s.Table.Columns[i].Equates = slices.ContainsFunc(s.rows.collations, func(o struct{ Collation string }) bool { return o.Collation == c.Collation })
+		s.Table.Columns[i].Equates = slices.Contains(s.rows.collations, struct{ Collation string }{c.Collation})
 	}
 	s.Table.Indexes = s.rows.indexes
 	for _, x := range s.Table.Indexes {
@@ -101,7 +103,8 @@ func (s *Inspection) sortConstraints() {
 		case k.Type == "c" && k.Relation == s.Table.OID:
 			s.Checks = append(s.Checks, k)
 		case k.Type != "f" || column == nil:
-		case k.Relation == s.Table.OID && slices.Contains(k.Columns, column.Number), k.Referred == s.Table.OID && slices.Contains(k.ReferredColumns, column.Number):
+		case k.Relation == s.Table.OID && slices.Contains(k.Columns, column.Number),
+			k.Referred == s.Table.OID && slices.Contains(k.ReferredColumns, column.Number):
 			s.ForeignKeys = append(s.ForeignKeys, k)
 		}
 	}

@@ -39,9 +39,10 @@ func LockGuard(b *postgres.Batch, s plan.State) {
 	}
 }
 
-// NoOtherTransaction is the condition that no other session of the database is in a transaction, each of which holds a lock on a virtual
-// transaction ID of its own. What the role may not see of other sessions is NULL. A session that is idle executes nothing, but has
-// a transaction for a moment whenever PostgreSQL makes it read the invalidation messages of other databases, too.
+// NoOtherTransaction is the condition that no other session of the database is in a transaction, each of which holds a lock on a
+// virtual transaction ID of its own. What the role may not see of other sessions is NULL. A session that is idle executes
+// nothing, but has a transaction for a moment whenever PostgreSQL makes it read the invalidation messages of other databases,
+// too.
 const NoOtherTransaction = `NOT EXISTS (
 	SELECT FROM pg_catalog.pg_locks l
 		JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid
@@ -50,7 +51,8 @@ const NoOtherTransaction = `NOT EXISTS (
 		AND d.datname = pg_catalog.current_database() AND a.pid <> pg_catalog.pg_backend_pid()
 		AND a.backend_type IS DISTINCT FROM 'autovacuum worker' AND a.state IS DISTINCT FROM 'idle')`
 
-// Holders describes the sessions, five at most, that hold a lock l for which a condition is true. It returns nil if they cannot be found.
+// Holders describes the sessions, five at most, that hold a lock l for which a condition is true. It returns nil if they cannot
+// be found.
 func (c Scope) Holders(ctx context.Context, conn *postgres.Conn, condition string) (names []string) {
 	if !conn.Usable() {
 		return nil

@@ -100,7 +100,7 @@ func configError(err error) error {
 		return &Error{"environment", "could not be read"}
 	}
 	field, _ := reflect.TypeFor[Config]().FieldByName(parse.Name)
-	return &Error{field.Tag.Get("env"), parse.Err.Error()}
+	return problem(field.Tag.Get("env"), parse.Err)
 }
 
 // variables returns the environment as a map. Some readers of .env files leave the quotes around a value.
@@ -206,7 +206,8 @@ func (c *Config) addTarget(connection postgres.Config, schema string) error {
 // several reports whether more than one schema may be handled.
 func (c *Config) several() bool {
 	t := c.Targets[0]
-	return len(c.Targets) > 1 || len(t.Databases.Names) != 1 || len(t.Databases.Patterns) > 0 || len(t.Schemas.Names) != 1 || t.Schemas.All
+	return len(c.Targets) > 1 ||
+		len(t.Databases.Names) != 1 || len(t.Databases.Patterns) > 0 || len(t.Schemas.Names) != 1 || t.Schemas.All
 }
 
 // Routine is the level at which the log tells of each connection and statement: where there are many, only for debugging.
@@ -250,7 +251,8 @@ func (c *Config) Goal() plan.Goal {
 // Request returns what the configuration asks of the schema in which s was found.
 func (c *Config) Request(s plan.State) plan.Request {
 	r := plan.Request{
-		Schema: s.Schema, Fixes: plan.Select(c.Fixes, c.Goal(), s), KeepNames: bool(c.KeepNames), Guard: c.OnMissingTable == MissingGuard,
+		Schema: s.Schema, Fixes: plan.Select(c.Fixes, c.Goal(), s),
+		KeepNames: bool(c.KeepNames), Guard: c.OnMissingTable == MissingGuard,
 	}
 	if c.Action == ActionRevert {
 		r.Goal = plan.Revert

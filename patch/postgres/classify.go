@@ -47,8 +47,8 @@ func classify(err error) class {
 		untrusted *tls.CertificateVerificationError
 		errno     syscall.Errno
 		op        *net.OpError
-		protocol  *ProtocolError
-		setting   *TimeoutSettingError
+		protocol  *protocolError
+		setting   *timeoutSettingError
 	)
 	switch {
 	case errors.As(err, &protocol): // of one address, whatever the others said
@@ -82,7 +82,7 @@ func classifySQLState(err *pgconn.PgError) class {
 	case strings.HasPrefix(err.Code, "57P"): // shut down, crashed, starting up or in recovery, database dropped, idle for too long
 		return retrySoon
 	case LockUnavailable(err), // during an inspection, which takes no lock of its own
-		err.Code == SerializationFailure: // a standby cancels what holds up its recovery (PostgreSQL documentation, Handling Query Conflicts)
+		err.Code == SerializationFailure: // a standby cancels what holds up its recovery (Handling Query Conflicts)
 		return retrySlowly
 	case err.Code == InternalError && slices.ContainsFunc(raceMessages, isPart):
 		return retrySoon

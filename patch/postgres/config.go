@@ -18,7 +18,7 @@ import (
 type Config struct {
 	Host, Port, User, Password, Database string
 
-	SSLMode          string // one of SSLModes; empty means prefer
+	SSLMode          string // as ParseSSLMode returns it; empty means prefer
 	VerifyServer     bool   // the certificate must be valid for Host, so that TLS is required; not with SSLMode disable
 	RootCertificates string // file with the trusted CAs
 	Certificate, Key string // files of the client's identity
@@ -30,14 +30,12 @@ type Config struct {
 	ApplicationName  string
 }
 
-// SSLModes are the modes of libpq, and no-verify, which other programs call that which libpq calls require.
-var SSLModes = []string{"disable", "allow", "prefer", "require", "no-verify", "verify-ca", "verify-full"}
-
-// ParseSSLMode returns the mode for a word in any case. The error lists the words that there are.
+// ParseSSLMode returns the mode for a word in any case: one of libpq's, or no-verify, which is what other programs call require.
+// The error lists the words that there are.
 func ParseSSLMode(word string) (mode string, err error) {
-	mode = strings.ToLower(word)
-	if !slices.Contains(SSLModes, mode) {
-		return "", errors.New("is not one of " + strings.Join(SSLModes, ", "))
+	modes := []string{"disable", "allow", "prefer", "require", "no-verify", "verify-ca", "verify-full"}
+	if mode = strings.ToLower(word); !slices.Contains(modes, mode) {
+		return "", errors.New("is not one of " + strings.Join(modes, ", "))
 	}
 	return mode, nil
 }
@@ -111,8 +109,8 @@ func NewTarget(c Config) (Target, error) {
 	return t, nil
 }
 
-// prefersTLS reports whether the server decides whether there is TLS. A check of the certificate would be worth nothing then: whoever
-// can answer in the server's place could answer that it has no TLS.
+// prefersTLS reports whether the server decides whether there is TLS. A check of the certificate would be worth nothing then:
+// whoever can answer in the server's place could answer that it has no TLS.
 func (c Config) prefersTLS() bool {
 	return !c.VerifyServer && (c.SSLMode == "" || c.SSLMode == "allow" || c.SSLMode == "prefer")
 }

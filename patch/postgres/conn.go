@@ -86,7 +86,7 @@ func (c *Conn) exchange(ctx context.Context, b *Batch, progress func()) (isReady
 	if SQLState(err) != "" { // a FATAL error, after which the driver has closed the connection
 		a.fail(err)
 	}
-	var broken *ProtocolError
+	var broken *protocolError
 	if err = explainLength(cmp.Or(err, unsent)); a.failed != nil && !errors.As(err, &broken) {
 		err = c.liftTimeouts(a.failed, a.beginFailed, wasBusy)
 	}
@@ -145,8 +145,8 @@ func (c *Conn) sayGoodbye(limit time.Duration) net.Conn {
 // ServerVersion returns the server's version as it reports it.
 func (c *Conn) ServerVersion() string { return Shorten(c.pg.ParameterStatus("server_version"), 100) }
 
-// MajorVersion returns the server's major version, 0 if that cannot be read.
-func (c *Conn) MajorVersion() int {
+// majorVersion returns the server's major version, 0 if that cannot be read.
+func (c *Conn) majorVersion() int {
 	var major int
 	_, _ = fmt.Sscanf(c.ServerVersion(), "%d", &major)
 	return major

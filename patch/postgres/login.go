@@ -68,8 +68,8 @@ type attempt struct {
 // grace is how long a login that is cut short may take to say why it failed.
 const grace = 200 * time.Millisecond
 
-// Connect makes one attempt to log in. The caller bounds it with ctx, at the end of which it is given up even if it computes: how many
-// rounds of SCRAM there are is up to the server. No further attempt is made until it has ended.
+// Connect makes one attempt to log in. The caller bounds it with ctx, at the end of which it is given up even if it computes: how
+// many rounds of SCRAM there are is up to the server. No further attempt is made until it has ended.
 func (t Target) Connect(ctx context.Context) (*Conn, error) {
 	if err := t.server.wait(ctx); err != nil {
 		return nil, fmt.Errorf("connect: %w", err)
@@ -114,17 +114,17 @@ func (t Target) logIn(ctx context.Context) (c *Conn, err error) {
 	if lifting != nil {
 		t.server.options.Store(nil)
 		if SQLState(err) == protocolViolation {
-			err = &TimeoutSettingError{Setting: "statement_timeout", User: t.User(), Database: t.Database()}
+			err = &timeoutSettingError{Setting: "statement_timeout", User: t.User(), Database: t.Database()}
 		}
 	}
 	return nil, explainLength(err)
 }
 
-// TimeoutSettingError reports a setting of the role, the database or the server that ends sessions before anything can be done in them.
-// It is retryable: whatever can be lifted when connecting is lifted at the next attempt.
-type TimeoutSettingError struct{ Setting, User, Database string }
+// timeoutSettingError reports a setting of the role, the database or the server that ends sessions before anything can be done in
+// them. It is retryable: whatever can be lifted when connecting is lifted at the next attempt.
+type timeoutSettingError struct{ Setting, User, Database string }
 
-func (e *TimeoutSettingError) Error() string {
+func (e *timeoutSettingError) Error() string {
 	role, database := quote.Identifier(e.User), quote.Identifier(e.Database)
 	return fmt.Sprintf("%s ended the session before its transaction could begin, and only without a pooler it can be lifted for the next: ALTER ROLE %s RESET %s; ALTER DATABASE %s RESET %s; ALTER ROLE %s IN DATABASE %s RESET %s",
 		e.Setting, role, e.Setting, database, e.Setting, role, database, e.Setting)
@@ -133,8 +133,8 @@ func (e *TimeoutSettingError) Error() string {
 // timeoutSettings are the settings that end a session, or the first message of one, by the SQLSTATE of the error.
 var timeoutSettings = map[string]string{QueryCanceled: "statement_timeout", transactionTimeout: "transaction_timeout", idleSessionTimeout: "idle_session_timeout"}
 
-// liftTimeouts returns a *TimeoutSettingError in the place of an error that a setting caused, and has the next login lift it. Once the
-// statements of Begin are executed nothing is left to lift. A session that was idle for long may be ended.
+// liftTimeouts returns a *timeoutSettingError in the place of an error that a setting caused, and has the next login lift it.
+// Once the statements of Begin are executed nothing is left to lift. A session that was idle for long may be ended.
 func (c *Conn) liftTimeouts(err error, beginFailed, wasBusy bool) error {
 	code := SQLState(err)
 	setting := timeoutSettings[code]
@@ -142,12 +142,12 @@ func (c *Conn) liftTimeouts(err error, beginFailed, wasBusy bool) error {
 		return err
 	}
 	options := " -c statement_timeout=0"
-	if c.MajorVersion() >= 14 {
+	if c.majorVersion() >= 14 {
 		options += " -c idle_session_timeout=0"
 	}
-	if c.MajorVersion() >= 17 {
+	if c.majorVersion() >= 17 {
 		options += " -c transaction_timeout=0"
 	}
 	c.target.server.options.Store(&options)
-	return &TimeoutSettingError{setting, c.target.User(), c.target.Database()}
+	return &timeoutSettingError{setting, c.target.User(), c.target.Database()}
 }

@@ -21,8 +21,8 @@ type Retry struct {
 	Notify func(err error, elapsed time.Duration)
 }
 
-// Do calls attempt until it succeeds, fails with a permanent error, or the limit has passed. The error is that of the last attempt that
-// was not cut short by the limit, with which the context of an attempt ends: a retryable error means that the limit has passed, unless
+// Do calls attempt, with a context that ends with the limit, until it succeeds, fails with a permanent error, or the limit has
+// passed. The error is that of the last attempt that was not cut short. A retryable one means that the limit has passed, unless
 // ctx has ended.
 func (r Retry) Do(ctx context.Context, attempt func(context.Context) error) error {
 	limited, began := ctx, time.Now()

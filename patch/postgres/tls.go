@@ -15,10 +15,10 @@ import (
 	"software.sslmate.com/src/go-pkcs12"
 )
 
-// preferring returns a function that connects as dial does, and with TLS if the server has it. Unlike pgconn's sslmode=prefer it needs
-// no second connection, and it never falls back to plain text because a certificate is not trusted. Once an address has offered TLS,
-// nothing is sent to one that does not. pgconn dials for a login and for a request to cancel, so that the key of a session travels as
-// the session does.
+// preferring returns a function that connects as dial does, and with TLS if the server has it. Unlike pgconn's sslmode=prefer it
+// needs no second connection, and it never falls back to plain text because a certificate is not trusted. Once an address has
+// offered TLS, nothing is sent to one that does not. pgconn dials for a login and for a request to cancel, so that the key of a
+// session travels as the session does.
 func (t Target) preferring(dial pgconn.DialFunc) pgconn.DialFunc {
 	return func(ctx context.Context, network, address string) (net.Conn, error) {
 		conn, err := dial(ctx, network, address)
@@ -52,9 +52,9 @@ func (t Target) negotiateTLS(ctx context.Context, conn net.Conn) (net.Conn, erro
 		secured := tls.Client(conn, t.preferTLS)
 		return secured, secured.HandshakeContext(ctx)
 	case answer[0] != 'N':
-		return nil, &ProtocolError{"whatever listens there does not speak PostgreSQL's protocol", nil}
+		return nil, &protocolError{"whatever listens there does not speak PostgreSQL's protocol", nil}
 	case t.server.hasTLS.Load():
-		return nil, &ProtocolError{conn.RemoteAddr().String() + " has no TLS, which another connection to the same hosts had, so nothing was sent to it: turn on ssl there, or set sslmode=disable for all", nil}
+		return nil, &protocolError{conn.RemoteAddr().String() + " has no TLS, which another connection to the same hosts had, so nothing was sent to it: turn on ssl there, or set sslmode=disable for all", nil}
 	}
 	return conn, nil
 }
