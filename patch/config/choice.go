@@ -12,7 +12,6 @@ import (
 // Provider is the value of DATABASE_PROVIDER: the kind of database that Evolution was told to use.
 type Provider string
 
-// UnmarshalText implements encoding.TextUnmarshaler.
 func (p *Provider) UnmarshalText(text []byte) error {
 	if err := choose(p, text, "postgresql", "psql_bouncer"); err != nil {
 		return fmt.Errorf("%w; this program speaks PostgreSQL only", err)
@@ -33,7 +32,6 @@ const (
 // Actions is the list of them.
 var Actions = []Action{ActionApply, ActionStatus, ActionRevert}
 
-// UnmarshalText implements encoding.TextUnmarshaler.
 func (a *Action) UnmarshalText(text []byte) error { return choose(a, text, Actions...) }
 
 // OnMissingTable is the value of PATCH_ON_MISSING_TABLE: what to do where Evolution has not created its table yet.
@@ -47,7 +45,6 @@ const (
 	MissingFail     OnMissingTable = "fail"
 )
 
-// UnmarshalText implements encoding.TextUnmarshaler.
 func (o *OnMissingTable) UnmarshalText(text []byte) error {
 	return choose(o, text, MissingContinue, MissingWait, MissingGuard, MissingFail)
 }
@@ -61,7 +58,6 @@ const (
 	ErrorContinue OnError = "continue"
 )
 
-// UnmarshalText implements encoding.TextUnmarshaler.
 func (o *OnError) UnmarshalText(text []byte) error { return choose(o, text, ErrorFail, ErrorContinue) }
 
 // LogFormat is the value of PATCH_LOG_FORMAT, for the log and for the report.
@@ -73,13 +69,11 @@ const (
 	FormatJSON LogFormat = "json"
 )
 
-// UnmarshalText implements encoding.TextUnmarshaler.
 func (f *LogFormat) UnmarshalText(text []byte) error { return choose(f, text, FormatText, FormatJSON) }
 
 // LogLevel is the value of PATCH_LOG_LEVEL: the lowest level that is logged. The zero value is info.
 type LogLevel struct{ slog.Level }
 
-// UnmarshalText implements encoding.TextUnmarshaler.
 func (l *LogLevel) UnmarshalText(text []byte) error {
 	var word string
 	if err := choose(&word, text, "debug", "info", "warn", "error"); err != nil {

@@ -54,7 +54,6 @@ type meter struct {
 	left int
 }
 
-// Read implements io.Reader.
 func (m *meter) Read(p []byte) (n int, err error) {
 	if m.left <= 0 {
 		return 0, unexpected("more than this program reads at once")
