@@ -50,7 +50,7 @@ func (c *change) explainFailure(ctx context.Context, err error) error {
 	switch {
 	case s.Table == nil:
 		return c.explainGuardFailure(ctx, err)
-	case pgErr != nil && (pgErr.Detail != "23505" || c.request.Goal == plan.Apply): // unique_violation
+	case pgErr != nil && (pgErr.Detail != postgres.UniqueViolation || c.request.Goal == plan.Apply):
 		return plan.ExplainCaught(s.State, pgErr.ConstraintName, pgErr.Detail)
 	case pgErr != nil:
 		return plan.Duplicates(c.request.Fixes, c.cfg.Fixes.Auto, s.State, c.shared(ctx))
@@ -70,12 +70,13 @@ func (c *change) explainGuardFailure(ctx context.Context, err error) error {
 		}
 		return unguarded(c.cfg, s.State, why)
 	}
-	// duplicate_schema, duplicate_object, duplicate_function, unique_violation, invalid_schema_name, undefined_object
-	outrun := []string{"42P06", "42710", "42723", "23505", "3F000", "42704"}
+	outrun := []string{
+		postgres.DuplicateSchema, postgres.DuplicateObject, postgres.DuplicateFunction, postgres.UniqueViolation, postgres.InvalidSchemaName, postgres.UndefinedObject,
+	}
 	switch code := postgres.SQLState(err); {
-	case code == "42501" && c.request.Goal == plan.Apply: // insufficient_privilege
+	case code == postgres.InsufficientPrivilege && c.request.Goal == plan.Apply:
 		return because(fmt.Sprintf("role %s may not create event triggers; connect as a superuser", quote.Identifier(s.Role)))
-	case slices.Contains(outrun, code), code == "XX000" && postgres.Retryable(err): // the latter is internal_error: the same row was changed
+	case slices.Contains(outrun, code), code == postgres.InternalError && postgres.Retryable(err): // the latter: the same row was changed
 		return &postgres.NotReadyError{Reason: "the guard was installed or removed by somebody else at the same moment", Cause: because(reason)}
 	case postgres.LockUnavailable(err):
 		return because(fmt.Sprintf("another session kept the event trigger of schema %s locked for PATCH_LOCK_RETRY=%s: %s%s",
@@ -125,7 +126,7 @@ func (c *change) try(ctx context.Context) (after catalog.Inspection, err error) 
 	}
 	again := s.AskAgain(b, c.plan.Pads)
 	if err := c.conn.Send(ctx, b, patience+c.cfg.ConnectTimeout.Duration); err != nil {
-		if postgres.SQLState(err) == catalog.ChangedCode {
+		if postgres.RequirementFailed(err) {
 			return s, catalog.ErrSchemaChanged
 		}
 		return s, fmt.Errorf("change: %w", err)
@@ -186,7 +187,7 @@ func (c *change) holders(ctx context.Context, words, condition string) string {
 // caught returns the error that stands for one that catching has caught, nil for any other.
 func caught(err error) *pgconn.PgError {
 	var pgErr *pgconn.PgError
-	if errors.As(err, &pgErr) && pgErr.Message == plan.CaughtMessage && pgErr.Code == "P0001" { // raise_exception
+	if errors.As(err, &pgErr) && pgErr.Message == plan.CaughtMessage && pgErr.Code == postgres.RaiseException {
 		return pgErr
 	}
 	return nil

@@ -54,7 +54,7 @@ func (c *change) backUp(ctx context.Context, database postgres.Target) error {
 	})
 	var pathErr *fs.PathError
 	switch {
-	case postgres.SQLState(err) == catalog.ChangedCode:
+	case postgres.RequirementFailed(err):
 		return catalog.ErrSchemaChanged
 	case postgres.TooLong(err):
 		return plan.Refuse("a row of %s is longer than 1 MiB, which none of Evolution's is, so there is no backup of it; SELECT ctid FROM %s AS t WHERE octet_length(t::text) > 1000000 finds it", s.QualifiedTable(), s.QualifiedTable())

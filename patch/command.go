@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"runtime/debug"
 	"slices"
 	"strings"
 
@@ -52,9 +51,6 @@ func command(ctx context.Context, args, environ []string, stdout, stderr io.Writ
 			log.Error(problem)
 		}
 		return err
-	}
-	if cfg.Watch.Duration > 0 {
-		debug.SetGCPercent(10) // by default 4 MB of garbage gather before it is collected, more than all that is in use
 	}
 	report := newReporter(&cfg, log, stdout)
 	handleAll(ctx, &cfg, log, report)

@@ -115,12 +115,11 @@ func (d *database) failure(ctx context.Context, err error) *Result {
 func (d *database) retry(ctx context.Context, limit time.Duration, attempt func(context.Context) error) error {
 	retry := postgres.Retry{Limit: d.limiter.remaining(limit), MaxDelay: d.cfg.Watch.Duration, Notify: d.logWaiting}
 	err := retry.Do(ctx, attempt)
-	var timeout *postgres.TimeoutError
 	switch {
 	case err != nil && ctx.Err() != nil:
 		return context.Cause(ctx)
-	case errors.As(err, &timeout):
-		return &WaitError{limit, timeout.Cause}
+	case postgres.Retryable(err):
+		return &WaitError{limit, err}
 	}
 	return err
 }

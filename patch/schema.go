@@ -213,7 +213,7 @@ func (s *schema) removeGuard(ctx context.Context, state catalog.Inspection) {
 	b := s.conn.Begin("ISOLATION LEVEL READ COMMITTED READ WRITE", s.cfg.Limits())
 	catalog.LockGuard(b, state.State)
 	state.RequireGuardUnchanged(b)
-	b.Exec(catalog.NoOtherTransaction)
+	b.Require(catalog.NoOtherTransaction)
 	for _, sql := range g.Remove(s.name) {
 		b.Exec(sql)
 	}

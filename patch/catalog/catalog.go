@@ -1,5 +1,5 @@
-// Package catalog asks PostgreSQL what a schema is like, and fills a plan.State. All questions stand here: those to the catalog in
-// catalog.sql, and those to rows, which are asked only where no code of others can run.
+// Package catalog asks PostgreSQL what a schema is like, and fills a plan.State. All questions stand here: those to the catalog
+// in catalog.sql, and those to rows, which are asked only where no code of others can run.
 package catalog
 
 import (
@@ -74,7 +74,7 @@ var details = append([]*query{
 }, guardQueries...)
 
 // code is asked before keys change. It is the most expensive of the questions.
-var code = []*query{{"code", hasTable, func(s *Inspection) any { return &s.Code }}}
+var code = &query{"code", hasTable, func(s *Inspection) any { return &s.Code }}
 
 // guardQueries are asked about a guard.
 var guardQueries = []*query{
@@ -96,14 +96,10 @@ func hasCollation(_ Scope, s *plan.State) bool {
 func (c Scope) mayMeetPadding(*plan.State) bool { return c.Pad || c.Backup }
 
 // mayRevertPadding reports whether a padding that is there may be dropped.
-func (c Scope) mayRevertPadding(s *plan.State) bool {
-	return s.Function != nil && c.Revert
-}
+func (c Scope) mayRevertPadding(s *plan.State) bool { return s.Function != nil && c.Revert }
 
 // mayGuard reports whether a guard may be installed.
-func (c Scope) mayGuard(s *plan.State) bool {
-	return s.Table == nil && c.Guard
-}
+func (c Scope) mayGuard(s *plan.State) bool { return s.Table == nil && c.Guard }
 
 // mayMeetEventTriggers reports whether something may be executed for which they fire.
 func (c Scope) mayMeetEventTriggers(s *plan.State) bool {
@@ -124,7 +120,7 @@ type answer struct {
 	rows  []string
 }
 
-// ask adds those of the queries that are needed about s. Their rows are taken over as they arrive.
+// ask adds those of the queries that are needed about s.
 func (c Scope) ask(b *postgres.Batch, queries []*query, s *Inspection) {
 	for _, q := range queries {
 		if q.needed == nil || q.needed(c, &s.State) {
@@ -133,12 +129,12 @@ func (c Scope) ask(b *postgres.Batch, queries []*query, s *Inspection) {
 	}
 }
 
-// maxAnswers is the most that the catalog may say about a schema, in bytes. Of Evolution's own it says some 6 kB; the owner of a table
-// can make it say any amount.
+// maxAnswers is the most that the catalog may say about a schema, in bytes. Of Evolution's own it says some 6 kB; the owner of a
+// table can make it say any amount.
 const maxAnswers = 256 << 10
 
-// ask adds the query, with values for its placeholders. Its rows are taken over as they arrive, but none once they come to more than
-// maxAnswers.
+// ask adds the query, with values for its placeholders. Its rows are taken over as they arrive, but none once they come to more
+// than maxAnswers.
 func (q *query) ask(b *postgres.Batch, values *strings.Replacer, s *Inspection) {
 	a := &answer{query: q}
 	s.answers = append(s.answers, a)
@@ -174,31 +170,31 @@ func (s *Inspection) answersTo(queries ...*query) (found []*answer) {
 	return found
 }
 
-// requireUnchanged adds statements that fail where the catalog no longer gives these answers. After them, a plan made from s is
-// right for as long as the lock is held.
-func requireUnchanged(b *postgres.Batch, s Inspection, answers ...*answer) {
+// requireUnchanged requires that the catalog still gives these answers. A plan made from s is then right for as long as the lock
+// is held.
+func (s *Inspection) requireUnchanged(b *postgres.Batch, answers []*answer) {
 	values := placeholders(&s.State)
 	for _, a := range answers {
-		b.Exec("SELECT 1 / CASE WHEN coalesce((SELECT pg_catalog.string_agg(answer.row, '\n') FROM (" + a.query.with(values) + ") AS answer), '') = " +
-			quote.Literal(strings.Join(a.rows, "\n")) + " THEN 1 ELSE 0 END")
+		b.Require("coalesce((SELECT pg_catalog.string_agg(answer.row, '\n') FROM (" + a.query.with(values) + ") AS answer), '') = " +
+			quote.Literal(strings.Join(a.rows, "\n")))
 	}
 }
 
-// RequireUnchanged adds the same about all that was read of the catalog.
-func (s *Inspection) RequireUnchanged(b *postgres.Batch) { requireUnchanged(b, *s, s.answers...) }
+// RequireUnchanged requires the same of all that was read of the catalog.
+func (s *Inspection) RequireUnchanged(b *postgres.Batch) { s.requireUnchanged(b, s.answers) }
 
-// RequireGuardUnchanged adds the same about the guard.
+// RequireGuardUnchanged requires the same of the guard.
 func (s *Inspection) RequireGuardUnchanged(b *postgres.Batch) {
-	requireUnchanged(b, *s, s.answersTo(guardQueries...)...)
+	s.requireUnchanged(b, s.answersTo(guardQueries...))
 }
 
-// AskAgain adds the same questions to a batch that changes the schema, and the count of the keys where they change. The function that it
-// returns is to be called when the batch has been sent, and returns the answers.
+// AskAgain adds the same questions to a batch that changes the schema, and the count of the keys where they change. The function
+// that it returns is to be called when the batch has been sent, and returns the answers.
 func (s *Inspection) AskAgain(b *postgres.Batch, keysChange bool) func() (Inspection, error) {
 	after := Inspection{State: plan.State{Schema: s.Schema, Table: s.Table, Migrations: s.Migrations, Keys: s.Keys}}
 	values := placeholders(&after.State)
 	for _, a := range s.answers {
-		if a.query != code[0] { // which is about what has been done by now
+		if a.query != code { // which is about what has been done by now
 			a.query.ask(b, values, &after)
 		}
 	}
@@ -223,14 +219,11 @@ func (s *Inspection) AskAgain(b *postgres.Batch, keysChange bool) func() (Inspec
 	}
 }
 
-// ChangedCode is the SQLSTATE of that failure, division_by_zero. Nothing else in a batch divides.
-const ChangedCode = "22012"
-
-// ErrSchemaChanged is what the program makes of it.
+// ErrSchemaChanged is what the program makes of a requirement that has failed.
 var ErrSchemaChanged = &postgres.NotReadyError{Reason: "the schema or its keys were changed by somebody else at the same moment"}
 
-// placeholders returns what replaces the placeholders of catalog.sql, which have psql's notation for a quoted value, in queries about
-// s. It replaces all of them at once, as the name of a schema may look like one.
+// placeholders returns what replaces the placeholders of catalog.sql, which have psql's notation for a quoted value, in queries
+// about s. It replaces all of them at once, as the name of a schema may look like one.
 func placeholders(s *plan.State) *strings.Replacer {
 	names, tables := []string{plan.TableName, plan.MigrationsName}, []string{}
 	for _, f := range plan.Fixes {

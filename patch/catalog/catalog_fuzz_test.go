@@ -16,7 +16,7 @@ import (
 func (s *Inspection) readAll(answers string) error {
 	for line := range strings.Lines(answers) {
 		name, row, _ := strings.Cut(strings.TrimSuffix(line, "\n"), "\t")
-		for _, q := range slices.Concat(identity, details, code) {
+		for _, q := range append(slices.Concat(identity, details), code) {
 			if q.name != name {
 				continue
 			}

@@ -17,7 +17,7 @@ func TestNothingIsFilledIntoComments(t *testing.T) {
 		}
 	}
 	const schema = "a\n;SELECT 1;\r--'\\"
-	for _, q := range slices.Concat(identity, details, code) {
+	for _, q := range append(slices.Concat(identity, details), code) {
 		filled := q.with(placeholders(&plan.State{Schema: schema}))
 		if strings.Count(filled, schema) != 0 || strings.Count(filled, quote.Literal(schema)) != strings.Count(q.sql(), ":'schema'") {
 			t.Errorf("%s: the name of the schema stands elsewhere than in a literal:\n%s", q.name, filled)
@@ -27,7 +27,7 @@ func TestNothingIsFilledIntoComments(t *testing.T) {
 
 // Every statement of the file is used, by its name.
 func TestCatalogNames(t *testing.T) {
-	queries := slices.Concat(identity, details, code)
+	queries := append(slices.Concat(identity, details), code)
 	for _, q := range queries {
 		if !strings.Contains(q.sql(), "SELECT") {
 			t.Errorf("catalog.sql has no statement of the name %s", q.name)

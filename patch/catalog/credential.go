@@ -30,7 +30,7 @@ const sharedSQL = `SELECT pg_catalog.row_to_json(r)::pg_catalog.text FROM (
 // returns none where not every row can be read, and none where the query could run code of others: the table is locked as it is
 // for a change, so that nobody attaches any meanwhile.
 func (c Scope) Shared(ctx context.Context, conn *postgres.Conn, s Inspection, fixes []plan.Fix) (all []plan.Credential, err error) {
-	if len(s.answersTo(code...)) == 0 {
+	if len(s.answersTo(code)) == 0 {
 		if err := c.InspectCode(ctx, conn, &s); err != nil {
 			return nil, err
 		}

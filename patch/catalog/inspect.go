@@ -13,9 +13,9 @@ import (
 	"evolution-openai-patch/patch/quote"
 )
 
-// Inspect reads the State of a schema in one transaction of two round trips: the first asks the catalog what there is, of which types
-// and readable by whom; the second asks about the details, and reads rows, only of what the first found to be an ordinary, readable
-// table.
+// Inspect reads the State of a schema in one transaction of two round trips: the first asks the catalog what there is, of which
+// types and readable by whom; the second asks about the details, and reads rows, only of what the first found to be an ordinary,
+// readable table.
 func (c Scope) Inspect(ctx context.Context, conn *postgres.Conn, schema string) (Inspection, error) {
 	s := Inspection{State: plan.State{Schema: schema}}
 	b := conn.Begin("ISOLATION LEVEL REPEATABLE READ READ ONLY", c.Limits)
@@ -26,10 +26,14 @@ func (c Scope) Inspect(ctx context.Context, conn *postgres.Conn, schema string) 
 	s.identify()
 	b = &postgres.Batch{}
 	c.ask(b, details, &s)
-	c.readRows(b, &s.State)
+	readMigrations(b, &s.State)
+	if s.Table != nil && c.Pad {
+		s.Keys = readKeys(b, s.State)
+	}
 	b.Exec("COMMIT")
 	err := conn.Send(ctx, b, c.Limits.Idle)
-	if code := postgres.SQLState(err); code == "42P01" || code == "42703" { // undefined_table, undefined_column: it is read by its name
+	switch postgres.SQLState(err) {
+	case postgres.UndefinedTable, postgres.UndefinedColumn: // rows are read by the name of their table
 		err = ErrSchemaChanged
 	}
 	return s, cmp.Or(err, s.complete())
@@ -38,27 +42,20 @@ func (c Scope) Inspect(ctx context.Context, conn *postgres.Conn, schema string) 
 // InspectCode adds to s what else may run when a key changes.
 func (c Scope) InspectCode(ctx context.Context, conn *postgres.Conn, s *Inspection) error {
 	b := conn.Begin("READ ONLY", c.Limits)
-	c.ask(b, code, s)
+	c.ask(b, []*query{code}, s)
 	b.Exec("COMMIT")
 	return conn.Send(ctx, b, c.Limits.Idle)
 }
 
-// PresumeNoCode saves InspectCode its round trip where there is hardly anything to be found: a change then requires that nothing is.
-func (s *Inspection) PresumeNoCode() { s.answers = append(s.answers, &answer{query: code[0]}) }
+// PresumeNoCode saves InspectCode its round trip where there is hardly anything to be found: a change then requires that nothing
+// is.
+func (s *Inspection) PresumeNoCode() { s.answers = append(s.answers, &answer{query: code}) }
 
 // RowTooLong refuses a schema in which a row is longer than what can be read.
 func RowTooLong(schema string) error {
 	table, list := quote.Qualified(schema, plan.TableName), quote.Qualified(schema, plan.MigrationsName)
 	return plan.Refuse(`a row of %s or %s is longer than 1 MiB, which none of Evolution's is; SELECT ctid FROM %s WHERE octet_length(id) + octet_length("apiKey") > 1000000 finds it, or SELECT ctid FROM %s WHERE octet_length(migration_name) > 1000000`,
 		table, list, table, list)
-}
-
-// readRows adds what is read of rows.
-func (c Scope) readRows(b *postgres.Batch, s *plan.State) {
-	readMigrations(b, s)
-	if s.Table != nil && c.Pad {
-		s.Keys = readKeys(b, *s)
-	}
 }
 
 // identify sets what has a name of its own in the State.
@@ -82,7 +79,7 @@ func (s *Inspection) complete() error {
 		return nil
 	}
 	for i, c := range s.Table.Columns {
-		s.Table.Columns[i].Equates = slices.ContainsFunc(s.rows.collations, func(o struct{ Collation string }) bool { return o.Collation == c.Collation })
+		s.Table.Columns[i].Equates = slices.Contains(s.rows.collations, struct{ Collation string }{c.Collation})
 	}
 	s.Table.Indexes = s.rows.indexes
 	for _, x := range s.Table.Indexes {
@@ -106,7 +103,8 @@ func (s *Inspection) sortConstraints() {
 		case k.Type == "c" && k.Relation == s.Table.OID:
 			s.Checks = append(s.Checks, k)
 		case k.Type != "f" || column == nil:
-		case k.Relation == s.Table.OID && slices.Contains(k.Columns, column.Number), k.Referred == s.Table.OID && slices.Contains(k.ReferredColumns, column.Number):
+		case k.Relation == s.Table.OID && slices.Contains(k.Columns, column.Number),
+			k.Referred == s.Table.OID && slices.Contains(k.ReferredColumns, column.Number):
 			s.ForeignKeys = append(s.ForeignKeys, k)
 		}
 	}

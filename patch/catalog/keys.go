@@ -61,10 +61,9 @@ func countKeys(b *postgres.Batch, s plan.State) *postgres.Slot {
 		'spaced', count(*) FILTER (WHERE %[3]s))::pg_catalog.text FROM ONLY %[4]s`, s.Table.Paddable(), plan.BareKey, plan.SpacedKey, s.QualifiedTable()))
 }
 
-// RequireKeys adds a query, for the same moment, that fails as that of requireUnchanged does if a key was stored since they were
-// counted that the plan knows nothing of: one to be changed, or one with spaces, where there was none. Other keys may come at any
-// time, as the plan changes every key that there is.
+// RequireKeys requires, for the same moment, that no key was stored since they were counted that the plan knows nothing of: one
+// to be changed, or one with spaces, where there was none. Other keys may come at any time: the plan changes every key there is.
 func RequireKeys(b *postgres.Batch, s plan.State) {
-	b.Exec(fmt.Sprintf("SELECT 1 / CASE WHEN (%t OR count(*) FILTER (WHERE %s) = 0) AND (%t OR count(*) FILTER (WHERE %s) = 0) THEN 1 ELSE 0 END FROM ONLY %s",
+	b.Require(fmt.Sprintf("(SELECT (%t OR count(*) FILTER (WHERE %s) = 0) AND (%t OR count(*) FILTER (WHERE %s) = 0) FROM ONLY %s)",
 		s.Keys.Bare > 0, s.Table.Paddable(), s.Keys.Spaced > 0, plan.SpacedKey, s.QualifiedTable()))
 }

@@ -24,7 +24,7 @@ func Lock(b *postgres.Batch, s plan.State) {
 	table := "LOCK TABLE ONLY " + s.QualifiedTable() + " IN ACCESS EXCLUSIVE MODE"
 	b.Exec(table)
 	if s.Superuser { // others may not lock rows of the catalog
-		b.Exec("WITH held AS (SELECT FROM pg_catalog.pg_namespace WHERE nspname = " + quote.Literal(s.Schema) + " FOR KEY SHARE) SELECT 1 / pg_catalog.count(*) FROM held")
+		b.Require("EXISTS (SELECT FROM pg_catalog.pg_namespace WHERE nspname = " + quote.Literal(s.Schema) + " FOR KEY SHARE)")
 		b.Exec("LOCK TABLE ONLY pg_catalog.pg_am IN ACCESS SHARE MODE")
 		b.Exec(table)
 	}
@@ -39,18 +39,20 @@ func LockGuard(b *postgres.Batch, s plan.State) {
 	}
 }
 
-// NoOtherTransaction fails while another session of the database is in a transaction, each of which holds a lock on a virtual
-// transaction ID of its own. What the role may not see of other sessions is NULL. A session that is idle executes nothing, but has
-// a transaction for a moment whenever PostgreSQL makes it read the invalidation messages of other databases, too.
-const NoOtherTransaction = `SELECT 1 / CASE WHEN EXISTS (
+// NoOtherTransaction is the condition that no other session of the database is in a transaction, each of which holds a lock on a
+// virtual transaction ID of its own. What the role may not see of other sessions is NULL. A session that is idle executes
+// nothing, but has a transaction for a moment whenever PostgreSQL makes it read the invalidation messages of other databases,
+// too.
+const NoOtherTransaction = `NOT EXISTS (
 	SELECT FROM pg_catalog.pg_locks l
 		JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid
 		JOIN pg_catalog.pg_database d ON d.oid = a.datid
 	WHERE l.locktype = 'virtualxid' AND l.granted AND l.virtualtransaction = l.virtualxid
 		AND d.datname = pg_catalog.current_database() AND a.pid <> pg_catalog.pg_backend_pid()
-		AND a.backend_type IS DISTINCT FROM 'autovacuum worker' AND a.state IS DISTINCT FROM 'idle') THEN 0 ELSE 1 END`
+		AND a.backend_type IS DISTINCT FROM 'autovacuum worker' AND a.state IS DISTINCT FROM 'idle')`
 
-// Holders describes the sessions, five at most, that hold a lock l for which a condition is true. It returns nil if they cannot be found.
+// Holders describes the sessions, five at most, that hold a lock l for which a condition is true. It returns nil if they cannot
+// be found.
 func (c Scope) Holders(ctx context.Context, conn *postgres.Conn, condition string) (names []string) {
 	if !conn.Usable() {
 		return nil

@@ -2,6 +2,7 @@ package config
 
 import (
 	"errors"
+	"fmt"
 	"log/slog"
 	"slices"
 	"strconv"
@@ -11,10 +12,9 @@ import (
 // Provider is the value of DATABASE_PROVIDER: the kind of database that Evolution was told to use.
 type Provider string
 
-// UnmarshalText implements encoding.TextUnmarshaler.
 func (p *Provider) UnmarshalText(text []byte) error {
 	if err := choose(p, text, "postgresql", "psql_bouncer"); err != nil {
-		return errors.New(err.Error() + "; this program speaks PostgreSQL only")
+		return fmt.Errorf("%w; this program speaks PostgreSQL only", err)
 	}
 	return nil
 }
@@ -32,7 +32,6 @@ const (
 // Actions is the list of them.
 var Actions = []Action{ActionApply, ActionStatus, ActionRevert}
 
-// UnmarshalText implements encoding.TextUnmarshaler.
 func (a *Action) UnmarshalText(text []byte) error { return choose(a, text, Actions...) }
 
 // OnMissingTable is the value of PATCH_ON_MISSING_TABLE: what to do where Evolution has not created its table yet.
@@ -46,7 +45,6 @@ const (
 	MissingFail     OnMissingTable = "fail"
 )
 
-// UnmarshalText implements encoding.TextUnmarshaler.
 func (o *OnMissingTable) UnmarshalText(text []byte) error {
 	return choose(o, text, MissingContinue, MissingWait, MissingGuard, MissingFail)
 }
@@ -60,7 +58,6 @@ const (
 	ErrorContinue OnError = "continue"
 )
 
-// UnmarshalText implements encoding.TextUnmarshaler.
 func (o *OnError) UnmarshalText(text []byte) error { return choose(o, text, ErrorFail, ErrorContinue) }
 
 // LogFormat is the value of PATCH_LOG_FORMAT, for the log and for the report.
@@ -72,13 +69,11 @@ const (
 	FormatJSON LogFormat = "json"
 )
 
-// UnmarshalText implements encoding.TextUnmarshaler.
 func (f *LogFormat) UnmarshalText(text []byte) error { return choose(f, text, FormatText, FormatJSON) }
 
 // LogLevel is the value of PATCH_LOG_LEVEL: the lowest level that is logged. The zero value is info.
 type LogLevel struct{ slog.Level }
 
-// UnmarshalText implements encoding.TextUnmarshaler.
 func (l *LogLevel) UnmarshalText(text []byte) error {
 	var word string
 	if err := choose(&word, text, "debug", "info", "warn", "error"); err != nil {
@@ -103,18 +98,13 @@ func (s *Switch) UnmarshalText(text []byte) error {
 // choose sets choice to text if that is one of words. The error does not quote the text, which may be a secret that was
 // given to the wrong variable.
 func choose[T ~string](choice *T, text []byte, words ...T) error {
-	if !slices.Contains(words, T(text)) {
-		return errors.New("is not one of " + list(words))
+	if slices.Contains(words, T(text)) {
+		*choice = T(text)
+		return nil
 	}
-	*choice = T(text)
-	return nil
-}
-
-// list separates words with commas.
-func list[T ~string](words []T) string {
-	texts := make([]string, len(words))
-	for i, w := range words {
-		texts[i] = string(w)
+	var list []string
+	for _, w := range words {
+		list = append(list, string(w))
 	}
-	return strings.Join(texts, ", ")
+	return errors.New("is not one of " + strings.Join(list, ", "))
 }

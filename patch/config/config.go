@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"log/slog"
 	"reflect"
-	"slices"
 	"strings"
 
 	"github.com/caarlos0/env/v11"
@@ -18,30 +17,29 @@ import (
 	"evolution-openai-patch/patch/prisma"
 )
 
-// Config holds every variable that the program reads but libpq's own (PGHOST and so on). The tags are what `help` prints
-// and what the reference's table says.
+// Config holds every variable that the program reads but libpq's own (PGHOST and so on).
 type Config struct {
-	URI            Secret         `env:"DATABASE_CONNECTION_URI" help:"the very string that Evolution gets, with ?schema=…; Prisma's dialect is understood; several are separated by white space"`
-	URIFile        string         `env:"DATABASE_CONNECTION_URI_FILE" help:"read it from this file instead (a Docker or Kubernetes secret), of at most 64 KiB"`
-	DatabaseURL    Secret         `env:"DATABASE_URL" help:"used where neither is set; after that libpq's PGHOST, PGPORT, PGUSER, PGPASSWORD, PGDATABASE, PGSSLMODE …"`
-	Provider       Provider       `env:"DATABASE_PROVIDER" envDefault:"postgresql" help:"postgresql or psql_bouncer"`
-	Action         Action         `env:"PATCH_ACTION" envDefault:"apply" help:"apply; status (look only); revert (put back what the fixes took)"`
-	Fixes          plan.Selection `env:"PATCH_FIXES" envDefault:"auto" help:"comma-separated: auto, apikey-index, apikey-check, name-index. auto is what one key in several instances needs: apikey-index, and apikey-check where the database is Evolution 2.3.0 or later or a guard is armed; status and revert count what is there, too"`
-	KeepNames      Switch         `env:"PATCH_KEEP_INDEX_NAMES" envDefault:"false" help:"leave a plain index under a dropped one's name, so that a later migration that names it passes"`
-	OnMissingTable OnMissingTable `env:"PATCH_ON_MISSING_TABLE" envDefault:"continue" help:"no database or table yet: continue (warn, exit 0), guard (install a one-shot event trigger, the guard), wait (until it is there and no migration is running), fail (exit 4)"`
-	Schemas        Schemas        `env:"PATCH_SCHEMAS" help:"comma-separated names, if not the schema of the connection string, which is public where none is named; *: every schema of the database that holds Evolution's table, at most 1000"`
-	Databases      Databases      `env:"PATCH_DATABASES" help:"comma-separated names and shell patterns, if not the database of the connection string; *: every database of the server that holds Evolution's table"`
-	Connections    Count          `env:"PATCH_CONNECTIONS" envDefault:"4" help:"the most connections that are open to one server at once"`
-	Watch          Interval       `env:"PATCH_WATCH" envDefault:"0" help:"stay, and put the fixes back in place at this interval, at least 100ms; 0 is off"`
-	WaitTimeout    Limit          `env:"PATCH_WAIT_TIMEOUT" envDefault:"2m" help:"how long to wait for PostgreSQL, for a migration that is running and, with wait, for the table; 0 is for ever; with PATCH_WATCH it is always for ever"`
-	ConnectTimeout Timeout        `env:"PATCH_CONNECT_TIMEOUT" envDefault:"5s" help:"one attempt to connect, authentication included"`
-	LockTimeout    Timeout        `env:"PATCH_LOCK_TIMEOUT" envDefault:"50ms" help:"the longest that an attempt to change may make Evolution's queries queue"`
-	LockRetry      Limit          `env:"PATCH_LOCK_RETRY" envDefault:"1m" help:"how long to go on trying for the lock"`
-	DryRun         Switch         `env:"PATCH_DRY_RUN" envDefault:"false" help:"print the SQL that would run, change nothing"`
-	BackupDir      string         `env:"PATCH_BACKUP_DIR" help:"before the first change, write an SQL file there that psql restores; it holds keys, mode 0600, and user 65532 must be able to write there"`
-	OnError        OnError        `env:"PATCH_ON_ERROR" envDefault:"fail" help:"fail; continue (log the error and exit 0 all the same, configuration errors excepted)"`
-	LogFormat      LogFormat      `env:"PATCH_LOG_FORMAT" envDefault:"text" help:"text or json, for the log and for the report"`
-	LogLevel       LogLevel       `env:"PATCH_LOG_LEVEL" envDefault:"info" help:"debug, info, warn or error"`
+	URI            Secret         `env:"DATABASE_CONNECTION_URI"`
+	URIFile        string         `env:"DATABASE_CONNECTION_URI_FILE"`
+	DatabaseURL    Secret         `env:"DATABASE_URL"`
+	Provider       Provider       `env:"DATABASE_PROVIDER" envDefault:"postgresql"`
+	Action         Action         `env:"PATCH_ACTION" envDefault:"apply"`
+	Fixes          plan.Selection `env:"PATCH_FIXES" envDefault:"auto"`
+	KeepNames      Switch         `env:"PATCH_KEEP_INDEX_NAMES" envDefault:"false"`
+	OnMissingTable OnMissingTable `env:"PATCH_ON_MISSING_TABLE" envDefault:"continue"`
+	Schemas        Schemas        `env:"PATCH_SCHEMAS"`
+	Databases      Databases      `env:"PATCH_DATABASES"`
+	Connections    Count          `env:"PATCH_CONNECTIONS" envDefault:"4"`
+	Watch          Interval       `env:"PATCH_WATCH" envDefault:"0"`
+	WaitTimeout    Limit          `env:"PATCH_WAIT_TIMEOUT" envDefault:"2m"`
+	ConnectTimeout Timeout        `env:"PATCH_CONNECT_TIMEOUT" envDefault:"5s"`
+	LockTimeout    Timeout        `env:"PATCH_LOCK_TIMEOUT" envDefault:"50ms"`
+	LockRetry      Limit          `env:"PATCH_LOCK_RETRY" envDefault:"1m"`
+	DryRun         Switch         `env:"PATCH_DRY_RUN" envDefault:"false"`
+	BackupDir      string         `env:"PATCH_BACKUP_DIR"`
+	OnError        OnError        `env:"PATCH_ON_ERROR" envDefault:"fail"`
+	LogFormat      LogFormat      `env:"PATCH_LOG_FORMAT" envDefault:"text"`
+	LogLevel       LogLevel       `env:"PATCH_LOG_LEVEL" envDefault:"info"`
 
 	Sources   []Source `env:"-"` // what the variables come down to
 	Completed []string `env:"-"` // names of fixes that were not asked for but are needed by others
@@ -74,7 +72,7 @@ func Parse(ctx context.Context, environ []string) (Config, error) {
 	cfg.Completed = cfg.Fixes.Complete(cfg.Goal())
 	err := errors.Join(append(errs, cfg.readSources(ctx, vars))...)
 	if err == nil && cfg.BackupDir != "" && cfg.MayChange() {
-		err = errors.Join(tryBackupDir(cfg.BackupDir))
+		err = errors.Join(problem("PATCH_BACKUP_DIR", tryBackupDir(cfg.BackupDir)))
 	}
 	return cfg, err
 }
@@ -87,6 +85,14 @@ type Error struct {
 
 func (e *Error) Error() string { return e.Variable + ": " + e.Problem }
 
+// problem returns an error as one of a variable, nil for none.
+func problem(variable string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return &Error{variable, err.Error()}
+}
+
 // configError turns an error of package env, which speaks of Go's fields, into one that names the variable.
 func configError(err error) error {
 	var parse env.ParseError
@@ -94,7 +100,7 @@ func configError(err error) error {
 		return &Error{"environment", "could not be read"}
 	}
 	field, _ := reflect.TypeFor[Config]().FieldByName(parse.Name)
-	return &Error{field.Tag.Get("env"), parse.Err.Error()}
+	return problem(field.Tag.Get("env"), parse.Err)
 }
 
 // variables returns the environment as a map. Some readers of .env files leave the quotes around a value.
@@ -117,13 +123,6 @@ func unquote(s string) string {
 	return s
 }
 
-// fields returns the fields of Config that are variables, in order.
-func fields() []reflect.StructField {
-	return slices.DeleteFunc(reflect.VisibleFields(reflect.TypeFor[Config]()), func(f reflect.StructField) bool {
-		return f.Tag.Get("env") == "-"
-	})
-}
-
 // readSources finds the connection string, in the order that docs/reference.md gives, and reads it.
 func (c *Config) readSources(ctx context.Context, vars map[string]string) error {
 	variable, uri := "DATABASE_CONNECTION_URI", string(c.URI)
@@ -137,7 +136,7 @@ func (c *Config) readSources(ctx context.Context, vars map[string]string) error 
 			return err
 		}
 		if err != nil {
-			return &Error{variable, err.Error()}
+			return problem(variable, err)
 		}
 		if uri = unquote(content); uri == "" {
 			return &Error{variable, "names an empty file"}
@@ -145,12 +144,7 @@ func (c *Config) readSources(ctx context.Context, vars map[string]string) error 
 	case uri == "" && c.DatabaseURL != "":
 		variable, uri = "DATABASE_URL", string(c.DatabaseURL)
 	case uri == "" && vars["PGHOST"] != "":
-		connection, err := postgres.ConfigFromEnviron(vars)
-		var setting *postgres.SettingError
-		if errors.As(err, &setting) {
-			return &Error{setting.Variable, setting.Problem}
-		}
-		return c.addSource("PGHOST", connection, "")
+		return c.addLibpqSource(vars)
 	case uri == "":
 		return &Error{variable, "is not set or empty; give it the very string that Evolution gets"}
 	}
@@ -166,11 +160,9 @@ func (c *Config) readSources(ctx context.Context, vars map[string]string) error 
 			err = fmt.Errorf("%w; connection strings are separated by white space, so that in a password is written %%20", err)
 		}
 		if err == nil {
-			err = c.addSource(named, connection, schema)
-		} else {
-			err = &Error{named, err.Error()}
+			err = c.addSource(connection, schema)
 		}
-		errs = append(errs, err)
+		errs = append(errs, problem(named, err))
 	}
 	return errors.Join(errs...)
 }
@@ -188,14 +180,14 @@ func splitURIs(uri string) []string {
 }
 
 // addSource adds a source to the configuration. The schema is that of the connection string, "" if it names none.
-func (c *Config) addSource(variable string, connection postgres.Config, schema string) error {
+func (c *Config) addSource(connection postgres.Config, schema string) error {
 	if err := checkName(schema, "schema"); err != nil {
-		return &Error{variable, err.Error()}
+		return err
 	}
 	connection.ApplicationName = "evolution-openai-patch"
 	target, err := postgres.NewTarget(connection)
 	if err != nil {
-		return &Error{variable, err.Error()}
+		return err
 	}
 	t := Source{target, c.Databases, c.Schemas, c.Schemas}
 	if len(t.Databases.Names)+len(t.Databases.Patterns) == 0 {
@@ -214,7 +206,8 @@ func (c *Config) addSource(variable string, connection postgres.Config, schema s
 // several reports whether more than one schema may be handled.
 func (c *Config) several() bool {
 	t := c.Sources[0]
-	return len(c.Sources) > 1 || len(t.Databases.Names) != 1 || len(t.Databases.Patterns) > 0 || len(t.Schemas.Names) != 1 || t.Schemas.All
+	return len(c.Sources) > 1 ||
+		len(t.Databases.Names) != 1 || len(t.Databases.Patterns) > 0 || len(t.Schemas.Names) != 1 || t.Schemas.All
 }
 
 // Routine is the level at which the log tells of each connection and statement: where there are many, only for debugging.
@@ -258,7 +251,8 @@ func (c *Config) Goal() plan.Goal {
 // Request returns what the configuration asks of the schema in which s was found.
 func (c *Config) Request(s plan.State) plan.Request {
 	r := plan.Request{
-		Schema: s.Schema, Fixes: plan.Select(c.Fixes, c.Goal(), s), KeepNames: bool(c.KeepNames), Guard: c.OnMissingTable == MissingGuard,
+		Schema: s.Schema, Fixes: plan.Select(c.Fixes, c.Goal(), s),
+		KeepNames: bool(c.KeepNames), Guard: c.OnMissingTable == MissingGuard,
 	}
 	if c.Action == ActionRevert {
 		r.Goal = plan.Revert

@@ -30,7 +30,9 @@ const (
 	notCount        = "is not a whole number from 1 to 1000"
 	notPort         = "is no number from 1 to 65535"
 	portPerHost     = "does not name one port for each host"
-	unreadableFile  = "names a file that cannot be read: "
+	unreadableFile  = " cannot be read: "
+	withFile        = "the file with the "
+	notText         = "it holds a NUL or is not UTF-8"
 	goesWith        = "goes with "
 	noStart         = "it does not begin with "
 	unwritable      = "cannot be written: "
@@ -84,18 +86,23 @@ var configErrors = map[string]struct {
 	"libpq, port":        {[]string{"PGHOST=h", "PGUSER=u", "PGPORT=abc"}, []string{"PGPORT: " + notPort}},
 	"libpq, ports":       {[]string{"PGHOST=h,i", "PGUSER=u", "PGPORT=5432,0"}, []string{"PGPORT: " + notPort}},
 	"libpq, more ports":  {[]string{"PGHOST=h,i", "PGUSER=u", "PGPORT=1,2,3"}, []string{"PGPORT: " + portPerHost}},
-	"libpq, no CA":       {[]string{"PGHOST=h", "PGUSER=u", "PGSSLROOTCERT=/no/such"}, []string{"PGSSLROOTCERT: " + unreadableFile + "no such file or directory"}},
+	"libpq, no CA":       {[]string{"PGHOST=h", "PGUSER=u", "PGSSLROOTCERT=/no/such"}, []string{"PGSSLROOTCERT: " + withFile + "CA certificate" + unreadableFile + "no such file or directory"}},
+	"libpq, bad cert":    {[]string{"PGHOST=h", "PGUSER=u", "PGSSLCERT=/no/such", "PGSSLKEY=EMPTY_FILE"}, []string{"PGSSLCERT: " + withFile + "client certificate" + unreadableFile}},
+	"libpq, bad key":     {[]string{"PGHOST=h", "PGUSER=u", "PGSSLCERT=EMPTY_FILE", "PGSSLKEY=/dev/zero"}, []string{"PGSSLKEY: " + withFile + "client key" + unreadableFile}},
+	"libpq, passwords":   {[]string{"PGHOST=h", "PGUSER=u", "PGPASSFILE=/no/such"}, []string{"PGPASSFILE: " + withFile + "password" + unreadableFile}},
+	"libpq, not UTF-8":   {[]string{"PGHOST=h", "PGUSER=u", "PGPASSWORD=Sup3rSecret\xff"}, []string{"PGPASSWORD: " + notText}},
+	"libpq, database":    {[]string{"PGHOST=h", "PGUSER=u", "PGDATABASE=\xff"}, []string{"PGDATABASE: " + notText}},
 	"libpq, no key":      {[]string{"PGHOST=h", "PGUSER=u", "PGSSLCERT=/etc/hostname"}, []string{"PGSSLCERT: " + goesWith + "PGSSLKEY"}},
 	"libpq, binding":     {[]string{"PGHOST=h", "PGUSER=u", "PGCHANNELBINDING=always"}, []string{"PGCHANNELBINDING: " + notOneOf + "disable, prefer, require"}},
 	"a lone quote":       {[]string{"DATABASE_CONNECTION_URI='"}, []string{"DATABASE_CONNECTION_URI: " + noStart}},
 	"a device":           {[]string{"DATABASE_CONNECTION_URI_FILE=/dev/zero"}, []string{"DATABASE_CONNECTION_URI_FILE: " + notAFile}},
 	"a long file":        {[]string{"DATABASE_CONNECTION_URI_FILE=LONG_FILE"}, []string{"DATABASE_CONNECTION_URI_FILE: " + fileTooLong}},
 	"no unit":            {[]string{goodURI, "PATCH_CONNECT_TIMEOUT=30"}, []string{"PATCH_CONNECT_TIMEOUT: " + notDuration}},
-	"beyond Go's":        {[]string{goodURI, "PATCH_WATCH=999999999h"}, []string{"PATCH_WATCH: " + tooLong + "0 (off) or from 100ms"}},
+	"beyond Go's":        {[]string{goodURI, "PATCH_WATCH=999999999h"}, []string{"PATCH_WATCH: " + tooLong + "0 (off), or from 100ms"}},
 	"beyond both":        {[]string{goodURI, "PATCH_LOCK_TIMEOUT=999999999h30m"}, []string{"PATCH_LOCK_TIMEOUT: " + tooLong + "from 1ms to 2147483647ms"}},
 	"beyond PostgreSQL":  {[]string{goodURI, "PATCH_LOCK_TIMEOUT=600h"}, []string{"PATCH_LOCK_TIMEOUT: " + tooLong + "from 1ms to 2147483647ms"}},
 	"connecting":         {[]string{goodURI, "PATCH_CONNECT_TIMEOUT=2147483648ms"}, []string{"PATCH_CONNECT_TIMEOUT: " + tooLong + "from 1ms to 2147483647ms"}},
-	"too often":          {[]string{goodURI, "PATCH_WATCH=99ms"}, []string{"PATCH_WATCH: " + tooShort + "0 (off) or from 100ms"}},
+	"too often":          {[]string{goodURI, "PATCH_WATCH=99ms"}, []string{"PATCH_WATCH: " + tooShort + "0 (off), or from 100ms"}},
 	"long schema":        {[]string{goodURI + "?schema=" + strings.Repeat("s", 64)}, []string{"DATABASE_CONNECTION_URI: " + nameTooLong}},
 	"long schema, other": {[]string{goodURI, "PATCH_SCHEMAS=" + strings.Repeat("ä", 32)}, []string{"PATCH_SCHEMAS: " + nameTooLong}},
 	"NUL in the schema":  {[]string{goodURI + "?schema=a%00b"}, []string{"DATABASE_CONNECTION_URI: " + nameWithNUL}},

@@ -12,9 +12,9 @@ import (
 // their variable, stand on a line each and do not have the secret.
 func FuzzConfig(f *testing.F) {
 	const secret = "Sup3rSecret"
-	for _, v := range fields() {
-		f.Add(v.Tag.Get("env"), "", "")
-		f.Add(v.Tag.Get("env"), "'1s,", "\n'")
+	for _, v := range variableHelp {
+		f.Add(v.name, "", "")
+		f.Add(v.name, "'1s,", "\n'")
 	}
 	for _, name := range []string{"PGHOST", "PGPASSWORD", "PGPORT", "PGSSLMODE", "PGSSLROOTCERT", "patch_fixes", "PATCH_", "PATCH_X", "Patch-Port", "PATCH_WATCH "} {
 		f.Add(name, "5432,", "\x00\xff")

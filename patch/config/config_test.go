@@ -135,6 +135,20 @@ func plain(cell string) string {
 	return strings.TrimSpace(strings.ReplaceAll(cell, "`", ""))
 }
 
+// Every variable of the struct has one row of the help, and every row its variable.
+func TestHelpListsEveryVariable(t *testing.T) {
+	variables := presets()
+	for _, v := range variableHelp {
+		if _, known := variables[v.name]; !known {
+			t.Errorf("%s is no variable, or has two rows", v.name)
+		}
+		delete(variables, v.name)
+	}
+	for name := range variables {
+		t.Errorf("%s has no row", name)
+	}
+}
+
 // The tables in docs/reference.md, the struct and help say the same, in both directions.
 func TestHelpAndReferenceSayTheSame(t *testing.T) {
 	reference, err := os.ReadFile("../../docs/reference.md")
@@ -146,15 +160,15 @@ func TestHelpAndReferenceSayTheSame(t *testing.T) {
 	for _, row := range regexp.MustCompile("(?m)^\\| `([A-Z_]+)` \\| [^|]*\\|([^|]*)\\|$").FindAllStringSubmatch(string(reference), -1) {
 		meanings[row[1]] = plain(row[2])
 	}
-	for _, f := range fields() {
-		name, preset := f.Tag.Get("env"), ""
-		if value := f.Tag.Get("envDefault"); value != "" {
+	for _, v := range variableHelp {
+		preset := ""
+		if value := presets()[v.name]; value != "" {
 			preset = " (default " + value + ")"
 		}
-		if meanings[name] != f.Tag.Get("help") {
-			t.Errorf("%s\nreference %s\nprogram   %s", name, meanings[name], f.Tag.Get("help"))
+		if meanings[v.name] != v.text {
+			t.Errorf("%s\nreference %s\nprogram   %s", v.name, meanings[v.name], v.text)
 		}
-		if line := name + preset + " " + f.Tag.Get("help"); !strings.Contains(text, line) {
+		if line := v.name + preset + " " + v.text; !strings.Contains(text, line) {
 			t.Errorf("%q is not in the help", line)
 		}
 	}
@@ -179,13 +193,12 @@ func TestReferenceListsEveryVariable(t *testing.T) {
 	for _, row := range regexp.MustCompile("(?m)^\\| `([A-Z_]+)` \\| (?:`([^`]*)`|–)[^|]*\\|").FindAllStringSubmatch(string(reference), -1) {
 		rows[row[1]] = row[2]
 	}
-	for _, f := range fields() {
-		name := f.Tag.Get("env")
+	for name, preset := range presets() {
 		documented, ok := rows[name]
 		if !ok {
 			t.Errorf("the reference does not list %s", name)
-		} else if documented != f.Tag.Get("envDefault") {
-			t.Errorf("%s: the reference says %q is the default, the program says %q", name, documented, f.Tag.Get("envDefault"))
+		} else if documented != preset {
+			t.Errorf("%s: the reference says %q is the default, the program says %q", name, documented, preset)
 		}
 		delete(rows, name)
 	}

@@ -9,20 +9,17 @@ import (
 // Interval is the value of PATCH_WATCH: the time between two rounds of a watch, 0 for no watch.
 type Interval struct{ time.Duration }
 
-// UnmarshalText implements encoding.TextUnmarshaler.
 func (i *Interval) UnmarshalText(text []byte) (err error) {
 	if d, err := time.ParseDuration(string(text)); err == nil && d == 0 {
 		return nil
 	}
-	i.Duration, err = parseDuration(string(text), 100*time.Millisecond, longest,
-		"it must be 0 (off) or from 100ms, below which looking would be a load of its own, to 2562047h")
+	i.Duration, err = parseDuration(string(text), 100*time.Millisecond, longest, "it must be 0 (off), or from 100ms to 2562047h")
 	return err
 }
 
 // Limit is how long something goes on: any time from 0, which means no limit or no time at all, as its variable says.
 type Limit struct{ time.Duration }
 
-// UnmarshalText implements encoding.TextUnmarshaler.
 func (l *Limit) UnmarshalText(text []byte) (err error) {
 	l.Duration, err = parseDuration(string(text), 0, longest, "it must be from 0s to 2562047h")
 	return err
@@ -31,7 +28,6 @@ func (l *Limit) UnmarshalText(text []byte) (err error) {
 // Timeout is a time that PostgreSQL is given as a setting.
 type Timeout struct{ time.Duration }
 
-// UnmarshalText implements encoding.TextUnmarshaler.
 func (t *Timeout) UnmarshalText(text []byte) (err error) {
 	t.Duration, err = parseDuration(string(text), time.Millisecond, 2147483647*time.Millisecond,
 		"it must be from 1ms to 2147483647ms: the longest timeout that PostgreSQL takes")

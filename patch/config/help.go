@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"reflect"
 	"strings"
 	"unicode/utf8"
 )
@@ -23,12 +24,13 @@ Usage: evolution-openai-patch [apply | status | revert | version | help]
 Everything is set by environment variables. Durations are written 250ms, 30s or 2m; an empty value means the default.
 
 `)
-	for _, f := range fields() {
-		b.WriteString("  " + f.Tag.Get("env"))
-		if preset := f.Tag.Get("envDefault"); preset != "" {
+	defaults := presets()
+	for _, v := range variableHelp {
+		b.WriteString("  " + v.name)
+		if preset := defaults[v.name]; preset != "" {
 			b.WriteString(" (default " + preset + ")")
 		}
-		b.WriteString("\n" + fold(f.Tag.Get("help"), 100, "      "))
+		b.WriteString("\n" + fold(v.text, 100, "      "))
 	}
 	b.WriteString("\nExit status:\n\n")
 	for _, s := range exitStatuses {
@@ -37,10 +39,46 @@ Everything is set by environment variables. Durations are written 250ms, 30s or 
 	return b.String()
 }
 
+// variableHelp says what each variable is for, in the words of the table in docs/reference.md.
+var variableHelp = []struct{ name, text string }{
+	{"DATABASE_CONNECTION_URI", "the very string that Evolution gets, with ?schema=…; Prisma's dialect is understood; several are separated by white space"},
+	{"DATABASE_CONNECTION_URI_FILE", "read it from this file instead (a Docker or Kubernetes secret), of at most 64 KiB"},
+	{"DATABASE_URL", "used where neither is set; after that libpq's PGHOST, PGPORT, PGUSER, PGPASSWORD, PGDATABASE, PGSSLMODE …"},
+	{"DATABASE_PROVIDER", "postgresql or psql_bouncer"},
+	{"PATCH_ACTION", "apply; status (look only); revert (put back what the fixes took)"},
+	{"PATCH_FIXES", "comma-separated: auto, apikey-index, apikey-check, name-index. auto is what one key in several instances needs: apikey-index, and apikey-check where the database is Evolution 2.3.0 or later or a guard is armed; status and revert count what is there, too"},
+	{"PATCH_KEEP_INDEX_NAMES", "leave a plain index under a dropped one's name, so that a later migration that names it passes"},
+	{"PATCH_ON_MISSING_TABLE", "no database or table yet: continue (warn, exit 0), guard (install a one-shot event trigger, the guard), wait (until it is there and no migration is running), fail (exit 4)"},
+	{"PATCH_SCHEMAS", "comma-separated names, if not the schema of the connection string, which is public where none is named; *: every schema of the database that holds Evolution's table, at most 1000"},
+	{"PATCH_DATABASES", "comma-separated names and shell patterns, if not the database of the connection string; *: every database of the server that holds Evolution's table"},
+	{"PATCH_CONNECTIONS", "the most connections that are open to one server at once"},
+	{"PATCH_WATCH", "stay, and put the fixes back in place at this interval, at least 100ms; 0 is off"},
+	{"PATCH_WAIT_TIMEOUT", "how long to wait for PostgreSQL, for a migration that is running and, with wait, for the table; 0 is for ever; with PATCH_WATCH it is always for ever"},
+	{"PATCH_CONNECT_TIMEOUT", "one attempt to connect, authentication included"},
+	{"PATCH_LOCK_TIMEOUT", "how long one attempt waits for the table lock; Evolution's queries queue behind it"},
+	{"PATCH_LOCK_RETRY", "how long to go on trying for the lock"},
+	{"PATCH_DRY_RUN", "print the SQL that would run, change nothing"},
+	{"PATCH_BACKUP_DIR", "before the first change, write an SQL file there that psql restores; it holds keys, mode 0600, and user 65532 must be able to write there"},
+	{"PATCH_ON_ERROR", "fail; continue (log the error and exit 0 all the same, configuration errors excepted)"},
+	{"PATCH_LOG_FORMAT", "text or json, for the log and for the report"},
+	{"PATCH_LOG_LEVEL", "debug, info, warn or error"},
+}
+
+// presets returns the default of each variable of Config by its name, "" for none.
+func presets() map[string]string {
+	byName := map[string]string{}
+	for f := range reflect.TypeFor[Config]().Fields() {
+		if name := f.Tag.Get("env"); name != "-" {
+			byName[name] = f.Tag.Get("envDefault")
+		}
+	}
+	return byName
+}
+
 // exitStatuses is the table in docs/reference.md.
 var exitStatuses = [][2]string{
 	{"0", "done, now or before; or pending or guarded as asked; a watch that was stopped"},
-	{"1", "a database error: rights, the lock not had in time, the connection lost, a wrong password"},
+	{"1", "a database error: rights, the table lock not acquired in time, the connection lost, a wrong password"},
 	{"2", "configuration; nothing was contacted"},
 	{"3", "refused, nothing was changed: the schema is not what this program knows, or revert would meet duplicates"},
 	{"4", "PostgreSQL or the table did not come in time; the last cause is named"},

@@ -16,7 +16,6 @@ type Schemas struct {
 	All   bool     // besides Names, every schema that holds the table
 }
 
-// UnmarshalText implements encoding.TextUnmarshaler.
 func (s *Schemas) UnmarshalText(text []byte) error {
 	names, err := splitNames(string(text), "schema")
 	for _, name := range names {
@@ -42,7 +41,6 @@ type Databases struct {
 	Patterns []string // in the syntax of path.Match
 }
 
-// UnmarshalText implements encoding.TextUnmarshaler.
 func (d *Databases) UnmarshalText(text []byte) error {
 	names, err := splitNames(string(text), "database")
 	for i, name := range names {
@@ -110,7 +108,6 @@ type Count int
 // maxCount is the most connections that are allowed, far more than a server has processors.
 const maxCount = 1000
 
-// UnmarshalText implements encoding.TextUnmarshaler.
 func (c *Count) UnmarshalText(text []byte) error {
 	n, err := strconv.Atoi(string(text))
 	if err != nil || n < 1 || n > maxCount {

@@ -11,10 +11,7 @@ import (
 // Secret is text that no format verb and no log handler prints.
 type Secret string
 
-// String implements fmt.Stringer.
-func (Secret) String() string { return "(secret)" }
-
-// GoString implements fmt.GoStringer.
+func (Secret) String() string   { return "(secret)" }
 func (Secret) GoString() string { return "(secret)" }
 
 // maxSecret is the largest secret file that is read, in bytes.

@@ -64,8 +64,8 @@ func TestModes(t *testing.T) {
 	}
 }
 
-// TestTargets holds the databases and schemas of each target against what was set.
-func TestTargets(t *testing.T) {
+// TestSources holds the databases and schemas of each target against what was set.
+func TestSources(t *testing.T) {
 	const two = "DATABASE_CONNECTION_URI=postgres://u:p@h/d?schema=e \t\n'postgres://u:p@i/f'"
 	for _, c := range []struct {
 		variables []string

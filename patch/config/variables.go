@@ -16,9 +16,9 @@ var kubernetesService = regexp.MustCompile(`^PATCH_([A-Z0-9_]+_)?(SERVICE_HOST|S
 // means the default.
 func unknownVariables(vars map[string]string) (errs []error) {
 	var known []string
-	for _, f := range fields() {
-		if name := f.Tag.Get("env"); strings.HasPrefix(name, "PATCH_") {
-			known = append(known, name)
+	for _, v := range variableHelp {
+		if strings.HasPrefix(v.name, "PATCH_") {
+			known = append(known, v.name)
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(vars)) {

@@ -19,7 +19,8 @@ type answers struct {
 	err         error // why the rest cannot be read
 }
 
-// read reads one message, and reports whether it answers a statement. Notices and parameters do not: a server may send them for ever.
+// read reads one message, and reports whether it answers a statement. Notices and parameters do not: a server may send them for
+// ever.
 func (a *answers) read(message pgproto3.BackendMessage) (answered bool) {
 	switch message := message.(type) {
 	case *pgproto3.DataRow:
@@ -48,7 +49,8 @@ func (a *answers) read(message pgproto3.BackendMessage) (answered bool) {
 		a.fail(pgconn.ErrorResponseToPgError(message))
 	case *pgproto3.ParameterStatus:
 		a.err = a.conn.parameters.take(message)
-	case *pgproto3.RowDescription, *pgproto3.CopyOutResponse, *pgproto3.CopyDone, *pgproto3.NoticeResponse, *pgproto3.NotificationResponse:
+	case *pgproto3.RowDescription, *pgproto3.CopyOutResponse, *pgproto3.CopyDone,
+		*pgproto3.NoticeResponse, *pgproto3.NotificationResponse:
 	default:
 		a.err = unexpected("an answer to something else")
 	}

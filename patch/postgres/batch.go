@@ -1,6 +1,9 @@
 package postgres
 
-import "strings"
+import (
+	"bytes"
+	"strings"
+)
 
 // Batch is a sequence of statements that [Conn.Send] sends as one Query message. The server executes none of them before
 // it has the whole message, and is idle once it has executed the last one. A connection that stalls therefore never
@@ -27,7 +30,7 @@ func (b *Batch) Exec(sql string) { b.Rows(sql, nil) }
 func (b *Batch) Read(sql string) *Slot {
 	slot := new(Slot)
 	b.Rows(sql, func(row []byte) error {
-		slot.value = append(slot.value[:0], row...)
+		slot.value = bytes.Clone(row)
 		return nil
 	})
 	return slot
@@ -39,6 +42,14 @@ func (b *Batch) Rows(sql string, row func([]byte) error) {
 	b.statements = append(b.statements, sql)
 	b.rows = append(b.rows, row)
 }
+
+// Require adds a statement that fails unless an SQL condition is true. No other statement that is sent divides.
+func (b *Batch) Require(condition string) {
+	b.Exec("SELECT 1 / CASE WHEN " + condition + " THEN 1 ELSE 0 END")
+}
+
+// RequirementFailed reports whether the error is that of a statement of Require.
+func RequirementFailed(err error) bool { return SQLState(err) == divisionByZero }
 
 // messages returns the texts of the Query messages, and how many statements have been executed after each.
 func (b *Batch) messages() (texts []string, ends []int) {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -52,15 +53,13 @@ func classify(err error) class {
 		untrusted *tls.CertificateVerificationError
 		errno     syscall.Errno
 		op        *net.OpError
-		protocol  *ProtocolError
-		setting   *TimeoutSettingError
+		protocol  *protocolError
+		setting   *timeoutSettingError
 	)
 	switch {
 	case errors.As(err, &protocol): // of one address, whatever the others said
 		return permanent
-	case errors.As(err, &setting):
-		return retrySlowly
-	case errors.As(err, &notReady):
+	case errors.As(err, &setting), errors.As(err, &notReady):
 		return retrySlowly
 	case errors.As(err, &pgErr):
 		return classifySQLState(pgErr)
@@ -84,15 +83,16 @@ func classify(err error) class {
 
 // classifySQLState returns the class of an error of the server's (PostgreSQL documentation, PostgreSQL Error Codes).
 func classifySQLState(err *pgconn.PgError) class {
+	isPart := func(part string) bool { return strings.Contains(err.Message, part) }
 	switch {
 	case strings.HasPrefix(err.Code, "57P"): // shut down, crashed, starting up or in recovery, database dropped, idle for too long
 		return retrySoon
 	case LockUnavailable(err), // during an inspection, which takes no lock of its own
-		err.Code == "40001": // a standby cancels what holds up its recovery (PostgreSQL documentation, Handling Query Conflicts)
+		err.Code == SerializationFailure: // a standby cancels what holds up its recovery (Handling Query Conflicts)
 		return retrySlowly
-	case err.Code == "XX000" && containsAny(err.Message, raceMessages): // internal_error
+	case err.Code == InternalError && slices.ContainsFunc(raceMessages, isPart):
 		return retrySoon
-	case err.Code == "08P01" && !containsAny(err.Message, poolerMessages): // PgBouncer reports most of its errors under this code
+	case err.Code == protocolViolation && !slices.ContainsFunc(poolerMessages, isPart): // PgBouncer's code for most of its errors
 		return permanent
 	case strings.HasPrefix(err.Code, "53"), strings.HasPrefix(err.Code, "08"): // insufficient resources, connection exception
 		return retrySlowly
@@ -106,16 +106,6 @@ var (
 	raceMessages   = []string{"cache lookup failed", "could not open relation with OID", "tuple concurrently "}
 	poolerMessages = []string{"connect", "crashed", "login", "shut", "timeout", "no more connections", "max_client_conn"}
 )
-
-// containsAny reports whether one of the parts is in text.
-func containsAny(text string, parts []string) bool {
-	for _, part := range parts {
-		if strings.Contains(text, part) {
-			return true
-		}
-	}
-	return false
-}
 
 // TimedOut reports whether there was no answer within the time allowed.
 func TimedOut(err error) bool {
@@ -140,15 +130,15 @@ func OutcomeUnknown(err error) bool {
 		strings.HasPrefix(pgErr.Code, "08") || strings.HasPrefix(pgErr.Code, "57P")
 }
 
-// LockUnavailable reports whether another session held a lock: lock_not_available or deadlock_detected.
+// LockUnavailable reports whether another session held a lock.
 func LockUnavailable(err error) bool {
 	code := SQLState(err)
-	return code == "55P03" || code == "40P01"
+	return code == lockNotAvailable || code == deadlockDetected
 }
 
 // NoDatabase reports whether the server has no database of that name. PgBouncer has no SQLSTATE of its own for that.
 func NoDatabase(err error) bool {
 	var pgErr *pgconn.PgError
-	return errors.As(err, &pgErr) && (pgErr.Code == "3D000" ||
-		pgErr.Code == "08P01" && strings.HasPrefix(pgErr.Message, "database ") && strings.HasSuffix(pgErr.Message, " does not exist"))
+	return errors.As(err, &pgErr) && (pgErr.Code == invalidCatalogName ||
+		pgErr.Code == protocolViolation && strings.HasPrefix(pgErr.Message, "database ") && strings.HasSuffix(pgErr.Message, " does not exist"))
 }

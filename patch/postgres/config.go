@@ -18,7 +18,7 @@ import (
 type Config struct {
 	Host, Port, User, Password, Database string
 
-	SSLMode          string // one of SSLModes; empty means prefer
+	SSLMode          string // as ParseSSLMode returns it; empty means prefer
 	VerifyServer     bool   // the certificate must be valid for Host, so that TLS is required; not with SSLMode disable
 	RootCertificates string // file with the trusted CAs
 	Certificate, Key string // files of the client's identity
@@ -30,14 +30,12 @@ type Config struct {
 	ApplicationName  string
 }
 
-// SSLModes are the modes of libpq, and no-verify, which other programs call that which libpq calls require.
-var SSLModes = []string{"disable", "allow", "prefer", "require", "no-verify", "verify-ca", "verify-full"}
-
-// ParseSSLMode returns the mode for a word in any case. The error lists the words that there are.
+// ParseSSLMode returns the mode for a word in any case: one of libpq's, or no-verify, which is what other programs call require.
+// The error lists the words that there are.
 func ParseSSLMode(word string) (mode string, err error) {
-	mode = strings.ToLower(word)
-	if !slices.Contains(SSLModes, mode) {
-		return "", errors.New("is not one of " + strings.Join(SSLModes, ", "))
+	modes := []string{"disable", "allow", "prefer", "require", "no-verify", "verify-ca", "verify-full"}
+	if mode = strings.ToLower(word); !slices.Contains(modes, mode) {
+		return "", errors.New("is not one of " + strings.Join(modes, ", "))
 	}
 	return mode, nil
 }
@@ -49,22 +47,30 @@ type Target struct {
 	server    *server
 }
 
-// NewTarget checks c and reads the files that it names. No error quotes a value of c.
+// SettingError reports a field of a Config that cannot be used.
+type SettingError struct {
+	Keyword string // libpq's name for the field
+	problem string // never quotes the value
+}
+
+func (e *SettingError) Error() string { return e.problem }
+
+// NewTarget checks the texts of c, and the files that it names, and reads these. No error quotes a value of c.
 func NewTarget(c Config) (Target, error) {
-	for _, value := range []string{c.Host, c.User, c.Password, c.Database, c.Options} {
-		if strings.ContainsRune(value, 0) || !utf8.ValidString(value) {
-			return Target{}, errors.New("it holds a NUL or is not UTF-8, which PostgreSQL cannot store")
+	for _, text := range [][2]string{{"host", c.Host}, {"user", c.User}, {"password", c.Password}, {"database", c.Database}, {"options", c.Options}} {
+		if strings.ContainsRune(text[1], 0) || !utf8.ValidString(text[1]) {
+			return Target{}, &SettingError{text[0], "it holds a NUL or is not UTF-8, which PostgreSQL cannot store"}
 		}
 	}
-	for _, f := range []struct{ what, file string }{
-		{"CA certificate", c.RootCertificates},
-		{"client certificate", c.Certificate},
-		{"client key", c.Key},
-		{"client identity", c.Identity},
-		{"password", c.passwordFile()},
+	for _, f := range []struct{ keyword, what, file string }{
+		{"sslrootcert", "CA certificate", c.RootCertificates},
+		{"sslcert", "client certificate", c.Certificate},
+		{"sslkey", "client key", c.Key},
+		{"sslidentity", "client identity", c.Identity},
+		{"passfile", "password", c.passwordFile()},
 	} {
 		if err := checkFile(f.file); err != nil {
-			return Target{}, fmt.Errorf("the file with the %s cannot be read: %w", f.what, err)
+			return Target{}, &SettingError{f.keyword, fmt.Sprintf("the file with the %s cannot be read: %v", f.what, err)}
 		}
 	}
 	conn, err := pgconn.ParseConfig(c.keywords())
@@ -102,8 +108,8 @@ func NewTarget(c Config) (Target, error) {
 	return t, nil
 }
 
-// prefersTLS reports whether the server decides whether there is TLS. A check of the certificate would be worth nothing then: whoever
-// can answer in the server's place could answer that it has no TLS.
+// prefersTLS reports whether the server decides whether there is TLS. A check of the certificate would be worth nothing then:
+// whoever can answer in the server's place could answer that it has no TLS.
 func (c Config) prefersTLS() bool {
 	return !c.VerifyServer && (c.SSLMode == "" || c.SSLMode == "allow" || c.SSLMode == "prefer")
 }

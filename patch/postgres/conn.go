@@ -4,9 +4,8 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"net"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -86,7 +85,7 @@ func (c *Conn) exchange(ctx context.Context, b *Batch, progress func()) (isReady
 	if SQLState(err) != "" { // a FATAL error, after which the driver has closed the connection
 		a.fail(err)
 	}
-	var broken *ProtocolError
+	var broken *protocolError
 	if err = explainLength(cmp.Or(err, unsent)); a.failed != nil && !errors.As(err, &broken) {
 		err = c.liftTimeouts(a.failed, a.beginFailed, wasBusy)
 	}
@@ -120,22 +119,19 @@ func (c *Conn) Close() (ended <-chan struct{}) {
 	c.broken = true
 	wire := c.pg.Conn()
 	_ = wire.SetDeadline(time.Now().Add(200 * time.Millisecond))
-	_, _ = wire.Write(terminate)
+	_, _ = wire.Write([]byte{'X', 0, 0, 0, 4}) // PostgreSQL documentation, Message Formats, Terminate
 	_ = c.session.Close()
 	return c.session.ended
 }
 
-// terminate is the message that ends a session (PostgreSQL documentation, Message Formats, Terminate).
-var terminate = []byte{'X', 0, 0, 0, 4}
-
 // ServerVersion returns the server's version as it reports it.
 func (c *Conn) ServerVersion() string { return Shorten(c.pg.ParameterStatus("server_version"), 100) }
 
-// MajorVersion returns the server's major version, 0 if that cannot be read.
-func (c *Conn) MajorVersion() int {
-	major, _, _ := strings.Cut(c.ServerVersion(), ".")
-	n, _ := strconv.Atoi(strings.TrimFunc(major, func(r rune) bool { return r < '0' || r > '9' }))
-	return n
+// majorVersion returns the server's major version, 0 if that cannot be read.
+func (c *Conn) majorVersion() int {
+	var major int
+	_, _ = fmt.Sscanf(c.ServerVersion(), "%d", &major)
+	return major
 }
 
 // Encoding returns the client encoding in which the server can send everything that is stored.

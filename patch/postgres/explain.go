@@ -25,7 +25,7 @@ func Explain(err error) string { return Shorten(explain(err), maxExplanation) }
 
 func explain(err error) string {
 	var (
-		protocol  *ProtocolError
+		protocol  *protocolError
 		pgErr     *pgconn.PgError
 		dns       *net.DNSError
 		untrusted *tls.CertificateVerificationError
@@ -45,7 +45,8 @@ func explain(err error) string {
 		return "the server's TLS certificate does not verify: " + OneLine(untrusted.Err.Error())
 	case TimedOut(err):
 		return "the server does not answer"
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF),
+		errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
 		return "the server closed the connection"
 	case errors.As(err, &dial):
 		if tcp, ok := dial.Addr.(*net.TCPAddr); ok && tcp.IP.IsLoopback() && errors.Is(err, syscall.ECONNREFUSED) {

@@ -6,7 +6,7 @@ import (
 	"io"
 	"net"
 	"slices"
-	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -17,31 +17,8 @@ import (
 
 // server is what the process has learnt about a server. All copies of a Target share it.
 type server struct {
-	mu      sync.Mutex
-	hasTLS  bool   // one of its addresses has offered TLS
-	options string // for the next login, so that no timeout ends its session; "": none is known to do that
-}
-
-// offeredTLS reports whether an address has offered TLS, this one included.
-func (s *server) offeredTLS(now bool) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.hasTLS = s.hasTLS || now
-	return s.hasTLS
-}
-
-// lift sets the options of the next login.
-func (s *server) lift(options string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.options = options
-}
-
-// lifting returns the options of the next login.
-func (s *server) lifting() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.options
+	hasTLS  atomic.Bool            // one of its addresses has offered TLS
+	options atomic.Pointer[string] // for the next login, so that no timeout ends its session; nil: none is known to do that
 }
 
 // errSlowLogin reports a login whose computation does not end. It is retryable.
@@ -109,9 +86,9 @@ func (l *login) end() <-chan struct{} {
 func (t Target) logIn(ctx context.Context) (l *login) {
 	l = new(login)
 	defer recovered(&l.err)
-	config, lifting := t.conn.Copy(), t.server.lifting()
-	if lifting != "" {
-		config.RuntimeParams["options"] += lifting
+	config, lifting := t.conn.Copy(), t.server.options.Load()
+	if lifting != nil {
+		config.RuntimeParams["options"] += *lifting
 	}
 	dial := config.DialFunc
 	config.DialFunc = func(ctx context.Context, network, address string) (net.Conn, error) {
@@ -136,44 +113,44 @@ func (t Target) logIn(ctx context.Context) (l *login) {
 		l.Conn, c.session = c, l.sessions[len(l.sessions)-1]
 		return l
 	}
-	if lifting != "" {
-		t.server.lift("")
-		if SQLState(l.err) == "08P01" { // protocol_violation
-			l.err = &TimeoutSettingError{Setting: "statement_timeout", User: t.User(), Database: t.Database()}
+	if lifting != nil {
+		t.server.options.Store(nil)
+		if SQLState(l.err) == protocolViolation {
+			l.err = &timeoutSettingError{Setting: "statement_timeout", User: t.User(), Database: t.Database()}
 		}
 	}
 	l.err = explainLength(l.err)
 	return l
 }
 
-// TimeoutSettingError reports a setting of the role, the database or the server that ends sessions before anything can be done in them.
-// It is retryable: whatever can be lifted when connecting is lifted at the next attempt.
-type TimeoutSettingError struct{ Setting, User, Database string }
+// timeoutSettingError reports a setting of the role, the database or the server that ends sessions before anything can be done in
+// them. It is retryable: whatever can be lifted when connecting is lifted at the next attempt.
+type timeoutSettingError struct{ Setting, User, Database string }
 
-func (e *TimeoutSettingError) Error() string {
+func (e *timeoutSettingError) Error() string {
 	role, database := quote.Identifier(e.User), quote.Identifier(e.Database)
 	return fmt.Sprintf("%s ended the session before its transaction could begin, and only without a pooler it can be lifted for the next: ALTER ROLE %s RESET %s; ALTER DATABASE %s RESET %s; ALTER ROLE %s IN DATABASE %s RESET %s",
 		e.Setting, role, e.Setting, database, e.Setting, role, database, e.Setting)
 }
 
 // timeoutSettings are the settings that end a session, or the first message of one, by the SQLSTATE of the error.
-var timeoutSettings = map[string]string{"57014": "statement_timeout", "25P04": "transaction_timeout", "57P05": "idle_session_timeout"}
+var timeoutSettings = map[string]string{QueryCanceled: "statement_timeout", transactionTimeout: "transaction_timeout", idleSessionTimeout: "idle_session_timeout"}
 
-// liftTimeouts returns a *TimeoutSettingError in the place of an error that a setting caused, and has the next login lift it. Once the
-// statements of Begin are executed nothing is left to lift. A session that was idle for long may be ended.
+// liftTimeouts returns a *timeoutSettingError in the place of an error that a setting caused, and has the next login lift it.
+// Once the statements of Begin are executed nothing is left to lift. A session that was idle for long may be ended.
 func (c *Conn) liftTimeouts(err error, beginFailed, wasBusy bool) error {
 	code := SQLState(err)
 	setting := timeoutSettings[code]
-	if setting == "" || code == "57P05" && !wasBusy || code != "57P05" && !beginFailed {
+	if setting == "" || code == idleSessionTimeout && !wasBusy || code != idleSessionTimeout && !beginFailed {
 		return err
 	}
 	options := " -c statement_timeout=0"
-	if c.MajorVersion() >= 14 {
+	if c.majorVersion() >= 14 {
 		options += " -c idle_session_timeout=0"
 	}
-	if c.MajorVersion() >= 17 {
+	if c.majorVersion() >= 17 {
 		options += " -c transaction_timeout=0"
 	}
-	c.target.server.lift(options)
-	return &TimeoutSettingError{setting, c.target.User(), c.target.Database()}
+	c.target.server.options.Store(&options)
+	return &timeoutSettingError{setting, c.target.User(), c.target.Database()}
 }

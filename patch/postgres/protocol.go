@@ -18,25 +18,25 @@ const (
 	rowCost       = 128      // that a row counts besides its size, because whoever reads it needs more memory than that
 )
 
-// ProtocolError reports something that no PostgreSQL server sends to this program. It is permanent.
-type ProtocolError struct {
+// protocolError reports something that no PostgreSQL server sends to this program. It is permanent.
+type protocolError struct {
 	Problem string
 	cause   error
 }
 
-func (e *ProtocolError) Error() string { return e.Problem }
-func (e *ProtocolError) Unwrap() error { return e.cause }
+func (e *protocolError) Error() string { return e.Problem }
+func (e *protocolError) Unwrap() error { return e.cause }
 
-// unexpected returns a *ProtocolError for something that a server sent.
+// unexpected returns a *protocolError for something that a server sent.
 func unexpected(format string, args ...any) error {
-	return &ProtocolError{"the server sent " + fmt.Sprintf(format, args...) + ", which no PostgreSQL sends: what listens there is another program, or broken", nil}
+	return &protocolError{"the server sent " + fmt.Sprintf(format, args...) + ", which no PostgreSQL sends: what listens there is another program, or broken", nil}
 }
 
-// explainLength returns a *ProtocolError in the place of an error about the length of a message.
+// explainLength returns a *protocolError in the place of an error about the length of a message.
 func explainLength(err error) error {
 	var long *pgproto3.ExceededMaxBodyLenErr
 	if errors.As(err, &long) {
-		return &ProtocolError{fmt.Sprintf("the server sent a message of %d bytes, and one of more than 1 MiB is not read: a row, a definition or an error of that size is not Evolution's", long.ActualBodyLen), err}
+		return &protocolError{fmt.Sprintf("the server sent a message of %d bytes, and one of more than 1 MiB is not read: a row, a definition or an error of that size is not Evolution's", long.ActualBodyLen), err}
 	}
 	return err
 }
@@ -54,7 +54,6 @@ type meter struct {
 	left int
 }
 
-// Read implements io.Reader.
 func (m *meter) Read(p []byte) (n int, err error) {
 	if m.left <= 0 {
 		return 0, unexpected("more than this program reads at once")

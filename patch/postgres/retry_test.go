@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// pause runs a Retry that never succeeds and returns its longest pause between two attempts.
+// longestPause runs a Retry that never succeeds and returns its longest pause between two attempts.
 func longestPause(t *testing.T, r Retry, failure error) (longest time.Duration) {
 	var last time.Time
 	err := r.Do(t.Context(), func(context.Context) error {
@@ -19,8 +19,7 @@ func longestPause(t *testing.T, r Retry, failure error) (longest time.Duration) 
 		last = time.Now()
 		return failure
 	})
-	var timeout *TimeoutError
-	if !errors.As(err, &timeout) || timeout.Limit != r.Limit || !errors.Is(err, failure) {
+	if !errors.Is(err, failure) {
 		t.Error(err)
 	}
 	return longest
@@ -52,8 +51,38 @@ func TestRetryPace(t *testing.T) {
 	}
 }
 
-// The limit is exact to the pause that would go beyond it, and an attempt that it cuts short does not hide the cause
-// that an earlier one found.
+// A pause that would pass the limit is cut, so that a last attempt is made shortly before it.
+func TestRetryMakesALastAttempt(t *testing.T) {
+	for limit := 10 * time.Millisecond; limit < 10*time.Second; limit += 217 * time.Millisecond {
+		synctest.Test(t, func(t *testing.T) {
+			began, last := time.Now(), time.Duration(0)
+			_ = Retry{Limit: limit, Notify: ignore}.Do(t.Context(), func(context.Context) error {
+				last = time.Since(began)
+				return &NotReadyError{}
+			})
+			if last >= limit || last < limit-limit/10 || last < limit-lastAttempt {
+				t.Errorf("the last attempt of %s was made after %s", limit, last)
+			}
+		})
+	}
+}
+
+// However short the limit is, one attempt is made, with a context that ends with it.
+func TestRetryMakesAnAttempt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		began, attempts := time.Now(), 0
+		err := Retry{Limit: time.Nanosecond, Notify: ignore}.Do(t.Context(), func(ctx context.Context) error {
+			attempts++
+			<-ctx.Done()
+			return ctx.Err()
+		})
+		if attempts != 1 || !Retryable(err) || time.Since(began) != time.Nanosecond {
+			t.Errorf("%v after %d attempts in %s", err, attempts, time.Since(began))
+		}
+	})
+}
+
+// An attempt that the limit cuts short does not hide the cause that an earlier one found.
 func TestRetryLimit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		began, attempts := time.Now(), 0
@@ -64,8 +93,7 @@ func TestRetryLimit(t *testing.T) {
 			<-ctx.Done()
 			return ctx.Err()
 		})
-		var timeout *TimeoutError
-		if !errors.As(err, &timeout) || !errors.Is(timeout.Cause, io.ErrUnexpectedEOF) {
+		if !errors.Is(err, io.ErrUnexpectedEOF) || !Retryable(err) {
 			t.Errorf("%v, want the error of the attempt that was not cut short", err)
 		}
 		if elapsed := time.Since(began); elapsed != 3*time.Second {

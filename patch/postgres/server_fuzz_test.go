@@ -110,7 +110,7 @@ func FuzzServerMessages(f *testing.F) {
 			sent = append(slices.Clone(opened), sent...)
 		}
 		read, err := converse(t, sent)
-		var protocol *ProtocolError
+		var protocol *protocolError
 		if errors.As(err, &protocol) && Retryable(err) {
 			t.Errorf("%v is retried", err)
 		}

@@ -25,15 +25,15 @@ func TestConversation(t *testing.T) {
 		"rows":                      {in(answerAll(row)), 6, nil},
 		"copied rows":               {in(answerAll(&pgproto3.CopyOutResponse{}, &pgproto3.CopyData{Data: []byte("1\n")}, &pgproto3.CopyDone{})), 12, nil},
 		"NULL":                      {in(answerAll(&pgproto3.DataRow{Values: [][]byte{nil}})), 0, nil},
-		"no columns":                {in(answerAll(&pgproto3.DataRow{})), 0, new(*ProtocolError)},
-		"too many answers":          {in(answerAll(row, done)), 2, new(*ProtocolError)},
-		"no answers":                {in(wire(idle, idle)), 0, new(*ProtocolError)},
-		"an odd state":              {in(wire(&pgproto3.ReadyForQuery{TxStatus: 'X'})), 0, new(*ProtocolError)},
-		"a long row":                {in(answerAll(&pgproto3.DataRow{Values: [][]byte{[]byte(long)}})), 0, new(*ProtocolError)},
-		"a long login":              {wire(&pgproto3.AuthenticationOk{}, &pgproto3.NoticeResponse{Message: long[:maxLogin]}, idle), 0, new(*ProtocolError)},
-		"parameters":                {in(wire(&pgproto3.ParameterStatus{Name: "a", Value: long[:maxLogin]})), 0, new(*ProtocolError)},
-		"not to be begun":           {in(wire(&pgproto3.ErrorResponse{Code: "57014"}, idle, &pgproto3.ErrorResponse{Code: "25P01"}, idle)), 0, new(*TimeoutSettingError)},
-		"ended while it was idle":   {in(wire(&pgproto3.ErrorResponse{Severity: "FATAL", Code: "57P05"})), 0, new(*TimeoutSettingError)},
+		"no columns":                {in(answerAll(&pgproto3.DataRow{})), 0, new(*protocolError)},
+		"too many answers":          {in(answerAll(row, done)), 2, new(*protocolError)},
+		"no answers":                {in(wire(idle, idle)), 0, new(*protocolError)},
+		"an odd state":              {in(wire(&pgproto3.ReadyForQuery{TxStatus: 'X'})), 0, new(*protocolError)},
+		"a long row":                {in(answerAll(&pgproto3.DataRow{Values: [][]byte{[]byte(long)}})), 0, new(*protocolError)},
+		"a long login":              {wire(&pgproto3.AuthenticationOk{}, &pgproto3.NoticeResponse{Message: long[:maxLogin]}, idle), 0, new(*protocolError)},
+		"parameters":                {in(wire(&pgproto3.ParameterStatus{Name: "a", Value: long[:maxLogin]})), 0, new(*protocolError)},
+		"not to be begun":           {in(wire(&pgproto3.ErrorResponse{Code: "57014"}, idle, &pgproto3.ErrorResponse{Code: "25P01"}, idle)), 0, new(*timeoutSettingError)},
+		"ended while it was idle":   {in(wire(&pgproto3.ErrorResponse{Severity: "FATAL", Code: "57P05"})), 0, new(*timeoutSettingError)},
 		"begun, but then a timeout": {in(wire(done, done, done, done, idle, &pgproto3.ErrorResponse{Code: "57014"}, idle)), 0, new(*pgconn.PgError)},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -80,7 +80,7 @@ func TestPanicsAreErrors(t *testing.T) {
 			b.Exec("SELECT 1")
 			err = c.Send(t.Context(), b, time.Minute)
 		}
-		var protocol *ProtocolError
+		var protocol *protocolError
 		if !errors.As(err, &protocol) || Retryable(err) {
 			t.Errorf("%s: the error is %v", name, err)
 		}

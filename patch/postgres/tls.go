@@ -15,10 +15,10 @@ import (
 	"software.sslmate.com/src/go-pkcs12"
 )
 
-// preferring returns a function that connects as dial does, and with TLS if the server has it. Unlike pgconn's sslmode=prefer it needs
-// no second connection, and it never falls back to plain text because a certificate is not trusted. Once an address has offered TLS,
-// nothing is sent to one that does not. pgconn dials for a login and for a request to cancel, so that the key of a session travels as
-// the session does.
+// preferring returns a function that connects as dial does, and with TLS if the server has it. Unlike pgconn's sslmode=prefer it
+// needs no second connection, and it never falls back to plain text because a certificate is not trusted. Once an address has
+// offered TLS, nothing is sent to one that does not. pgconn dials for a login and for a request to cancel, so that the key of a
+// session travels as the session does.
 func (t Target) preferring(dial pgconn.DialFunc) pgconn.DialFunc {
 	return func(ctx context.Context, network, address string) (net.Conn, error) {
 		conn, err := dial(ctx, network, address)
@@ -46,15 +46,15 @@ func (t Target) negotiateTLS(ctx context.Context, conn net.Conn) (net.Conn, erro
 	if _, err := io.ReadFull(conn, answer); err != nil {
 		return nil, err
 	}
-	offers := answer[0] == 'S'
-	switch offered := t.server.offeredTLS(offers); {
-	case offers:
+	switch {
+	case answer[0] == 'S':
+		t.server.hasTLS.Store(true)
 		secured := tls.Client(conn, t.preferTLS)
 		return secured, secured.HandshakeContext(ctx)
 	case answer[0] != 'N':
-		return nil, &ProtocolError{"whatever listens there does not speak PostgreSQL's protocol", nil}
-	case offered:
-		return nil, &ProtocolError{conn.RemoteAddr().String() + " has no TLS, which another connection to the same hosts had, so nothing was sent to it: turn on ssl there, or set sslmode=disable for all", nil}
+		return nil, &protocolError{"whatever listens there does not speak PostgreSQL's protocol", nil}
+	case t.server.hasTLS.Load():
+		return nil, &protocolError{conn.RemoteAddr().String() + " has no TLS, which another connection to the same hosts had, so nothing was sent to it: turn on ssl there, or set sslmode=disable for all", nil}
 	}
 	return conn, nil
 }
@@ -77,13 +77,9 @@ func useSystemRoots(conn *pgconn.Config) error {
 			}
 		}
 	}
-	configs := []*tls.Config{conn.TLSConfig}
-	for _, f := range conn.Fallbacks {
-		configs = append(configs, f.TLSConfig)
-	}
-	for _, c := range configs {
-		if c != nil { // nil for a Unix-domain socket
-			c.RootCAs = roots
+	for _, host := range append([]*pgconn.FallbackConfig{{TLSConfig: conn.TLSConfig}}, conn.Fallbacks...) {
+		if host.TLSConfig != nil { // nil for a Unix-domain socket
+			host.TLSConfig.RootCAs = roots
 		}
 	}
 	return nil
@@ -92,18 +88,15 @@ func useSystemRoots(conn *pgconn.Config) error {
 // maxFile is the largest file with a certificate or a key that is read, in bytes.
 const maxFile = 1 << 20
 
-// checkFile returns an error unless the file can be read to its end. The name "" is no file.
+// checkFile returns an error unless the file is a regular one of at most maxFile bytes. The name "" is no file.
 func checkFile(name string) error {
 	if name == "" {
 		return nil
 	}
 	info, err := os.Stat(name) // a pipe would be waited for
-	var path *os.PathError
 	switch {
-	case errors.As(err, &path):
-		return path.Err
 	case err != nil:
-		return err
+		return errors.Unwrap(err) // without the name
 	case !info.Mode().IsRegular():
 		return errors.New("it is not a regular file")
 	case info.Size() > maxFile:

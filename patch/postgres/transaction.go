@@ -22,9 +22,9 @@ const transactionName = "evolution_openai_patch"
 // that one; names mean what they say; nothing is quoted, hidden, placed or timed out unexpectedly; and the transaction
 // does not outlive a connection that stalls.
 //
-// A timeout that others have set counts from when the server begins to read a message, so the few statements that lift it are a message
-// of their own. Where that fails nevertheless, the other must do nothing: outside of the transaction its statements would be committed.
-// The first of them fails there.
+// A timeout that others have set counts from when the server begins to read a message, so the few statements that lift it are a
+// message of their own. Where that fails nevertheless, the other must do nothing: outside of the transaction its statements would
+// be committed. The first of them fails there.
 func (c *Conn) Begin(characteristics string, limits Limits) *Batch {
 	statement := "0"
 	if limits.Statement > 0 {
@@ -33,7 +33,7 @@ func (c *Conn) Begin(characteristics string, limits Limits) *Batch {
 	b := &Batch{}
 	b.Exec("BEGIN " + characteristics)
 	b.setLocal([][2]string{{"statement_timeout", statement}, {"idle_in_transaction_session_timeout", milliseconds(limits.Idle)}})
-	if c.MajorVersion() >= 17 {
+	if c.majorVersion() >= 17 {
 		b.setLocal([][2]string{{"transaction_timeout", "0"}}) // others end a transaction that stalls, and statements in time
 	}
 	b.Exec("SAVEPOINT " + transactionName)

@@ -16,11 +16,11 @@ import (
 	"evolution-openai-patch/patch/postgres"
 )
 
-// Parse reads a connection string as Prisma does: as a URL of the WHATWG standard in which the parameter schema names the
-// schema ("" if it is missing, which Prisma takes for public), host replaces the host, and sslcert is the CA's certificate.
-// Parameters that Prisma does not know are dropped (prisma-engines, quaint/src/connector/postgres/url.rs). It takes an sslmode or
-// sslaccept that it does not know for its default, which may be plain text; here it is an error, and the other modes of libpq mean
-// what they mean there. No error quotes any part of the string, because it holds a password, and not always where one expects it.
+// Parse reads a connection string as Prisma does: as a URL of the WHATWG standard in which the parameter schema names the schema
+// ("" if it is missing, which Prisma takes for public), host replaces the host, and sslcert is the CA's certificate. Parameters
+// that Prisma does not know are dropped (prisma-engines, quaint/src/connector/postgres/url.rs). It takes an sslmode or sslaccept
+// that it does not know for its default, which may be plain text; here it is an error, and the other modes of libpq mean what
+// they mean there. No error quotes any part of the string, because it holds a password, and not always where one expects it.
 func Parse(uri string) (c postgres.Config, schema string, err error) {
 	scheme, rest, ok := strings.Cut(uri, "://")
 	if !ok || !strings.EqualFold(scheme, "postgresql") && !strings.EqualFold(scheme, "postgres") {

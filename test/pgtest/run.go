@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"regexp"
-	"runtime/debug"
 	"slices"
 	"strings"
 	"testing"
@@ -49,7 +48,6 @@ func RunContext(ctx context.Context, t testing.TB, environ ...string) Outcome {
 func RunArgs(ctx context.Context, args, environ []string) Outcome {
 	var stdout, stderr bytes.Buffer
 	code := patch.Main(ctx, args, environ, &stdout, &stderr)
-	debug.SetGCPercent(100) // a watch spares memory at the cost of time
 	o := Outcome{code, stdout.String(), stderr.String()}
 	Record(o)
 	return o
