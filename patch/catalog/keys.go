@@ -11,11 +11,11 @@ import (
 
 // readKeys adds the statement that counts the stored keys, and returns where the count will be, nil if they cannot be read.
 func readKeys(b *postgres.Batch, s plan.State) *plan.Keys {
-	if !s.Table.CanCopy("id", "apiKey") {
+	if !s.Table.CanCopy("id", plan.KeyColumn) {
 		return nil
 	}
-	k, limit := new(plan.Keys), s.Table.Column("apiKey").Limit
-	b.Rows(postgres.CopyTo(s.Schema, plan.TableName, "id", "apiKey"), func(row []byte) error {
+	k, limit := new(plan.Keys), s.Table.Column(plan.KeyColumn).Limit
+	b.Rows(postgres.CopyTo(s.Schema, plan.TableName, "id", plan.KeyColumn), func(row []byte) error {
 		id, key, _ := bytes.Cut(bytes.TrimSuffix(row, []byte("\n")), []byte("\t"))
 		countKey(k, id, key, limit)
 		return nil

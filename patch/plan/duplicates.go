@@ -13,7 +13,7 @@ type Credential struct {
 	ID       string `json:"id"`
 	Name     string `json:"name"`
 	Instance string `json:"instance"`
-	Value    string `json:"value"`  // as much of it as may be printed
+	Value    string `json:"value"`  // as it may be printed
 	Group    int    `json:"group"`  // the number of the value
 	Size     int    `json:"size"`   // how many credentials share the value
 	Groups   int    `json:"groups"` // how many values are shared
@@ -30,8 +30,10 @@ const (
 // holds the SQL that makes the values differ.
 func Duplicates(fixes []Fix, auto bool, s State, credentials []Credential) *RefusedError {
 	hint, listed := "", "" // if the rows could not be read
-	if auto && Contains(fixes, "name-index") {
-		hint = "; if the index on the name was gone before this program ran, set PATCH_FIXES to the other fixes"
+	for _, f := range fixes {
+		if auto && f.From == "" { // it is here because its index is not
+			hint += fmt.Sprintf("; if the index on %s was gone before this program ran, set PATCH_FIXES to the other fixes", quote.Identifier(f.Column))
+		}
 	}
 	if len(credentials) > 0 {
 		listed = ". The groups: " + strings.Join(listGroups(credentials), "; ")
@@ -79,11 +81,7 @@ func (c Credential) describe(list []Credential) string {
 		length += len(member)
 		members = append(members, member)
 	}
-	value := c.Value
-	if c.Column == "apiKey" {
-		value = "…" + value
-	}
-	text := value + " in " + strings.Join(members, ", ")
+	text := c.Value + " in " + strings.Join(members, ", ")
 	if more := c.Size - len(members); more > 0 {
 		text += fmt.Sprintf(" and %d more", more)
 	}
@@ -94,21 +92,27 @@ func (c Credential) describe(list []Credential) string {
 // share one, all but the first get their id at the end, cut to what the column takes.
 func separate(fixes []Fix, s State) string {
 	var updates []string
-	for _, column := range []string{"apiKey", "name"} {
-		c := s.Table.Column(column)
-		if c == nil || !slices.ContainsFunc(fixes, func(f Fix) bool { return f.Column == column }) {
+	for _, f := range slices.Backward(fixes) { // whose order is that of revert
+		c := s.Table.Column(f.Column)
+		if c == nil || f.Index == "" {
 			continue
 		}
-		group := quote.Identifier(column)
-		value := "t." + group
-		if column == "apiKey" && s.Padded() { // as revert leaves it
-			value, group = fmt.Sprintf("rtrim(%s, ' ')", value), fmt.Sprintf("rtrim(%s, ' ')", group)
-		}
+		reverted := s.Reverted(f)
+		value := reverted
 		if c.Limit != 0 { // two characters less: the hyphen, and the space of the padding
-			value = fmt.Sprintf("left(%s, %d - length(t.id))", value, c.Limit-2)
+			value = fmt.Sprintf("left(%s, %d - length(t.id))", reverted, c.Limit-2)
 		}
-		updates = append(updates, fmt.Sprintf(`UPDATE %[1]s AS t SET %[2]s = %[3]s || '-' || t.id FROM (SELECT id, row_number() OVER (PARTITION BY %[4]s ORDER BY id COLLATE "C") AS n FROM %[1]s WHERE %[2]s IS NOT NULL) AS d WHERE d.id = t.id AND d.n > 1;`,
-			s.QualifiedTable(), quote.Identifier(column), value, group))
+		updates = append(updates, fmt.Sprintf(`UPDATE %[1]s AS t SET %[2]s = %[3]s || '-' || t.id FROM (SELECT t.id, row_number() OVER (PARTITION BY %[4]s ORDER BY t.id COLLATE "C") AS n FROM %[1]s AS t WHERE t.%[2]s IS NOT NULL) AS d WHERE d.id = t.id AND d.n > 1;`,
+			s.QualifiedTable(), quote.Identifier(f.Column), value, reverted))
 	}
 	return strings.Join(updates, " ")
+}
+
+// Reverted returns, as SQL, what revert leaves in the column of a fix in a row t.
+func (s State) Reverted(f Fix) string {
+	value := "t." + quote.Identifier(f.Column)
+	if f.Column == KeyColumn && s.Padded() {
+		return "pg_catalog.rtrim(" + value + ", ' ')"
+	}
+	return value
 }

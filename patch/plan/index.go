@@ -89,7 +89,7 @@ func checkIndexes(f Fix, s State) error {
 func checkIndex(f Fix, s State, x *Index) error {
 	column, covers := s.Table.Column(f.Column), x.Covers(f.Column)
 	switch {
-	case x.long() && (x.Unique || x.Constraint("x") != nil || s.Named(x, f.Index)):
+	case tooLong(x.Definition) && (x.Unique || x.Constraint("x") != nil || s.Named(x, f.Index)):
 		return Refuse("the definition of %s is longer than 4000 characters, so what it forbids is not known: %s", x.Name, shorten(x.Definition, 200))
 	case x.Primary && covers:
 		return Refuse("%s is the primary key of %s", x.Name, s.QualifiedTable())
@@ -100,7 +100,7 @@ func checkIndex(f Fix, s State, x *Index) error {
 	case x.Constraint("x") != nil && mentions(x.Definition, f.Column):
 		return Refuse("the exclusion constraint %s of %s is not as Evolution creates it, so somebody made it on purpose: %s",
 			quote.Identifier(x.Constraint("x").Name), s.QualifiedTable(), x.Constraint("x").Definition)
-	case x.Unique && f.Column == "apiKey" && s.Table.computes(x): // which forbids a second row with the same key
+	case x.Unique && s.Table.computes(x, f.Column): // which forbids a second row with the same value
 		return Refuse("the unique index %s is on a column that is generated from %s: %s; drop it", x.Name, quote.Identifier(f.Column), x.Definition)
 	case x.Unique && (x.onlyColumn(column) || x.Expressions && mentions(x.Definition, "*")): // * is the whole row
 		return Refuse("the unique index %s may forbid a second row with the same %s, and is not as Evolution creates it: %s", x.Name, quote.Identifier(f.Column), x.Definition)

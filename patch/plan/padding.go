@@ -153,7 +153,7 @@ const (
 
 // Paddable returns the condition for a key that the padding changes and that has room for the space.
 func (t *Relation) Paddable() string {
-	if limit := t.Column("apiKey").Limit; limit > 0 {
+	if limit := t.Column(KeyColumn).Limit; limit > 0 {
 		return fmt.Sprintf(`%s AND length(rtrim("apiKey", ' ')) < %d`, BareKey, limit)
 	}
 	return BareKey
