@@ -30,10 +30,14 @@ const (
 // holds the SQL that makes the values differ.
 func Duplicates(fixes []Fix, auto bool, s State, credentials []Credential) *RefusedError {
 	hint, listed := "", "" // if the rows could not be read
+	var unneeded []string
 	for _, f := range fixes {
-		if auto && f.From == "" { // it is here because its index is not
-			hint += fmt.Sprintf("; if the index on %s was gone before this program ran, set PATCH_FIXES to the other fixes", quote.Identifier(f.Column))
+		if f.From == "" { // with auto, it is selected because its index is gone
+			unneeded = append(unneeded, f.Column)
 		}
+	}
+	if auto && len(unneeded) > 0 {
+		hint = "; if the index on " + quote.Identifiers(unneeded) + " was gone before this program ran, set PATCH_FIXES to the other fixes"
 	}
 	if len(credentials) > 0 {
 		listed = ". The groups: " + strings.Join(listGroups(credentials), "; ")

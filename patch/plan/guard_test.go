@@ -134,8 +134,8 @@ func TestGuardBody(t *testing.T) {
 	}{
 		{Fixes[:1], false, fmt.Sprintf(key, false)},
 		{Fixes[:2], true, fmt.Sprintf(key, true)},
-		{Fixes[2:], false, name},
-		{Fixes, true, fmt.Sprintf(key, true) + ", " + name},
+		{Fixes[2:3], false, name},
+		{Fixes[:3], true, fmt.Sprintf(key, true) + ", " + name},
 	} {
 		const schema = `a"b'c`
 		body := guardBody(Request{Schema: schema, Fixes: c.fixes, KeepNames: c.keep}, State{Schema: schema})

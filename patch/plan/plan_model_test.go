@@ -132,7 +132,10 @@ func execAll(t *rapid.T, s State, p Plan) State {
 // all with one.
 func drawState(t *rapid.T, asShipped bool) State {
 	var indexes []Index
-	for _, f := range []Fix{Fixes[0], Fixes[2]} {
+	for _, f := range Fixes {
+		if f.Index == "" {
+			continue
+		}
 		kind := "unique"
 		if !asShipped {
 			kind = rapid.SampledFrom([]string{"unique", "plain", "none", "constraint", "two", "another name"}).Draw(t, f.Name)
@@ -153,6 +156,11 @@ func drawState(t *rapid.T, asShipped bool) State {
 		}
 	}
 	s := table(append(indexes, Index{Name: "OpenaiCreds_pkey", Key: "id", Keys: 1, Unique: true, Primary: true})...)
+	for _, f := range Fixes {
+		if s.Table.Column(f.Column) == nil {
+			s.Table.Columns = append(s.Table.Columns, Column{Name: f.Column, Number: len(s.Table.Columns) + 1, Text: true})
+		}
+	}
 	s.Role, s.Table.Owner, s.Table.Mine = "evolution", "evolution", true
 	s.Keys = &Keys{Bare: rapid.IntRange(0, 3).Draw(t, "bare"), Full: rapid.IntRange(0, 2).Draw(t, "full")}
 	if asShipped {
