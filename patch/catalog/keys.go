@@ -23,8 +23,7 @@ func readKeys(b *postgres.Batch, s plan.State) *plan.Keys {
 	return k
 }
 
-// countKey adds the key of one credential, both as COPY writes them. The column takes so many characters, or any number if limit
-// is 0.
+// countKey counts the key of one credential; COPY wrote both. The limit is that of the column, in characters, 0 for none.
 func countKey(k *plan.Keys, id, raw []byte, limit int) {
 	key := raw
 	if len(raw) <= 2*plan.MaxKey && bytes.ContainsRune(raw, '\\') { // an escape takes two bytes; without one nothing is copied
@@ -52,8 +51,8 @@ func countKey(k *plan.Keys, id, raw []byte, limit int) {
 	}
 }
 
-// countKeys adds a query for the same counts, for the moment in which the table is locked and none of its owner's code can run
-// in a query. A COPY of many rows to a client that stalls would keep the lock.
+// countKeys adds a query for the same counts, to be executed while the table is locked and a query can run no code of its owner's. It
+// replaces COPY there because a client that stalls in the middle of COPY would keep the lock.
 func countKeys(b *postgres.Batch, s plan.State) *postgres.Slot {
 	return b.Read(fmt.Sprintf(`SELECT pg_catalog.json_build_object(
 		'bare', count(*) FILTER (WHERE %[1]s),
@@ -61,9 +60,8 @@ func countKeys(b *postgres.Batch, s plan.State) *postgres.Slot {
 		'spaced', count(*) FILTER (WHERE %[3]s))::pg_catalog.text FROM ONLY %[4]s`, s.Table.Paddable(), plan.BareKey, plan.SpacedKey, s.QualifiedTable()))
 }
 
-// RequireKeys adds a query, for the same moment, that fails as that of requireUnchanged does if a key was stored since they were
-// counted that the plan knows nothing of: one to be changed, or one with spaces, where there was none. Other keys may come at any
-// time, as the plan changes every key that there is.
+// RequireKeys adds a query, also for the locked table, that fails like that of requireUnchanged if there are keys to be changed, or keys
+// with spaces, and there were none when the plan was made. Otherwise new keys do no harm: the plan changes every key that there is.
 func RequireKeys(b *postgres.Batch, s plan.State) {
 	b.Exec(fmt.Sprintf("SELECT 1 / CASE WHEN (%t OR count(*) FILTER (WHERE %s) = 0) AND (%t OR count(*) FILTER (WHERE %s) = 0) THEN 1 ELSE 0 END FROM ONLY %s",
 		s.Keys.Bare > 0, s.Table.Paddable(), s.Keys.Spaced > 0, plan.SpacedKey, s.QualifiedTable()))

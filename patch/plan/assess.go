@@ -2,7 +2,7 @@ package plan
 
 import "slices"
 
-// Status is the word for where a schema, or one fix in it, stands.
+// Status says where a schema, or a fix in it, stands.
 type Status string
 
 // The words of the report.

@@ -45,7 +45,7 @@ func Duplicates(fixes []Fix, auto bool, s State, credentials []Credential) *Refu
 	return &RefusedError{
 		Reason: "the unique index cannot come back while credentials share a value; the remedy changes all but the first of each group, whose instances then need a key of their own (deleting them in Evolution fails or takes their bots along)" +
 			hint + listed,
-		Remedy: separate(fixes, s),
+		Remedy: distinctSQL(fixes, s),
 	}
 }
 
@@ -92,9 +92,9 @@ func (c Credential) describe(list []Credential) string {
 	return text
 }
 
-// separate returns the SQL that makes the values of the columns of these fixes differ: of each group of credentials that
+// distinctSQL returns the SQL that makes the values of the columns of these fixes differ: of each group of credentials that
 // share one, all but the first get their id at the end, cut to what the column takes.
-func separate(fixes []Fix, s State) string {
+func distinctSQL(fixes []Fix, s State) string {
 	var updates []string
 	for _, f := range slices.Backward(fixes) { // whose order is that of revert
 		c := s.Table.Column(f.Column)

@@ -36,7 +36,7 @@ func TestDuplicates(t *testing.T) {
 	} {
 		err := Duplicates(c.fixes, c.auto, table(), c.credentials)
 		_, groups, listed := strings.Cut(err.Reason, list)
-		if groups != c.groups || listed != (c.groups != "") || strings.Contains(err.Reason, hint) != c.hint || err.Remedy != separate(c.fixes, table()) {
+		if groups != c.groups || listed != (c.groups != "") || strings.Contains(err.Reason, hint) != c.hint || err.Remedy != distinctSQL(c.fixes, table()) {
 			t.Errorf("%s: %s\nremedy %s", title, err.Reason, err.Remedy)
 		}
 	}
@@ -66,23 +66,23 @@ func TestDuplicatesListIsShort(t *testing.T) {
 }
 
 // The remedy changes only the columns whose index is to come back.
-func TestSeparate(t *testing.T) {
+func TestDistinctSQL(t *testing.T) {
 	s := table()
-	if sql := separate(Fixes[2:3], s); strings.Contains(sql, "apiKey") || !strings.Contains(sql, `left(t."name", 253 - length(t.id))`) {
+	if sql := distinctSQL(Fixes[2:3], s); strings.Contains(sql, "apiKey") || !strings.Contains(sql, `left(t."name", 253 - length(t.id))`) {
 		t.Error(sql)
 	}
-	if sql := separate(Fixes[:1], s); strings.Contains(sql, `"name"`) || strings.Contains(sql, "rtrim") {
+	if sql := distinctSQL(Fixes[:1], s); strings.Contains(sql, `"name"`) || strings.Contains(sql, "rtrim") {
 		t.Error(sql)
 	}
-	if sql := separate(Fixes, padded(&padTrigger, &ownFunction, Keys{})); strings.Count(sql, "UPDATE") != 2 || strings.Contains(sql, `rtrim(t."name"`) || strings.Count(sql, `pg_catalog.rtrim(t."apiKey", ' ')`) != 2 {
+	if sql := distinctSQL(Fixes, padded(&padTrigger, &ownFunction, Keys{})); strings.Count(sql, "UPDATE") != 2 || strings.Contains(sql, `rtrim(t."name"`) || strings.Count(sql, `pg_catalog.rtrim(t."apiKey", ' ')`) != 2 {
 		t.Error(sql)
 	}
 	s.Table.Column("apiKey").Limit = 0
-	if sql := separate(Fixes[:1], s); strings.Contains(sql, "left(") {
+	if sql := distinctSQL(Fixes[:1], s); strings.Contains(sql, "left(") {
 		t.Error(sql)
 	}
 	s.Table.Columns = s.Table.Columns[:2]
-	if sql := separate(Fixes, s); strings.Contains(sql, "apiKey") || strings.Count(sql, "UPDATE") != 1 {
+	if sql := distinctSQL(Fixes, s); strings.Contains(sql, "apiKey") || strings.Count(sql, "UPDATE") != 1 {
 		t.Error(sql)
 	}
 }

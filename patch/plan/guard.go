@@ -51,8 +51,8 @@ func (g guardWork) String() string {
 	return fmt.Sprintf("%s (PATCH_KEEP_INDEX_NAMES=%t)", strings.Join(g.Fixes, ","), g.KeepNames)
 }
 
-// guardSettings are the settings of the guard's function. It hardly waits for a lock, no notice of what it executes reaches
-// the session, and none of its errors ends it.
+// guardSettings are the settings of the guard's function: it hardly waits for a lock, sends the session no notice, and none of its
+// errors ends the session.
 var guardSettings = []string{"search_path=pg_catalog, pg_temp", "lock_timeout=10ms", "client_min_messages=error", "quote_all_identifiers=off", "default_tablespace=", "exit_on_error=off"}
 
 // GuardName returns the name of a schema's event trigger, which is that of the schema that holds its function.
@@ -67,12 +67,12 @@ func fingerprint(body string) string {
 	return fmt.Sprintf("%x", sha256.Sum256([]byte(body)))[:16]
 }
 
-// ours reports whether the function is as the program made it, be it for other fixes than those that are requested now.
+// ours reports whether the function is as the program made it, for whatever fixes.
 func (f GuardFunction) ours() bool {
 	return f.Exact && f.Name == "guard_"+fingerprint(f.Body) && sameSettings(f.Settings, guardSettings) && f.work() != nil
 }
 
-// Foreign returns what of the guard is not as the program made it, with what to do about it; "" if nothing.
+// Foreign says what of the guard is not as the program made it, and what to do about it; "" for nothing.
 func (g *Guard) Foreign(schema string) string {
 	name := quote.Identifier(GuardName(schema))
 	remedy := fmt.Sprintf("; if nobody needs it: DROP SCHEMA %s CASCADE", name)
@@ -97,7 +97,7 @@ func (g *Guard) Foreign(schema string) string {
 	return ""
 }
 
-// foreignTrigger says the same of an event trigger that has the name of the guard's, and a function of somebody's.
+// foreignTrigger says the same of an event trigger that has the name of the guard's and calls another function.
 func foreignTrigger(schema string) string {
 	name := quote.Identifier(GuardName(schema))
 	return fmt.Sprintf("event trigger %s calls a function that this program did not make; if nobody needs it: DROP EVENT TRIGGER %s", name, name)
@@ -144,8 +144,8 @@ func reserved(schema string) bool {
 	return strings.HasPrefix(schema, "pg_") || schema == "information_schema"
 }
 
-// guard plans for the guard to be installed where there is no table yet and it is requested, and for its event trigger to
-// be gone otherwise. Its function and schema are left to removeGuard.
+// guard plans to install the guard if there is no table yet and it is requested, and to drop its event trigger otherwise. The
+// function and the schema are dropped by Remove, later.
 func (p *Plan) guard(r Request, s State) {
 	if s.Table == nil && r.Goal == Apply {
 		if r.Guard {

@@ -8,8 +8,7 @@ import (
 	"evolution-openai-patch/patch/quote"
 )
 
-// index plans for the unique indexes and unique constraints whose only key column is f.Column: that there is none, or
-// that Evolution's is back.
+// index plans to drop the unique indexes and unique constraints whose only key column is f.Column, or to create Evolution's again.
 func (p *Plan) index(f Fix, r Request, s State) error {
 	if s.notYet(f) {
 		p.Found[f.Name] = "no column " + quote.Identifier(f.Column) + " yet"
@@ -19,7 +18,7 @@ func (p *Plan) index(f Fix, r Request, s State) error {
 		return err
 	}
 	var unique []*Index
-	standIn := false // a plain index has the name
+	plainIndex := false // there is one under the name of Evolution's
 	for _, x := range s.Table.Indexes {
 		if !x.Covers(f.Column) {
 			continue
@@ -28,19 +27,19 @@ func (p *Plan) index(f Fix, r Request, s State) error {
 		if x.Unique {
 			unique = append(unique, x)
 		} else if s.Named(x, f.Index) {
-			standIn = true
+			plainIndex = true
 		}
 	}
 	if p.Found[f.Name] == "" {
 		p.Found[f.Name] = "no index on " + quote.Identifier(f.Column)
 	}
-	if r.KeepNames && !standIn && len(unique) == 0 {
+	if r.KeepNames && !plainIndex && len(unique) == 0 {
 		p.Found[f.Name] += "; no plain index under the name " + f.Index
 	}
 
 	definition := fmt.Sprintf("INDEX %s ON %s (%s)", quote.Identifier(f.Index), s.QualifiedTable(), quote.Identifier(f.Column))
 	if r.Goal == Revert {
-		if standIn {
+		if plainIndex {
 			p.add("DROP INDEX IF EXISTS %s", quote.Qualified(s.Schema, f.Index))
 		}
 		if len(unique) == 0 {
@@ -51,8 +50,8 @@ func (p *Plan) index(f Fix, r Request, s State) error {
 	for _, x := range unique {
 		p.add("%s", dropUnique(s, x))
 	}
-	// Where a release of Evolution that is not known yet has dropped its index, a later one may want the name.
-	if r.KeepNames && !standIn && (len(unique) > 0 || !beyondKnown(s.Migrations.Last)) {
+	// A release that is not known yet may have dropped the index itself, and a later one may use the name for something else.
+	if r.KeepNames && !plainIndex && (len(unique) > 0 || !beyondKnown(s.Migrations.Last)) {
 		p.add("CREATE %s", definition)
 	}
 	return nil

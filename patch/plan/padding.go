@@ -29,8 +29,7 @@ func CreatePadTrigger(schema string) string {
 	return fmt.Sprintf("CREATE TRIGGER %s BEFORE INSERT OR UPDATE ON %s FOR EACH ROW EXECUTE FUNCTION %s", ObjectName, quote.Qualified(schema, TableName), PadFunction(schema))
 }
 
-// padding plans for every key to be stored with exactly one space at its end, now and in future, or for all of that to be
-// reverted.
+// padding plans to store every key with exactly one space at its end, now and in future, or to revert that.
 func (p *Plan) padding(f Fix, r Request, s State) error {
 	if err := CheckPadding(s); err != nil {
 		return err
@@ -65,9 +64,9 @@ func (p *Plan) padding(f Fix, r Request, s State) error {
 	return nil
 }
 
-// pad adds what creates the function and the trigger where they are missing, and stores the keys with the space. The trigger is there
-// when the keys change, so that the change shows whether the space stays; but not if its function belongs to another role, which
-// could replace it meanwhile.
+// pad creates the function and the trigger where they are missing, and stores the keys with the space. The trigger exists before the
+// keys change, so that the change shows whether the space stays; but if its function belongs to another role, which could replace it
+// meanwhile, it comes after them.
 func (p *Plan) pad(f Fix, s State) {
 	trigger, function, column := s.PadTrigger(), PadFunction(s.Schema), quote.Identifier(f.Column)
 	foreign := s.Function != nil && s.Function.Owner != s.Role
@@ -95,8 +94,8 @@ func (p *Plan) pad(f Fix, s State) {
 	}
 }
 
-// unpad adds what drops the trigger, if it is there, and the function, and takes the spaces away. How many of them a key ended in
-// before the padding is not known: only a backup that was taken then has it.
+// unpad drops the trigger, if it is there, and the function, and removes the spaces. How many a key ended in before the padding, only
+// a backup that was taken then knows.
 func (p *Plan) unpad(f Fix, s State) error {
 	table, column := s.QualifiedTable(), quote.Identifier(f.Column)
 	if s.PadTrigger() != nil {
@@ -118,7 +117,7 @@ func (p *Plan) dropPadTrigger(s State) {
 	p.add("DROP TRIGGER %s ON %s", ObjectName, s.QualifiedTable())
 }
 
-// grantees returns those to whom a new object of the role is open, by PostgreSQL's defaults and by default privileges.
+// grantees lists who has rights on a new object of the role, by PostgreSQL's defaults and by default privileges.
 func (s State) grantees() string {
 	roles := []string{"PUBLIC"}
 	for _, g := range s.Grantees {
@@ -127,10 +126,10 @@ func (s State) grantees() string {
 	return strings.Join(roles, ", ")
 }
 
-// MaxKey is the longest key that is padded, in bytes. Nobody's key is as long, and the memory of a run has to suffice for it.
+// MaxKey is the longest key that is read, in bytes. No real key comes near it, and a run has little memory.
 const MaxKey = 256 << 10
 
-// MaxID is the longest id that is printed, in bytes. One that has come to that may have been cut.
+// MaxID is the longest id that is printed, in bytes. An id of this length may have been cut.
 const MaxID = 100
 
 // checkLength refuses a key that is too long to be read.
@@ -145,7 +144,7 @@ func (k *Keys) checkLength(f Fix, s State) error {
 	return Refuse("column %s of %s holds a key of more than 256 KiB, which nobody's key has: %s", column, s.QualifiedTable(), which)
 }
 
-// The keys that the padding changes, and those that it has changed or that ended in spaces anyway, as conditions of SQL.
+// Conditions for a key that the padding changes, and for one that ends in a space.
 const (
 	BareKey   = `"apiKey" <> rtrim("apiKey", ' ') || ' '`
 	SpacedKey = `"apiKey" LIKE '% '`

@@ -1,5 +1,5 @@
-// Package plan says what leads from what a database is like to what is asked of it. It is pure: it knows no connection, no context and
-// no configuration. All DDL is composed here, from what is known of Evolution, which stands as data in evolution.go.
+// Package plan decides which statements lead from the state of a schema to what is requested. It is pure: no connection, no context, no
+// configuration. All DDL of the fixes is composed here, from what is known of Evolution, which stands as data in evolution.go.
 package plan
 
 import (
@@ -32,9 +32,9 @@ type Plan struct {
 	SQL       []string          // DDL, in order; empty: nothing to do
 	Found     map[string]string // the fix's name → what there is of it, for people
 	Rows      int               // rows that the SQL changes
-	Pads      bool              // the SQL changes keys, or what will change them
+	Pads      bool              // the SQL changes keys or the padding
 	Unguarded string            // why no guard can be installed, "" if one can or need not be
-	Replaced  string            // what the guard that is there was installed for, and what for now; "" if nothing changes
+	Replaced  string            // work of the old guard → of the new one; "" if it stays the same
 }
 
 // Make composes the DDL that fulfils the request. It is pure: the same State gives the same Plan, and for the State that a

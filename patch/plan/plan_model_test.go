@@ -200,7 +200,7 @@ func TestModelNextPlanIsEmpty(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		s, r := drawState(t, false), drawRequest(t, rapid.SampledFrom([]Goal{Apply, Revert}).Draw(t, "goal"))
 		p := mustPlan(t, r, s)
-		unmet := slices.ContainsFunc(r.Fixes, func(f Fix) bool { return !inPlace(f, s) || r.KeepNames && !hasStandIn(f, s) })
+		unmet := slices.ContainsFunc(r.Fixes, func(f Fix) bool { return !inPlace(f, s) || r.KeepNames && !hasPlainIndex(f, s) })
 		if a := Assess(r, s); r.Goal == Apply && (unmet != (len(p.SQL) > 0) || unmet != (a.Status == Unpatched)) {
 			t.Fatalf("unmet: %t, but %s, and the plan is %q", unmet, a.Status, p.SQL)
 		}
@@ -227,8 +227,8 @@ func inPlace(f Fix, s State) bool {
 	return !slices.ContainsFunc(s.Table.Indexes, func(x *Index) bool { return x.Unique && x.Key == f.Column })
 }
 
-// hasStandIn reports whether a plain index has the name of the fix's, if there is one.
-func hasStandIn(f Fix, s State) bool {
+// hasPlainIndex reports whether a plain index has the name of the fix's, if there is one.
+func hasPlainIndex(f Fix, s State) bool {
 	return f.Index == "" || slices.ContainsFunc(s.Table.Indexes, func(x *Index) bool { return !x.Unique && x.Name == quote.Qualified("s", f.Index) })
 }
 

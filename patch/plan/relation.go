@@ -9,7 +9,7 @@ import (
 	"evolution-openai-patch/patch/quote"
 )
 
-// Relation is a table, an index, or another thing that has its name in the same space.
+// Relation is a table, an index or whatever else pg_class holds.
 type Relation struct {
 	OID       string   `json:"oid"`
 	Name      string   `json:"name"`
@@ -99,9 +99,9 @@ func (t *Relation) CanCopy(columns ...string) bool {
 // Index describes one index of the table.
 type Index struct {
 	OID         string       `json:"oid"`
-	Name        string       `json:"name"` // qualified and quoted
-	Definition  string       `json:"definition"`
-	Key         string       `json:"key"` // the first key column or expression, as PostgreSQL prints it
+	Name        string       `json:"name"`       // qualified and quoted
+	Definition  string       `json:"definition"` // at most 4001 characters of it
+	Key         string       `json:"key"`        // the first key column or expression, as PostgreSQL prints it
 	Keys        int          `json:"keys"`
 	Columns     []int        `json:"columns"` // pg_index.indkey: column numbers, 0 for an expression
 	Unique      bool         `json:"unique"`

@@ -30,7 +30,7 @@ func sameSettings(found, wanted []string) bool {
 	return slices.EqualFunc(found, wanted, func(a, b string) bool { return strings.ReplaceAll(a, `"`, "") == b })
 }
 
-// checkColumn refuses a column in which a space at the end of a key means something else, is impossible, or cannot be seen.
+// checkColumn refuses a column in which no space can be added to a key, or in which it does not count or cannot be seen.
 func checkColumn(f Fix, s State) error {
 	c, column := s.Table.Column(f.Column), quote.Identifier(f.Column)
 	switch {
@@ -53,8 +53,8 @@ func checkColumn(f Fix, s State) error {
 	return nil
 }
 
-// checkSpaceStays refuses a table in which a key with the space would be refused, or lose it again, as far as the catalog shows it. What
-// else may do that, the change itself finds out.
+// checkSpaceStays refuses a table in which a key with the space would be refused or lose the space, as far as the catalog shows that.
+// The change itself finds out the rest.
 func checkSpaceStays(f Fix, s State) error {
 	c := s.Table.Column(f.Column)
 	for _, k := range s.ForeignKeys {
@@ -76,8 +76,8 @@ func checkSpaceStays(f Fix, s State) error {
 	return nil
 }
 
-// CheckCode refuses to change keys, or a trigger, where code that another role decides would run with the rights of the role that is
-// connected. SECURITY.md has the rule.
+// CheckCode refuses to change keys, or a trigger, if that would run another role's code with the rights of the role that is connected.
+// SECURITY.md has the rule.
 func CheckCode(s State) error {
 	for _, k := range s.ForeignKeys {
 		if k.Referred == s.Table.OID && k.Follows { // what follows from a change of a key runs with the rights of the role, too
