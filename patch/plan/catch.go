@@ -37,17 +37,10 @@ func ExplainCaught(s State, constraint, code string) error {
 
 // constraintNamed reports whether a constraint or an index of the table, or a foreign key that refers to it, has this name.
 func (s State) constraintNamed(name string) bool {
-	for _, k := range slices.Concat(s.Checks, s.ForeignKeys) {
-		if k.Name == name {
-			return true
-		}
-	}
-	for _, x := range s.Table.Indexes {
-		if strings.HasSuffix(x.Name, "."+name) || strings.HasSuffix(x.Name, "."+quote.Identifier(name)) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(slices.Concat(s.Checks, s.ForeignKeys), func(k Constraint) bool { return k.Name == name }) ||
+		slices.ContainsFunc(s.Table.Indexes, func(x *Index) bool {
+			return strings.HasSuffix(x.Name, "."+name) || strings.HasSuffix(x.Name, "."+quote.Identifier(name))
+		})
 }
 
 // KeysStayBare refuses a table in which something removes the space as soon as it is added.
@@ -64,7 +57,7 @@ func (s State) Untried(f Fix, changed bool) (found []string) {
 	}
 	number, tried := s.Table.Column(f.Column).Number, s.Keys.Spaced > 0 && s.Keys.Bare == 0
 	for _, k := range s.Checks {
-		if k.concerns(number) && !(tried && (k.Validated || changed)) {
+		if slices.Contains(k.Columns, number) && !(tried && (k.Validated || changed)) {
 			found = append(found, "CHECK constraint "+quote.Identifier(k.Name))
 		}
 	}

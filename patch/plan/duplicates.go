@@ -115,7 +115,7 @@ func distinctSQL(fixes []Fix, s State) string {
 // Reverted returns, as SQL, what revert leaves in the column of a fix in a row t.
 func (s State) Reverted(f Fix) string {
 	value := "t." + quote.Identifier(f.Column)
-	if f.Column == KeyColumn && s.Padded() {
+	if f.Column == KeyColumn && s.isPadded() {
 		return "pg_catalog.rtrim(" + value + ", ' ')"
 	}
 	return value

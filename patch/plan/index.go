@@ -2,7 +2,6 @@ package plan
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 
 	"evolution-openai-patch/patch/quote"
@@ -76,7 +75,7 @@ func checkIndexes(f Fix, s State) error {
 		}
 	}
 	for _, r := range s.Relations {
-		if r.Name == f.Index && !slices.ContainsFunc(s.Table.Indexes, func(x *Index) bool { return x.OID == r.OID }) {
+		if r.Name == f.Index && s.Table.Index(r.OID) == nil {
 			return Refuse("%s exists, but as a different thing than an index of %s: a %s", quote.Qualified(s.Schema, r.Name), s.QualifiedTable(), kinds[r.Kind])
 		}
 	}

@@ -20,7 +20,7 @@ const PadSettings = "search_path=pg_catalog, pg_temp"
 // PadFunction returns the name of the function as it stands in statements.
 func PadFunction(schema string) string { return quote.Qualified(schema, ObjectName) + "()" }
 
-// CreatePadFunction and createPadTrigger return the statements that create the padding.
+// CreatePadFunction and CreatePadTrigger return the statements that create the padding.
 func CreatePadFunction(schema string) string {
 	return fmt.Sprintf("CREATE FUNCTION %s RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS %s", PadFunction(schema), quote.Literal(PadBody))
 }
@@ -39,44 +39,35 @@ func (p *Plan) padding(f Fix, r Request, s State) error {
 	if trigger != nil {
 		p.Found[f.Name] = trigger.Definition
 	}
-	if r.Goal == Revert && !s.Padded() {
+	if r.Goal == Revert && !s.isPadded() {
 		return nil
 	}
 	if err := checkColumn(f, s); err != nil {
 		return err
 	}
-	if err := s.Keys.checkLength(f, s); err != nil {
-		return err
-	}
 	if s.Keys.Bare > 0 {
 		p.Found[f.Name] += fmt.Sprintf("; keys without the space: %d", s.Keys.Bare)
 	}
-	before := len(p.SQL)
-	if r.Goal == Apply {
-		p.pad(f, s)
-	} else if err := p.unpad(f, s); err != nil {
-		return err
+	if r.Goal == Revert {
+		return p.unpad(f, s)
 	}
-	p.Pads = len(p.SQL) > before
-	if r.Goal == Apply {
-		return checkSpaceStays(f, s)
-	}
-	return nil
+	p.pad(f, s)
+	return checkSpaceStays(f, s)
 }
 
 // pad creates the function and the trigger where they are missing, and stores the keys with the space. The trigger exists before the
 // keys change, so that the change shows whether the space stays; but if its function belongs to another role, which could replace it
 // meanwhile, it comes after them.
 func (p *Plan) pad(f Fix, s State) {
-	trigger, function, column := s.PadTrigger(), PadFunction(s.Schema), quote.Identifier(f.Column)
+	before, trigger, function, column := len(p.SQL), s.PadTrigger(), PadFunction(s.Schema), quote.Identifier(f.Column)
 	foreign := s.Function != nil && s.Function.Owner != s.Role
 	if s.Function == nil {
 		p.add("%s", CreatePadFunction(s.Schema))
 		p.add("REVOKE ALL ON FUNCTION %s FROM %s", function, s.grantees())
 	}
 	drop := trigger != nil && (!trigger.fires() || foreign && s.Keys.Bare > 0)
-	if drop {
-		p.dropPadTrigger(s)
+	if drop { // before rows change, because its function is its owner's to replace
+		p.add("DROP TRIGGER %s ON %s", ObjectName, s.QualifiedTable())
 	}
 	create := drop || trigger == nil
 	if create && !foreign {
@@ -92,6 +83,7 @@ func (p *Plan) pad(f Fix, s State) {
 	if s.Function == nil && s.Role != s.Table.Owner { // so that the owner can drop it
 		p.add("ALTER FUNCTION %s OWNER TO %s", function, quote.Identifier(s.Table.Owner))
 	}
+	p.Pads = len(p.SQL) > before
 }
 
 // unpad drops the trigger, if it is there, and the function, and removes the spaces. How many a key ended in before the padding, only
@@ -99,12 +91,13 @@ func (p *Plan) pad(f Fix, s State) {
 func (p *Plan) unpad(f Fix, s State) error {
 	table, column := s.QualifiedTable(), quote.Identifier(f.Column)
 	if s.PadTrigger() != nil {
-		p.dropPadTrigger(s)
+		p.add("DROP TRIGGER %s ON %s", ObjectName, table)
 	}
 	if len(s.Function.Users) > 0 {
 		return Refuse("function %s is used by others: %s; drop them first", PadFunction(s.Schema), strings.Join(s.Function.Users, ", "))
 	}
 	p.add("DROP FUNCTION %s", PadFunction(s.Schema))
+	p.Pads = true
 	if s.Keys.Spaced > 0 {
 		p.add("UPDATE ONLY %s SET %s = rtrim(%s, ' ') WHERE %s LIKE '%% '", table, column, column, column)
 		p.Rows += s.Keys.Spaced
@@ -112,18 +105,12 @@ func (p *Plan) unpad(f Fix, s State) error {
 	return nil
 }
 
-// dropPadTrigger drops the trigger before rows change, because its function is its owner's to replace.
-func (p *Plan) dropPadTrigger(s State) {
-	p.add("DROP TRIGGER %s ON %s", ObjectName, s.QualifiedTable())
-}
-
 // grantees lists who has rights on a new object of the role, by PostgreSQL's defaults and by default privileges.
 func (s State) grantees() string {
-	roles := []string{"PUBLIC"}
-	for _, g := range s.Grantees {
-		roles = append(roles, quote.Identifier(g.Name))
+	if len(s.Grantees) == 0 {
+		return "PUBLIC"
 	}
-	return strings.Join(roles, ", ")
+	return "PUBLIC, " + quote.Identifiers(names(s.Grantees))
 }
 
 // MaxKey is the longest key that is read, in bytes. No real key comes near it, and a run has little memory.
@@ -131,18 +118,6 @@ const MaxKey = 256 << 10
 
 // MaxID is the longest id that is printed, in bytes. An id of this length may have been cut.
 const MaxID = 100
-
-// checkLength refuses a key that is too long to be read.
-func (k *Keys) checkLength(f Fix, s State) error {
-	if k.Long == nil {
-		return nil
-	}
-	column, which := quote.Identifier(f.Column), "credential "+string(k.Long)
-	if len(k.Long) == MaxID {
-		which = fmt.Sprintf(`SELECT ctid, left(id, 40) FROM %s WHERE octet_length(%s) > %d finds it`, s.QualifiedTable(), column, MaxKey)
-	}
-	return Refuse("column %s of %s holds a key of more than 256 KiB, which nobody's key has: %s", column, s.QualifiedTable(), which)
-}
 
 // Conditions for a key that the padding changes, and for one that ends in a space.
 const (

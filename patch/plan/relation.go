@@ -25,14 +25,17 @@ type Relation struct {
 	Indexes   []*Index `json:"-"` // of Evolution's table
 }
 
-// Relation returns the relation of that name, nil if there is none.
-func (s *State) Relation(name string) *Relation {
-	for i := range s.Relations {
-		if s.Relations[i].Name == name {
-			return &s.Relations[i]
-		}
+// find returns the first element that is what is sought, nil if there is none.
+func find[T any](list []T, sought func(T) bool) *T {
+	if i := slices.IndexFunc(list, sought); i >= 0 {
+		return &list[i]
 	}
 	return nil
+}
+
+// Relation returns the relation of that name, nil if there is none.
+func (s *State) Relation(name string) *Relation {
+	return find(s.Relations, func(r Relation) bool { return r.Name == name })
 }
 
 // Column describes a column of a table.
@@ -58,12 +61,7 @@ const (
 
 // Column returns the column of that name, nil if there is none.
 func (t *Relation) Column(name string) *Column {
-	for i := range t.Columns {
-		if t.Columns[i].Name == name {
-			return &t.Columns[i]
-		}
-	}
-	return nil
+	return find(t.Columns, func(c Column) bool { return c.Name == name })
 }
 
 // Index returns the index with that OID, nil if there is none.
@@ -78,10 +76,10 @@ func (t *Relation) Index(oid string) *Index {
 
 // computes reports whether the index has no other keys than columns that are generated from this one, or may be.
 func (t *Relation) computes(x *Index, column string) bool {
-	return len(x.Columns) > 0 && !slices.ContainsFunc(x.Columns[:min(x.Keys, len(x.Columns))], func(n int) bool {
-		return !slices.ContainsFunc(t.Columns, func(c Column) bool {
-			return c.Number == n && (mentions(c.Formula, column) || tooLong(c.Formula))
-		})
+	keys := x.keyColumns()
+	return len(keys) > 0 && !slices.ContainsFunc(keys, func(n int) bool {
+		c := find(t.Columns, func(c Column) bool { return c.Number == n })
+		return c == nil || !mentions(c.Formula, column) && !tooLong(c.Formula)
 	})
 }
 
@@ -127,9 +125,6 @@ type Constraint struct {
 	Follows         bool   `json:"follows"`   // of a foreign key: ON UPDATE CASCADE, SET NULL or SET DEFAULT
 }
 
-// concerns reports whether the constraint is about the column with this number.
-func (c Constraint) concerns(column int) bool { return slices.Contains(c.Columns, column) }
-
 // tooLong reports whether a definition is longer than what is read of it.
 func tooLong(definition string) bool { return utf8.RuneCountInString(definition) > 4000 }
 
@@ -138,12 +133,7 @@ func (x *Index) special() bool { return x.Expressions || x.Partial || x.Identity
 
 // Constraint returns the unique (u) or exclusion (x) constraint that the index implements, nil if there is none.
 func (x *Index) Constraint(kind string) *Constraint {
-	for i := range x.Constraints {
-		if x.Constraints[i].Type == kind {
-			return &x.Constraints[i]
-		}
-	}
-	return nil
+	return find(x.Constraints, func(c Constraint) bool { return c.Type == kind })
 }
 
 // dependants returns the foreign keys that need the index.
@@ -164,10 +154,13 @@ func (c Constraint) ofTable() string {
 // Covers reports whether the column, or an expression of it, is the only key of the index.
 func (x *Index) Covers(column string) bool { return x.Keys == 1 && mentions(x.Key, column) }
 
+// keyColumns returns the numbers of the key columns, without those that are only included. An expression counts as 0.
+func (x *Index) keyColumns() []int { return x.Columns[:min(x.Keys, len(x.Columns))] }
+
 // onlyColumn reports whether c is the only plain column among several keys of the index. The others are expressions,
 // which may have the same value in every row.
 func (x *Index) onlyColumn(c *Column) bool {
-	numbers := x.Columns[:min(x.Keys, len(x.Columns))]
+	numbers := x.keyColumns()
 	return x.Keys > 1 && !slices.ContainsFunc(numbers, func(n int) bool { return n != 0 && n != c.Number }) &&
 		(slices.Contains(numbers, c.Number) || mentions(x.Definition, c.Name))
 }

@@ -160,16 +160,11 @@ func (t Trigger) fires() bool { return t.Enabled == "O" || t.Enabled == "A" }
 
 // PadTrigger returns the trigger of our name, nil if there is none.
 func (s State) PadTrigger() *Trigger {
-	for i := range s.Triggers {
-		if s.Triggers[i].Name == ObjectName {
-			return &s.Triggers[i]
-		}
-	}
-	return nil
+	return find(s.Triggers, func(t Trigger) bool { return t.Name == ObjectName })
 }
 
-// Padded reports whether there is anything of the padding that revert would undo.
-func (s State) Padded() bool { return s.Function != nil || s.PadTrigger() != nil }
+// isPadded reports whether there is anything of the padding that revert would undo.
+func (s State) isPadded() bool { return s.Function != nil || s.PadTrigger() != nil }
 
 // Pads reports whether the padding trigger is there and enabled.
 func (s State) Pads() bool { return s.PadTrigger() != nil && s.PadTrigger().fires() }

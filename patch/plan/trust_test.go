@@ -249,7 +249,7 @@ func TestRevertOfPadding(t *testing.T) {
 		"number":               {state(column(func(c *Column) { c.Text = false })), "is of type"},
 	} {
 		p, err := Make(Request{Schema: "s", Fixes: Fixes[1:2], Goal: Revert}, c.s)
-		if c.want == "" && (err != nil || p.Pads != c.s.Padded()) || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
+		if c.want == "" && (err != nil || p.Pads != c.s.isPadded()) || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
 			t.Errorf("%s: %v, pads: %t, want %q", title, err, p.Pads, c.want)
 		}
 	}
