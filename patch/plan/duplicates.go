@@ -52,20 +52,23 @@ func Duplicates(fixes []Fix, auto bool, s State, credentials []Credential) *Refu
 // maxListed is the length from which on no further group or member is listed, in bytes, as a line of the report is limited.
 const maxListed = 2000
 
-// listGroups describes the credentials that share a value, a group after the other.
+// listGroups describes the groups of credentials that share a value, which follow one another.
 func listGroups(credentials []Credential) (groups []string) {
-	length, left := 0, 0
-	for i, c := range credentials {
-		first := i == 0 || credentials[i-1].Column != c.Column || credentials[i-1].Group != c.Group
-		if first && (i == 0 || credentials[i-1].Column != c.Column) {
-			left += c.Groups
+	length, left, column := 0, 0, ""
+	for len(credentials) > 0 {
+		c := credentials[0]
+		size := slices.IndexFunc(credentials, func(o Credential) bool { return o.Column != c.Column || o.Group != c.Group })
+		if size < 0 {
+			size = len(credentials)
 		}
-		if !first || length > maxListed {
-			continue
+		if c.Column != column {
+			left, column = left+c.Groups, c.Column
 		}
-		group := c.describe(credentials[i:])
-		length, left = length+len(group), left-1
-		groups = append(groups, group)
+		if length <= maxListed {
+			group := describeGroup(credentials[:size])
+			groups, length, left = append(groups, group), length+len(group), left-1
+		}
+		credentials = credentials[size:]
 	}
 	if left > 0 {
 		groups = append(groups, fmt.Sprintf("and %d groups more", left))
@@ -73,20 +76,16 @@ func listGroups(credentials []Credential) (groups []string) {
 	return groups
 }
 
-// describe describes the group that begins a list.
-func (c Credential) describe(list []Credential) string {
+// describeGroup describes the credentials that share one value.
+func describeGroup(group []Credential) string {
 	var members []string
-	length := 0
-	for _, m := range list {
-		if m.Column != c.Column || m.Group != c.Group || length > maxListed {
-			break
-		}
-		member := fmt.Sprintf("%s (name %s, instance %s)", m.ID, m.Name, m.Instance)
-		length += len(member)
-		members = append(members, member)
+	for length := 0; len(members) < len(group) && length <= maxListed; {
+		m := group[len(members)]
+		members = append(members, fmt.Sprintf("%s (name %s, instance %s)", m.ID, m.Name, m.Instance))
+		length += len(members[len(members)-1])
 	}
-	text := c.Value + " in " + strings.Join(members, ", ")
-	if more := c.Size - len(members); more > 0 {
+	text := group[0].Value + " in " + strings.Join(members, ", ")
+	if more := group[0].Size - len(members); more > 0 {
 		text += fmt.Sprintf(" and %d more", more)
 	}
 	return text
