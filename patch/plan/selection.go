@@ -16,19 +16,16 @@ type Selection struct {
 // UnmarshalText implements encoding.TextUnmarshaler. The error quotes no name, because it may be a secret.
 func (s *Selection) UnmarshalText(text []byte) error {
 	words := strings.Split(string(text), ",")
-	var named []string
-	for i, word := range words {
-		switch word = strings.TrimSpace(word); {
-		case word == "auto":
+	for i := range words {
+		words[i] = strings.TrimSpace(words[i])
+		if words[i] == "auto" {
 			s.Auto = true
-		case Contains(Fixes, word):
-			named = append(named, word)
-		default:
-			return fmt.Errorf("%w; write one or more of auto, %s, separated by commas", unknownFix(word, i+1, len(words)), strings.Join(fixNames(Fixes), ", "))
+		} else if !Contains(Fixes, words[i]) {
+			return fmt.Errorf("%w; write one or more of auto, %s, separated by commas", unknownFix(words[i], i+1, len(words)), strings.Join(fixNames(Fixes), ", "))
 		}
 	}
 	for _, f := range Fixes {
-		if slices.Contains(named, f.Name) {
+		if slices.Contains(words, f.Name) {
 			s.Named = append(s.Named, f)
 		}
 	}
