@@ -124,6 +124,19 @@ func TestNoGuardInThePlaceOfAnEventTrigger(t *testing.T) {
 	}
 }
 
+// An event trigger of another role's code would fire as the guard is installed. One that has the name of the guard is told of in
+// other words.
+func TestNoGuardBesideForeignCode(t *testing.T) {
+	r := Request{Schema: "s", Fixes: Fixes[:2], Guard: true}
+	for name, want := range map[string]string{"zz": `event trigger "zz" would run a function of role "eve"`, GuardName("s"): "that this program did not make"} {
+		s := installed(r, func(g *Guard) { g.Trigger.Function = "of somebody" })
+		s.Superuser, s.EventTriggers = true, []EventTrigger{{Name: name, Owner: "eve"}}
+		if p, err := Make(r, s); err != nil || len(p.SQL) > 0 || !strings.Contains(p.Unguarded, want) {
+			t.Errorf("%s: %v, %q, %q", name, err, p.SQL, p.Unguarded)
+		}
+	}
+}
+
 // The body says of each fix which index it concerns, of which column, and whether keys are padded then.
 func TestGuardBody(t *testing.T) {
 	const key, name = `('OpenaiCreds_apiKey_key', 'apiKey', %t)`, `('OpenaiCreds_name_key', 'name', false)`
