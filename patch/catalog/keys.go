@@ -11,11 +11,11 @@ import (
 
 // readKeys adds the statement that counts the stored keys, and returns where the count will be, nil if they cannot be read.
 func readKeys(b *postgres.Batch, s plan.State) *plan.Keys {
-	if !s.Table.CanCopy("id", "apiKey") {
+	if !s.Table.CanCopy("id", plan.KeyColumn) {
 		return nil
 	}
-	k, limit := new(plan.Keys), s.Table.Column("apiKey").Limit
-	b.Rows(postgres.CopyTo(s.Schema, plan.TableName, "id", "apiKey"), func(row []byte) error {
+	k, limit := new(plan.Keys), s.Table.Column(plan.KeyColumn).Limit
+	b.Rows(postgres.CopyTo(s.Schema, plan.TableName, "id", plan.KeyColumn), func(row []byte) error {
 		id, key, _ := bytes.Cut(bytes.TrimSuffix(row, []byte("\n")), []byte("\t"))
 		countKey(k, id, key, limit)
 		return nil
@@ -23,8 +23,7 @@ func readKeys(b *postgres.Batch, s plan.State) *plan.Keys {
 	return k
 }
 
-// countKey adds the key of one credential, both as COPY writes them. The column takes so many characters, or any number if limit
-// is 0.
+// countKey counts the key of one credential; COPY wrote both. The limit is that of the column, in characters, 0 for none.
 func countKey(k *plan.Keys, id, raw []byte, limit int) {
 	key := raw
 	if len(raw) <= 2*plan.MaxKey && bytes.ContainsRune(raw, '\\') { // an escape takes two bytes; without one nothing is copied
@@ -52,8 +51,8 @@ func countKey(k *plan.Keys, id, raw []byte, limit int) {
 	}
 }
 
-// countKeys adds a query for the same counts, for the moment in which the table is locked and none of its owner's code can run
-// in a query. A COPY of many rows to a client that stalls would keep the lock.
+// countKeys adds a query for the same counts, to be executed while the table is locked and a query can run no code of its owner's. It
+// replaces COPY there because a client that stalls in the middle of COPY would keep the lock.
 func countKeys(b *postgres.Batch, s plan.State) *postgres.Slot {
 	return b.Read(fmt.Sprintf(`SELECT pg_catalog.json_build_object(
 		'bare', count(*) FILTER (WHERE %[1]s),
@@ -61,8 +60,8 @@ func countKeys(b *postgres.Batch, s plan.State) *postgres.Slot {
 		'spaced', count(*) FILTER (WHERE %[3]s))::pg_catalog.text FROM ONLY %[4]s`, s.Table.Paddable(), plan.BareKey, plan.SpacedKey, s.QualifiedTable()))
 }
 
-// RequireKeys requires, for the same moment, that no key was stored since they were counted that the plan knows nothing of: one
-// to be changed, or one with spaces, where there was none. Other keys may come at any time: the plan changes every key there is.
+// RequireKeys requires, for the locked table, that there are no keys to be changed, or keys with spaces, where there were none when the
+// plan was made. Otherwise new keys do no harm: the plan changes every key that there is.
 func RequireKeys(b *postgres.Batch, s plan.State) {
 	b.Require(fmt.Sprintf("(SELECT (%t OR count(*) FILTER (WHERE %s) = 0) AND (%t OR count(*) FILTER (WHERE %s) = 0) FROM ONLY %s)",
 		s.Keys.Bare > 0, s.Table.Paddable(), s.Keys.Spaced > 0, plan.SpacedKey, s.QualifiedTable()))

@@ -1,8 +1,6 @@
 package plan
 
-import "slices"
-
-// Status is the word for where a schema, or one fix in it, stands.
+// Status says where a schema, or a fix in it, stands.
 type Status string
 
 // The words of the report.
@@ -34,9 +32,9 @@ func EveryFix(fixes []Fix, status Status) Assessment {
 func Assess(r Request, s State) Assessment {
 	if s.Table == nil {
 		a := EveryFix(r.Fixes, Pending)
-		for _, name := range s.guarded() {
-			if _, requested := a.Fixes[name]; requested {
-				a.Fixes[name] = Guarded
+		for _, f := range r.Fixes {
+			if s.Guards([]Fix{f}) {
+				a.Fixes[f.Name] = Guarded
 			}
 		}
 		if s.Guards(r.Fixes) {
@@ -57,10 +55,9 @@ func Assess(r Request, s State) Assessment {
 			a.Fixes[f.Name] = Unpatched
 		}
 	}
-	for _, worse := range []Status{Unpatched, Pending} {
-		if slices.ContainsFunc(r.Fixes, func(f Fix) bool { return a.Fixes[f.Name] == worse }) {
-			a.Status = worse
-			break
+	for _, f := range r.Fixes {
+		if status := a.Fixes[f.Name]; status == Unpatched || status == Pending && a.Status == Patched {
+			a.Status = status
 		}
 	}
 	return a

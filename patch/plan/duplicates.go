@@ -13,7 +13,7 @@ type Credential struct {
 	ID       string `json:"id"`
 	Name     string `json:"name"`
 	Instance string `json:"instance"`
-	Value    string `json:"value"`  // as much of it as may be printed
+	Value    string `json:"value"`  // as it may be printed
 	Group    int    `json:"group"`  // the number of the value
 	Size     int    `json:"size"`   // how many credentials share the value
 	Groups   int    `json:"groups"` // how many values are shared
@@ -30,8 +30,14 @@ const (
 // holds the SQL that makes the values differ.
 func Duplicates(fixes []Fix, auto bool, s State, credentials []Credential) *RefusedError {
 	hint, listed := "", "" // if the rows could not be read
-	if auto && Contains(fixes, "name-index") {
-		hint = "; if the index on the name was gone before this program ran, set PATCH_FIXES to the other fixes"
+	var unneeded []string
+	for _, f := range fixes {
+		if f.From == "" { // with auto, it is selected because its index is gone
+			unneeded = append(unneeded, f.Column)
+		}
+	}
+	if auto && len(unneeded) > 0 {
+		hint = "; if the index on " + quote.Identifiers(unneeded) + " was gone before this program ran, set PATCH_FIXES to the other fixes"
 	}
 	if len(credentials) > 0 {
 		listed = ". The groups: " + strings.Join(listGroups(credentials), "; ")
@@ -39,27 +45,30 @@ func Duplicates(fixes []Fix, auto bool, s State, credentials []Credential) *Refu
 	return &RefusedError{
 		Reason: "the unique index cannot come back while credentials share a value; the remedy changes all but the first of each group, whose instances then need a key of their own (deleting them in Evolution fails or takes their bots along)" +
 			hint + listed,
-		Remedy: separate(fixes, s),
+		Remedy: distinctSQL(fixes, s),
 	}
 }
 
 // maxListed is the length from which on no further group or member is listed, in bytes, as a line of the report is limited.
 const maxListed = 2000
 
-// listGroups describes the credentials that share a value, a group after the other.
+// listGroups describes the groups of credentials that share a value, which follow one another.
 func listGroups(credentials []Credential) (groups []string) {
-	length, left := 0, 0
-	for i, c := range credentials {
-		first := i == 0 || credentials[i-1].Column != c.Column || credentials[i-1].Group != c.Group
-		if first && (i == 0 || credentials[i-1].Column != c.Column) {
-			left += c.Groups
+	length, left, column := 0, 0, ""
+	for len(credentials) > 0 {
+		c := credentials[0]
+		size := slices.IndexFunc(credentials, func(o Credential) bool { return o.Column != c.Column || o.Group != c.Group })
+		if size < 0 {
+			size = len(credentials)
 		}
-		if !first || length > maxListed {
-			continue
+		if c.Column != column {
+			left, column = left+c.Groups, c.Column
 		}
-		group := c.describe(credentials[i:])
-		length, left = length+len(group), left-1
-		groups = append(groups, group)
+		if length <= maxListed {
+			group := describeGroup(credentials[:size])
+			groups, length, left = append(groups, group), length+len(group), left-1
+		}
+		credentials = credentials[size:]
 	}
 	if left > 0 {
 		groups = append(groups, fmt.Sprintf("and %d groups more", left))
@@ -67,48 +76,46 @@ func listGroups(credentials []Credential) (groups []string) {
 	return groups
 }
 
-// describe describes the group that begins a list.
-func (c Credential) describe(list []Credential) string {
+// describeGroup describes the credentials that share one value.
+func describeGroup(group []Credential) string {
 	var members []string
-	length := 0
-	for _, m := range list {
-		if m.Column != c.Column || m.Group != c.Group || length > maxListed {
-			break
-		}
-		member := fmt.Sprintf("%s (name %s, instance %s)", m.ID, m.Name, m.Instance)
-		length += len(member)
-		members = append(members, member)
+	for length := 0; len(members) < len(group) && length <= maxListed; {
+		m := group[len(members)]
+		members = append(members, fmt.Sprintf("%s (name %s, instance %s)", m.ID, m.Name, m.Instance))
+		length += len(members[len(members)-1])
 	}
-	value := c.Value
-	if c.Column == "apiKey" {
-		value = "…" + value
-	}
-	text := value + " in " + strings.Join(members, ", ")
-	if more := c.Size - len(members); more > 0 {
+	text := group[0].Value + " in " + strings.Join(members, ", ")
+	if more := group[0].Size - len(members); more > 0 {
 		text += fmt.Sprintf(" and %d more", more)
 	}
 	return text
 }
 
-// separate returns the SQL that makes the values of the columns of these fixes differ: of each group of credentials that
+// distinctSQL returns the SQL that makes the values of the columns of these fixes differ: of each group of credentials that
 // share one, all but the first get their id at the end, cut to what the column takes.
-func separate(fixes []Fix, s State) string {
+func distinctSQL(fixes []Fix, s State) string {
 	var updates []string
-	for _, column := range []string{"apiKey", "name"} {
-		c := s.Table.Column(column)
-		if c == nil || !slices.ContainsFunc(fixes, func(f Fix) bool { return f.Column == column }) {
+	for _, f := range slices.Backward(fixes) { // whose order is that of revert
+		c := s.Table.Column(f.Column)
+		if c == nil || f.Index == "" {
 			continue
 		}
-		group := quote.Identifier(column)
-		value := "t." + group
-		if column == "apiKey" && s.Padded() { // as revert leaves it
-			value, group = fmt.Sprintf("rtrim(%s, ' ')", value), fmt.Sprintf("rtrim(%s, ' ')", group)
-		}
+		reverted := s.Reverted(f)
+		value := reverted
 		if c.Limit != 0 { // two characters less: the hyphen, and the space of the padding
-			value = fmt.Sprintf("left(%s, %d - length(t.id))", value, c.Limit-2)
+			value = fmt.Sprintf("left(%s, %d - length(t.id))", reverted, c.Limit-2)
 		}
-		updates = append(updates, fmt.Sprintf(`UPDATE %[1]s AS t SET %[2]s = %[3]s || '-' || t.id FROM (SELECT id, row_number() OVER (PARTITION BY %[4]s ORDER BY id COLLATE "C") AS n FROM %[1]s WHERE %[2]s IS NOT NULL) AS d WHERE d.id = t.id AND d.n > 1;`,
-			s.QualifiedTable(), quote.Identifier(column), value, group))
+		updates = append(updates, fmt.Sprintf(`UPDATE %[1]s AS t SET %[2]s = %[3]s || '-' || t.id FROM (SELECT t.id, row_number() OVER (PARTITION BY %[4]s ORDER BY t.id COLLATE "C") AS n FROM %[1]s AS t WHERE t.%[2]s IS NOT NULL) AS d WHERE d.id = t.id AND d.n > 1;`,
+			s.QualifiedTable(), quote.Identifier(f.Column), value, reverted))
 	}
 	return strings.Join(updates, " ")
+}
+
+// Reverted returns, as SQL, what revert leaves in the column of a fix in a row t.
+func (s State) Reverted(f Fix) string {
+	value := "t." + quote.Identifier(f.Column)
+	if f.Column == KeyColumn && s.isPadded() {
+		return "pg_catalog.rtrim(" + value + ", ' ')"
+	}
+	return value
 }

@@ -9,7 +9,7 @@ import (
 // sharing returns the credentials that share n values of a column, as they are read: two of each value.
 func sharing(column string, n int) (all []Credential) {
 	for i := range min(n, MaxGroups) {
-		one := Credential{ID: fmt.Sprint("a", i), Name: "same", Value: fmt.Sprintf("-%03d", i), Column: column, Group: i + 1, Size: 2, Groups: n}
+		one := Credential{ID: fmt.Sprint("a", i), Name: "same", Value: fmt.Sprintf("…-%03d", i), Column: column, Group: i + 1, Size: 2, Groups: n}
 		other := one
 		other.ID, other.Name, other.Instance = fmt.Sprint("b", i), fmt.Sprint("n", i), "i"
 		all = append(all, one, other)
@@ -29,14 +29,14 @@ func TestDuplicates(t *testing.T) {
 	}{
 		"keys":           {Fixes[:2], false, sharing("apiKey", 1), false, "…-000 in a0 (name same, instance ), b0 (name n0, instance i)"},
 		"two keys":       {Fixes[:1], true, sharing("apiKey", 2), false, "…-000 in a0 (name same, instance ), b0 (name n0, instance i); …-001 in a1 (name same, instance ), b1 (name n1, instance i)"},
-		"names":          {Fixes[2:], false, sharing("name", 1), false, "-000 in a0 (name same, instance ), b0 (name n0, instance i)"},
-		"names, auto":    {Fixes[2:], true, sharing("name", 1), true, "-000 in a0 (name same, instance ), b0 (name n0, instance i)"},
-		"both":           {Fixes, false, append(sharing("apiKey", 1), sharing("name", 1)...), false, "…-000 in a0 (name same, instance ), b0 (name n0, instance i); -000 in a0 (name same, instance ), b0 (name n0, instance i)"},
+		"names":          {Fixes[2:], false, sharing("name", 1), false, "…-000 in a0 (name same, instance ), b0 (name n0, instance i)"},
+		"names, auto":    {Fixes[2:], true, sharing("name", 1), true, "…-000 in a0 (name same, instance ), b0 (name n0, instance i)"},
+		"both":           {Fixes, false, append(sharing("apiKey", 1), sharing("name", 1)...), false, "…-000 in a0 (name same, instance ), b0 (name n0, instance i); …-000 in a0 (name same, instance ), b0 (name n0, instance i)"},
 		"cannot be read": {Fixes[:1], false, nil, false, ""},
 	} {
 		err := Duplicates(c.fixes, c.auto, table(), c.credentials)
 		_, groups, listed := strings.Cut(err.Reason, list)
-		if groups != c.groups || listed != (c.groups != "") || strings.Contains(err.Reason, hint) != c.hint || err.Remedy != separate(c.fixes, table()) {
+		if groups != c.groups || listed != (c.groups != "") || strings.Contains(err.Reason, hint) != c.hint || err.Remedy != distinctSQL(c.fixes, table()) {
 			t.Errorf("%s: %s\nremedy %s", title, err.Reason, err.Remedy)
 		}
 	}
@@ -52,7 +52,7 @@ func TestDuplicatesListIsShort(t *testing.T) {
 	}
 	group := sharing("name", 1)[:1]
 	group[0].Size = 100_000
-	if got, want := listGroups(group)[0], "-000 in a0 (name same, instance ) and 99999 more"; got != want {
+	if got, want := listGroups(group)[0], "…-000 in a0 (name same, instance ) and 99999 more"; got != want {
 		t.Errorf("%q, want %q", got, want)
 	}
 	long := Credential{ID: "a", Name: strings.Repeat("n", 100), Value: "v", Column: "name", Group: 1, Size: 50}
@@ -66,23 +66,23 @@ func TestDuplicatesListIsShort(t *testing.T) {
 }
 
 // The remedy changes only the columns whose index is to come back.
-func TestSeparate(t *testing.T) {
+func TestDistinctSQL(t *testing.T) {
 	s := table()
-	if sql := separate(Fixes[2:3], s); strings.Contains(sql, "apiKey") || !strings.Contains(sql, `left(t."name", 253 - length(t.id))`) {
+	if sql := distinctSQL(Fixes[2:3], s); strings.Contains(sql, "apiKey") || !strings.Contains(sql, `left(t."name", 253 - length(t.id))`) {
 		t.Error(sql)
 	}
-	if sql := separate(Fixes[:1], s); strings.Contains(sql, `"name"`) || strings.Contains(sql, "rtrim") {
+	if sql := distinctSQL(Fixes[:1], s); strings.Contains(sql, `"name"`) || strings.Contains(sql, "rtrim") {
 		t.Error(sql)
 	}
-	if sql := separate(Fixes, padded(&padTrigger, &ownFunction, Keys{})); strings.Count(sql, "UPDATE") != 2 || strings.Contains(sql, `rtrim("name"`) || strings.Contains(sql, `rtrim(t."name"`) || !strings.Contains(sql, `PARTITION BY rtrim("apiKey", ' ') ORDER BY`) {
+	if sql := distinctSQL(Fixes, padded(&padTrigger, &ownFunction, Keys{})); strings.Count(sql, "UPDATE") != 2 || strings.Contains(sql, `rtrim(t."name"`) || strings.Count(sql, `pg_catalog.rtrim(t."apiKey", ' ')`) != 2 {
 		t.Error(sql)
 	}
 	s.Table.Column("apiKey").Limit = 0
-	if sql := separate(Fixes[:1], s); strings.Contains(sql, "left(") {
+	if sql := distinctSQL(Fixes[:1], s); strings.Contains(sql, "left(") {
 		t.Error(sql)
 	}
 	s.Table.Columns = s.Table.Columns[:2]
-	if sql := separate(Fixes, s); strings.Contains(sql, "apiKey") || strings.Count(sql, "UPDATE") != 1 {
+	if sql := distinctSQL(Fixes, s); strings.Contains(sql, "apiKey") || strings.Count(sql, "UPDATE") != 1 {
 		t.Error(sql)
 	}
 }

@@ -6,6 +6,9 @@ const TableName = "OpenaiCreds"
 // MigrationsName is the table in which Prisma records the migrations that it has applied.
 const MigrationsName = "_prisma_migrations"
 
+// KeyColumn is the column that holds the keys. It is the only one that the padding is written for: its function names it.
+const KeyColumn = "apiKey"
+
 // Prisma's advisory lock has the key 72707369, which `prisma migrate deploy` holds while it runs (prisma-engines,
 // schema-engine, PostgreSQL connector). catalog.sql checks whether it is held; the program never acquires it.
 
@@ -14,17 +17,19 @@ type Fix struct {
 	Name   string // as in PATCH_FIXES
 	Column string
 	Index  string // the unique index that Evolution's migrations create on Column and that is dropped; "" for none
-	Pad    bool   // every value of Column is stored with one space at its end
+	Pad    bool   // every value of Column, which is KeyColumn, is stored with one space at its end
+	Secret bool   // of a value of Column only the end is shown
 	Hint   string // what to tell people who have not asked for the fix, "" for nothing
 	Needs  string // the fix without which this one is of no use
 	Since  string // time stamp of the migration that creates Column
 	From   string // time stamp of the migration from which on instances that share a key need this fix; "": they never do
 }
 
-// Fixes is the catalogue of what the program can do. A further fix is a further row.
+// Fixes is the catalogue of what the program can do. A further index of the table to drop is a further row, in the order in which
+// Evolution's migrations create the indexes: when the last one has been created, the guard ends.
 var Fixes = []Fix{
-	{Name: "apikey-index", Column: "apiKey", Index: "OpenaiCreds_apiKey_key", Since: "20240718121437", From: "20240718121437"},
-	{Name: "apikey-check", Column: "apiKey", Pad: true, Needs: "apikey-index", Since: "20240718121437", From: FirstChecking},
+	{Name: "apikey-index", Column: KeyColumn, Index: "OpenaiCreds_apiKey_key", Secret: true, Since: "20240718121437", From: "20240718121437"},
+	{Name: "apikey-check", Column: KeyColumn, Pad: true, Secret: true, Needs: "apikey-index", Since: "20240718121437", From: FirstChecking},
 	{
 		Name: "name-index", Column: "name", Index: "OpenaiCreds_name_key", Since: "20240722173259",
 		Hint: `a credential's name must still differ from those in all other instances, or Evolution answers HTTP 500 "Error creating openai creds"; to lift that too, set PATCH_FIXES=auto,name-index`,

@@ -51,8 +51,8 @@ func (g guardWork) String() string {
 	return fmt.Sprintf("%s (PATCH_KEEP_INDEX_NAMES=%t)", strings.Join(g.Fixes, ","), g.KeepNames)
 }
 
-// guardSettings are the settings of the guard's function. It hardly waits for a lock, no notice of what it executes reaches
-// the session, and none of its errors ends it.
+// guardSettings are the settings of the guard's function: it hardly waits for a lock, sends the session no notice, and none of its
+// errors ends the session.
 var guardSettings = []string{"search_path=pg_catalog, pg_temp", "lock_timeout=10ms", "client_min_messages=error", "quote_all_identifiers=off", "default_tablespace=", "exit_on_error=off"}
 
 // GuardName returns the name of a schema's event trigger, which is that of the schema that holds its function.
@@ -62,17 +62,20 @@ func GuardName(schema string) string {
 	return fmt.Sprintf("%s_%08x", ObjectName, h.Sum32())
 }
 
-// fingerprint is part of the name of a guard's function, and so shows whether the function is as the program made it.
-func fingerprint(body string) string {
-	return fmt.Sprintf("%x", sha256.Sum256([]byte(body)))[:16]
+// guardFunctionName returns the name of a guard's function, which shows whether its body is as the program made it.
+func guardFunctionName(body string) string {
+	return fmt.Sprintf("guard_%x", sha256.Sum256([]byte(body)))[:len("guard_")+16]
 }
 
-// ours reports whether the function is as the program made it, be it for other fixes than those that are requested now.
+// ours reports whether the function is as the program made it, for whatever fixes.
 func (f GuardFunction) ours() bool {
-	return f.Exact && f.Name == "guard_"+fingerprint(f.Body) && sameSettings(f.Settings, guardSettings) && f.work() != nil
+	return f.Exact && f.Name == guardFunctionName(f.Body) && f.work() != nil &&
+		slices.EqualFunc(f.Settings, guardSettings, func(found, wanted string) bool {
+			return strings.ReplaceAll(found, `"`, "") == wanted // without the quotes of quote_all_identifiers
+		})
 }
 
-// Foreign returns what of the guard is not as the program made it, with what to do about it; "" if nothing.
+// Foreign says what of the guard is not as the program made it, and what to do about it; "" for nothing.
 func (g *Guard) Foreign(schema string) string {
 	name := quote.Identifier(GuardName(schema))
 	remedy := fmt.Sprintf("; if nobody needs it: DROP SCHEMA %s CASCADE", name)
@@ -97,7 +100,7 @@ func (g *Guard) Foreign(schema string) string {
 	return ""
 }
 
-// foreignTrigger says the same of an event trigger that has the name of the guard's, and a function of somebody's.
+// foreignTrigger says the same of an event trigger that has the name of the guard's and calls another function.
 func foreignTrigger(schema string) string {
 	name := quote.Identifier(GuardName(schema))
 	return fmt.Sprintf("event trigger %s calls a function that this program did not make; if nobody needs it: DROP EVENT TRIGGER %s", name, name)
@@ -108,12 +111,11 @@ func (g *Guard) work(schema string) *guardWork {
 	if g == nil || !g.Trusted || g.Trigger == nil || !g.Trigger.Enabled {
 		return nil
 	}
-	for _, f := range g.Functions {
-		if f.OID == g.Trigger.Function && f.ours() && f.work().Schema == schema {
-			return f.work()
-		}
+	f := find(g.Functions, func(f GuardFunction) bool { return f.OID == g.Trigger.Function })
+	if f == nil || !f.ours() || f.work().Schema != schema {
+		return nil
 	}
-	return nil
+	return f.work()
 }
 
 // work returns what stands in the first line of the function, nil if that is not what the program writes there.
@@ -126,26 +128,14 @@ func (f GuardFunction) work() *guardWork {
 	return work
 }
 
-// guarded returns the names of the fixes that a guard will apply.
-func (s State) guarded() []string {
-	if work := s.Guard.work(s.Schema); work != nil {
-		return work.Fixes
-	}
-	return nil
-}
-
 // Guards reports whether a guard will apply all of these fixes.
 func (s State) Guards(fixes []Fix) bool {
-	return s.Guard.work(s.Schema) != nil && !slices.ContainsFunc(fixes, func(f Fix) bool { return !slices.Contains(s.guarded(), f.Name) })
+	work := s.Guard.work(s.Schema)
+	return work != nil && !slices.ContainsFunc(fixes, func(f Fix) bool { return !slices.Contains(work.Fixes, f.Name) })
 }
 
-// reserved reports whether PostgreSQL lets no application create a table in a schema of that name.
-func reserved(schema string) bool {
-	return strings.HasPrefix(schema, "pg_") || schema == "information_schema"
-}
-
-// guard plans for the guard to be installed where there is no table yet and it is requested, and for its event trigger to
-// be gone otherwise. Its function and schema are left to removeGuard.
+// guard plans to install the guard if there is no table yet and it is requested, and to drop its event trigger otherwise. The
+// function and the schema are dropped by Remove, later.
 func (p *Plan) guard(r Request, s State) {
 	if s.Table == nil && r.Goal == Apply {
 		if r.Guard {
@@ -170,41 +160,39 @@ func (g *Guard) Remove(schema string) (sql []string) {
 	return append(sql, "DROP SCHEMA "+name)
 }
 
+// unguarded says why no guard can be installed, "" if one can.
+func unguarded(r Request, s State) string {
+	foreign, fragile := s.ForeignEventTrigger(), find(s.EventTriggers, func(e EventTrigger) bool { return e.Fragile })
+	switch {
+	case strings.HasPrefix(r.Schema, "pg_") || r.Schema == "information_schema": // in which PostgreSQL lets nobody create a table
+		return "no application has tables in schema " + quote.Identifier(r.Schema)
+	case find(s.EventTriggers, func(e EventTrigger) bool { return e.Taken }) != nil:
+		return foreignTrigger(r.Schema)
+	case foreign != nil && foreign.Name != GuardName(r.Schema): // Foreign tells of that one
+		return fmt.Sprintf("event trigger %s would run a function of role %s with the rights of %s",
+			quote.Identifier(foreign.Name), quote.Identifier(foreign.Owner), quote.Identifier(s.Role))
+	case fragile != nil:
+		return fmt.Sprintf("before PostgreSQL 14 it could make event trigger %s fail, and Evolution's migration with it", quote.Identifier(fragile.Name))
+	case s.Guard != nil:
+		return s.Guard.Foreign(r.Schema)
+	}
+	return ""
+}
+
 // installGuard adds what creates the guard, or replaces one that was installed for another request.
 func (p *Plan) installGuard(r Request, s State) {
-	if reserved(r.Schema) {
-		p.Unguarded = "no application has tables in schema " + quote.Identifier(r.Schema)
+	if p.Unguarded = unguarded(r, s); p.Unguarded != "" {
 		return
-	}
-	if slices.ContainsFunc(s.EventTriggers, func(e EventTrigger) bool { return e.Taken }) {
-		p.Unguarded = foreignTrigger(r.Schema)
-		return
-	}
-	if e := s.ForeignEventTrigger(); e != nil && e.Name != GuardName(r.Schema) { // that one is looked at below
-		p.Unguarded = fmt.Sprintf("event trigger %s would run a function of role %s with the rights of %s",
-			quote.Identifier(e.Name), quote.Identifier(e.Owner), quote.Identifier(s.Role))
-		return
-	}
-	for _, e := range s.EventTriggers {
-		if e.Fragile {
-			p.Unguarded = fmt.Sprintf("before PostgreSQL 14 it could make event trigger %s fail, and Evolution's migration with it", quote.Identifier(e.Name))
-			return
-		}
 	}
 	name, body := quote.Identifier(GuardName(r.Schema)), guardBody(r, s)
-	function := "guard_" + fingerprint(body)
-	exists := false // the function
+	function := guardFunctionName(body)
+	var same *GuardFunction // that is there already
 	if g := s.Guard; g == nil {
 		p.add("CREATE SCHEMA %s", name)
 	} else {
-		if p.Unguarded = g.Foreign(r.Schema); p.Unguarded != "" {
+		same = find(g.Functions, func(f GuardFunction) bool { return f.Name == function })
+		if t := g.Trigger; same != nil && t != nil && t.Function == same.OID && t.Enabled {
 			return
-		}
-		for _, f := range g.Functions {
-			exists = exists || f.Name == function
-			if t := g.Trigger; f.Name == function && t != nil && t.Function == f.OID && t.Enabled {
-				return
-			}
 		}
 		if work := g.work(r.Schema); work != nil && work.String() != r.guardWork().String() {
 			p.Replaced = fmt.Sprintf("%s → %s", work, r.guardWork())
@@ -214,7 +202,7 @@ func (p *Plan) installGuard(r Request, s State) {
 		}
 	}
 	p.add("REVOKE ALL ON SCHEMA %s FROM %s", name, s.grantees())
-	if !exists {
+	if same == nil {
 		p.add("CREATE FUNCTION %s.%s() RETURNS event_trigger LANGUAGE plpgsql SECURITY DEFINER%s AS %s", name, function, guardSetClauses(), quote.Literal(body))
 		p.add("REVOKE ALL ON FUNCTION %s.%s() FROM %s", name, function, s.grantees())
 	}

@@ -22,7 +22,7 @@ const (
 
 // guardFunction returns the function of a guard with this body.
 func guardFunction(oid, body string) GuardFunction {
-	return GuardFunction{OID: oid, Name: "guard_" + fingerprint(body), Body: body, Settings: guardSettings, Exact: true}
+	return GuardFunction{OID: oid, Name: guardFunctionName(body), Body: body, Settings: guardSettings, Exact: true}
 }
 
 // installed returns a state without the table in which the guard is as the plan for this request makes it, after some changes.
@@ -124,6 +124,19 @@ func TestNoGuardInThePlaceOfAnEventTrigger(t *testing.T) {
 	}
 }
 
+// An event trigger of another role's code would fire as the guard is installed. One that has the name of the guard is told of in
+// other words.
+func TestNoGuardBesideForeignCode(t *testing.T) {
+	r := Request{Schema: "s", Fixes: Fixes[:2], Guard: true}
+	for name, want := range map[string]string{"zz": `event trigger "zz" would run a function of role "eve"`, GuardName("s"): "that this program did not make"} {
+		s := installed(r, func(g *Guard) { g.Trigger.Function = "of somebody" })
+		s.Superuser, s.EventTriggers = true, []EventTrigger{{Name: name, Owner: "eve"}}
+		if p, err := Make(r, s); err != nil || len(p.SQL) > 0 || !strings.Contains(p.Unguarded, want) {
+			t.Errorf("%s: %v, %q, %q", name, err, p.SQL, p.Unguarded)
+		}
+	}
+}
+
 // The body says of each fix which index it concerns, of which column, and whether keys are padded then.
 func TestGuardBody(t *testing.T) {
 	const key, name = `('OpenaiCreds_apiKey_key', 'apiKey', %t)`, `('OpenaiCreds_name_key', 'name', false)`
@@ -134,8 +147,8 @@ func TestGuardBody(t *testing.T) {
 	}{
 		{Fixes[:1], false, fmt.Sprintf(key, false)},
 		{Fixes[:2], true, fmt.Sprintf(key, true)},
-		{Fixes[2:], false, name},
-		{Fixes, true, fmt.Sprintf(key, true) + ", " + name},
+		{Fixes[2:3], false, name},
+		{Fixes[:3], true, fmt.Sprintf(key, true) + ", " + name},
 	} {
 		const schema = `a"b'c`
 		body := guardBody(Request{Schema: schema, Fixes: c.fixes, KeepNames: c.keep}, State{Schema: schema})
@@ -205,8 +218,8 @@ func TestGuardWork(t *testing.T) {
 		}, false},
 	} {
 		s := installed(r, c.change)
-		if s.Guards(Fixes[:2]) != c.fires || s.Guards(Fixes[:1]) != c.fires || s.Guards(Fixes) || len(s.guarded()) != map[bool]int{true: 2}[c.fires] {
-			t.Errorf("%s: it guards %q", title, s.guarded())
+		if s.Guards(Fixes[:2]) != c.fires || s.Guards(Fixes[:1]) != c.fires || s.Guards(Fixes) {
+			t.Errorf("%s: it guards both fixes %t, want %t", title, s.Guards(Fixes[:2]), c.fires)
 		}
 	}
 	if (State{Schema: "other", Guard: installed(r).Guard}).Guards(Fixes[:1]) || (State{Schema: "s"}).Guards(nil) {
@@ -219,8 +232,8 @@ func TestGuardNames(t *testing.T) {
 	if got := GuardName("public"); got != "evolution_openai_patch_cc909380" {
 		t.Errorf("the guard of schema public is named %s", got)
 	}
-	if got := fingerprint("BEGIN END"); got != "63ae322a81b00766" {
-		t.Errorf("the fingerprint is %s", got)
+	if got := guardFunctionName("BEGIN END"); got != "guard_63ae322a81b00766" {
+		t.Errorf("the function is called %s", got)
 	}
 }
 

@@ -21,8 +21,7 @@ func (r Request) guardWork() guardWork {
 // guardBody returns the body of the guard's function. For each index it holds the statements that plan composes for the
 // State in which a migration has just created that index.
 func guardBody(r Request, s State) string {
-	var fixes []string
-	var commands strings.Builder
+	var fixes, commands []string
 	last := ""
 	for _, f := range r.Fixes {
 		if f.Index == "" {
@@ -31,15 +30,12 @@ func guardBody(r Request, s State) string {
 		last = f.Index
 		pads := slices.ContainsFunc(r.Fixes, func(other Fix) bool { return other.Pad && other.Needs == f.Name })
 		fixes = append(fixes, fmt.Sprintf("(%s, %s, %t)", quote.Literal(f.Index), quote.Literal(f.Column), pads))
-		fmt.Fprintf(&commands, "IF created.index = %s THEN\n", quote.Literal(f.Index))
-		for _, sql := range commandsOnCreate(f, r, s) {
-			fmt.Fprintf(&commands, "            %s;\n", sql)
-		}
-		fmt.Fprintf(&commands, "        END IF;\n        ")
+		commands = append(commands, fmt.Sprintf("IF created.index = %s THEN\n            %s;\n        END IF;",
+			quote.Literal(f.Index), strings.Join(commandsOnCreate(f, r, s), ";\n            ")))
 	}
-	fmt.Fprintf(&commands, "IF created.index = %s THEN\n            DROP EVENT TRIGGER %s;\n        END IF;", quote.Literal(last), quote.Identifier(GuardName(r.Schema)))
 	header, _ := json.Marshal(r.guardWork()) // cannot fail: strings and a bool
-	return strings.NewReplacer(":header", string(header), ":fixes", strings.Join(fixes, ", "), ":commands", commands.String(), ":keep", fmt.Sprint(r.KeepNames),
+	return strings.NewReplacer(":header", string(header), ":fixes", strings.Join(fixes, ", "), ":commands", strings.Join(commands, "\n        "),
+		":'last'", quote.Literal(last), ":event_trigger", quote.Identifier(GuardName(r.Schema)), ":keep", fmt.Sprint(r.KeepNames),
 		":'schema'", quote.Literal(r.Schema), ":'name'", quote.Literal(quote.Identifier(r.Schema)), ":'guard'", quote.Literal(GuardName(r.Schema)),
 		":'function'", quote.Literal(PadFunction(r.Schema)), ":'body'", quote.Literal(PadBody), ":'settings'", quote.Array([]string{PadSettings})).Replace(guardTemplate)
 }

@@ -31,6 +31,9 @@ BEGIN
                 WHERE t.attrelid = o.oid AND t.attname IN ('id', 'apiKey', 'instanceId') AND t.atttypid IN (25, 1043) AND t.attgenerated = '') = 3
     LOOP
         :commands
+        IF created.index = :'last' THEN
+            DROP EVENT TRIGGER :event_trigger;
+        END IF;
         -- The owner of schemas can give their names to others between two statements. What could be given away or be left
         -- behind in another one is therefore looked for where it belongs; otherwise the guard has done nothing, and stays.
         padding := (SELECT f.oid

@@ -2,14 +2,12 @@ package plan
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 
 	"evolution-openai-patch/patch/quote"
 )
 
-// index plans for the unique indexes and unique constraints whose only key column is f.Column: that there is none, or
-// that Evolution's is back.
+// index plans to drop the unique indexes and unique constraints whose only key column is f.Column, or to create Evolution's again.
 func (p *Plan) index(f Fix, r Request, s State) error {
 	if s.notYet(f) {
 		p.Found[f.Name] = "no column " + quote.Identifier(f.Column) + " yet"
@@ -19,7 +17,7 @@ func (p *Plan) index(f Fix, r Request, s State) error {
 		return err
 	}
 	var unique []*Index
-	standIn := false // a plain index has the name
+	plainIndex := false // there is one under the name of Evolution's
 	for _, x := range s.Table.Indexes {
 		if !x.Covers(f.Column) {
 			continue
@@ -28,19 +26,19 @@ func (p *Plan) index(f Fix, r Request, s State) error {
 		if x.Unique {
 			unique = append(unique, x)
 		} else if s.Named(x, f.Index) {
-			standIn = true
+			plainIndex = true
 		}
 	}
 	if p.Found[f.Name] == "" {
 		p.Found[f.Name] = "no index on " + quote.Identifier(f.Column)
 	}
-	if r.KeepNames && !standIn && len(unique) == 0 {
+	if r.KeepNames && !plainIndex && len(unique) == 0 {
 		p.Found[f.Name] += "; no plain index under the name " + f.Index
 	}
 
 	definition := fmt.Sprintf("INDEX %s ON %s (%s)", quote.Identifier(f.Index), s.QualifiedTable(), quote.Identifier(f.Column))
 	if r.Goal == Revert {
-		if standIn {
+		if plainIndex {
 			p.add("DROP INDEX IF EXISTS %s", quote.Qualified(s.Schema, f.Index))
 		}
 		if len(unique) == 0 {
@@ -51,8 +49,8 @@ func (p *Plan) index(f Fix, r Request, s State) error {
 	for _, x := range unique {
 		p.add("%s", dropUnique(s, x))
 	}
-	// Where a release of Evolution that is not known yet has dropped its index, a later one may want the name.
-	if r.KeepNames && !standIn && (len(unique) > 0 || !beyondKnown(s.Migrations.Last)) {
+	// A release that is not known yet may have dropped the index itself, and a later one may use the name for something else.
+	if r.KeepNames && !plainIndex && (len(unique) > 0 || !beyondKnown(s.Migrations.Last)) {
 		p.add("CREATE %s", definition)
 	}
 	return nil
@@ -77,7 +75,7 @@ func checkIndexes(f Fix, s State) error {
 		}
 	}
 	for _, r := range s.Relations {
-		if r.Name == f.Index && !slices.ContainsFunc(s.Table.Indexes, func(x *Index) bool { return x.OID == r.OID }) {
+		if r.Name == f.Index && s.Table.Index(r.OID) == nil {
 			return Refuse("%s exists, but as a different thing than an index of %s: a %s", quote.Qualified(s.Schema, r.Name), s.QualifiedTable(), kinds[r.Kind])
 		}
 	}
@@ -89,7 +87,7 @@ func checkIndexes(f Fix, s State) error {
 func checkIndex(f Fix, s State, x *Index) error {
 	column, covers := s.Table.Column(f.Column), x.Covers(f.Column)
 	switch {
-	case x.long() && (x.Unique || x.Constraint("x") != nil || s.Named(x, f.Index)):
+	case tooLong(x.Definition) && (x.Unique || x.Constraint("x") != nil || s.Named(x, f.Index)):
 		return Refuse("the definition of %s is longer than 4000 characters, so what it forbids is not known: %s", x.Name, shorten(x.Definition, 200))
 	case x.Primary && covers:
 		return Refuse("%s is the primary key of %s", x.Name, s.QualifiedTable())
@@ -100,7 +98,7 @@ func checkIndex(f Fix, s State, x *Index) error {
 	case x.Constraint("x") != nil && mentions(x.Definition, f.Column):
 		return Refuse("the exclusion constraint %s of %s is not as Evolution creates it, so somebody made it on purpose: %s",
 			quote.Identifier(x.Constraint("x").Name), s.QualifiedTable(), x.Constraint("x").Definition)
-	case x.Unique && f.Column == "apiKey" && s.Table.computes(x): // which forbids a second row with the same key
+	case x.Unique && s.Table.computes(x, f.Column): // which forbids a second row with the same value
 		return Refuse("the unique index %s is on a column that is generated from %s: %s; drop it", x.Name, quote.Identifier(f.Column), x.Definition)
 	case x.Unique && (x.onlyColumn(column) || x.Expressions && mentions(x.Definition, "*")): // * is the whole row
 		return Refuse("the unique index %s may forbid a second row with the same %s, and is not as Evolution creates it: %s", x.Name, quote.Identifier(f.Column), x.Definition)

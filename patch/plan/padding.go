@@ -20,7 +20,7 @@ const PadSettings = "search_path=pg_catalog, pg_temp"
 // PadFunction returns the name of the function as it stands in statements.
 func PadFunction(schema string) string { return quote.Qualified(schema, ObjectName) + "()" }
 
-// CreatePadFunction and createPadTrigger return the statements that create the padding.
+// CreatePadFunction and CreatePadTrigger return the statements that create the padding.
 func CreatePadFunction(schema string) string {
 	return fmt.Sprintf("CREATE FUNCTION %s RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS %s", PadFunction(schema), quote.Literal(PadBody))
 }
@@ -29,8 +29,7 @@ func CreatePadTrigger(schema string) string {
 	return fmt.Sprintf("CREATE TRIGGER %s BEFORE INSERT OR UPDATE ON %s FOR EACH ROW EXECUTE FUNCTION %s", ObjectName, quote.Qualified(schema, TableName), PadFunction(schema))
 }
 
-// padding plans for every key to be stored with exactly one space at its end, now and in future, or for all of that to be
-// reverted.
+// padding plans to store every key with exactly one space at its end, now and in future, or to revert that.
 func (p *Plan) padding(f Fix, r Request, s State) error {
 	if err := CheckPadding(s); err != nil {
 		return err
@@ -40,44 +39,35 @@ func (p *Plan) padding(f Fix, r Request, s State) error {
 	if trigger != nil {
 		p.Found[f.Name] = trigger.Definition
 	}
-	if r.Goal == Revert && !s.Padded() {
+	if r.Goal == Revert && !s.isPadded() {
 		return nil
 	}
 	if err := checkColumn(f, s); err != nil {
 		return err
 	}
-	if err := s.Keys.checkLength(f, s); err != nil {
-		return err
-	}
 	if s.Keys.Bare > 0 {
 		p.Found[f.Name] += fmt.Sprintf("; keys without the space: %d", s.Keys.Bare)
 	}
-	before := len(p.SQL)
-	if r.Goal == Apply {
-		p.pad(f, s)
-	} else if err := p.unpad(f, s); err != nil {
-		return err
+	if r.Goal == Revert {
+		return p.unpad(f, s)
 	}
-	p.Pads = len(p.SQL) > before
-	if r.Goal == Apply {
-		return checkSpaceStays(f, s)
-	}
-	return nil
+	p.pad(f, s)
+	return checkSpaceStays(f, s)
 }
 
-// pad adds what creates the function and the trigger where they are missing, and stores the keys with the space. The trigger is there
-// when the keys change, so that the change shows whether the space stays; but not if its function belongs to another role, which
-// could replace it meanwhile.
+// pad creates the function and the trigger where they are missing, and stores the keys with the space. The trigger exists before the
+// keys change, so that the change shows whether the space stays; but if its function belongs to another role, which could replace it
+// meanwhile, it comes after them.
 func (p *Plan) pad(f Fix, s State) {
-	trigger, function, column := s.PadTrigger(), PadFunction(s.Schema), quote.Identifier(f.Column)
+	before, trigger, function, column := len(p.SQL), s.PadTrigger(), PadFunction(s.Schema), quote.Identifier(f.Column)
 	foreign := s.Function != nil && s.Function.Owner != s.Role
 	if s.Function == nil {
 		p.add("%s", CreatePadFunction(s.Schema))
 		p.add("REVOKE ALL ON FUNCTION %s FROM %s", function, s.grantees())
 	}
 	drop := trigger != nil && (!trigger.fires() || foreign && s.Keys.Bare > 0)
-	if drop {
-		p.dropPadTrigger(s)
+	if drop { // before rows change, because its function is its owner's to replace
+		p.add("DROP TRIGGER %s ON %s", ObjectName, s.QualifiedTable())
 	}
 	create := drop || trigger == nil
 	if create && !foreign {
@@ -93,19 +83,21 @@ func (p *Plan) pad(f Fix, s State) {
 	if s.Function == nil && s.Role != s.Table.Owner { // so that the owner can drop it
 		p.add("ALTER FUNCTION %s OWNER TO %s", function, quote.Identifier(s.Table.Owner))
 	}
+	p.Pads = len(p.SQL) > before
 }
 
-// unpad adds what drops the trigger, if it is there, and the function, and takes the spaces away. How many of them a key ended in
-// before the padding is not known: only a backup that was taken then has it.
+// unpad drops the trigger, if it is there, and the function, and removes the spaces. How many a key ended in before the padding, only
+// a backup that was taken then knows.
 func (p *Plan) unpad(f Fix, s State) error {
 	table, column := s.QualifiedTable(), quote.Identifier(f.Column)
 	if s.PadTrigger() != nil {
-		p.dropPadTrigger(s)
+		p.add("DROP TRIGGER %s ON %s", ObjectName, table)
 	}
 	if len(s.Function.Users) > 0 {
 		return Refuse("function %s is used by others: %s; drop them first", PadFunction(s.Schema), strings.Join(s.Function.Users, ", "))
 	}
 	p.add("DROP FUNCTION %s", PadFunction(s.Schema))
+	p.Pads = true
 	if s.Keys.Spaced > 0 {
 		p.add("UPDATE ONLY %s SET %s = rtrim(%s, ' ') WHERE %s LIKE '%% '", table, column, column, column)
 		p.Rows += s.Keys.Spaced
@@ -113,39 +105,21 @@ func (p *Plan) unpad(f Fix, s State) error {
 	return nil
 }
 
-// dropPadTrigger drops the trigger before rows change, because its function is its owner's to replace.
-func (p *Plan) dropPadTrigger(s State) {
-	p.add("DROP TRIGGER %s ON %s", ObjectName, s.QualifiedTable())
-}
-
-// grantees returns those to whom a new object of the role is open, by PostgreSQL's defaults and by default privileges.
+// grantees lists who has rights on a new object of the role, by PostgreSQL's defaults and by default privileges.
 func (s State) grantees() string {
-	roles := []string{"PUBLIC"}
-	for _, g := range s.Grantees {
-		roles = append(roles, quote.Identifier(g.Name))
+	if len(s.Grantees) == 0 {
+		return "PUBLIC"
 	}
-	return strings.Join(roles, ", ")
+	return "PUBLIC, " + quote.Identifiers(names(s.Grantees))
 }
 
-// MaxKey is the longest key that is padded, in bytes. Nobody's key is as long, and the memory of a run has to suffice for it.
+// MaxKey is the longest key that is read, in bytes. No real key comes near it, and a run has little memory.
 const MaxKey = 256 << 10
 
-// MaxID is the longest id that is printed, in bytes. One that has come to that may have been cut.
+// MaxID is the longest id that is printed, in bytes. An id of this length may have been cut.
 const MaxID = 100
 
-// checkLength refuses a key that is too long to be read.
-func (k *Keys) checkLength(f Fix, s State) error {
-	if k.Long == nil {
-		return nil
-	}
-	column, which := quote.Identifier(f.Column), "credential "+string(k.Long)
-	if len(k.Long) == MaxID {
-		which = fmt.Sprintf(`SELECT ctid, left(id, 40) FROM %s WHERE octet_length(%s) > %d finds it`, s.QualifiedTable(), column, MaxKey)
-	}
-	return Refuse("column %s of %s holds a key of more than 256 KiB, which nobody's key has: %s", column, s.QualifiedTable(), which)
-}
-
-// The keys that the padding changes, and those that it has changed or that ended in spaces anyway, as conditions of SQL.
+// Conditions for a key that the padding changes, and for one that ends in a space.
 const (
 	BareKey   = `"apiKey" <> rtrim("apiKey", ' ') || ' '`
 	SpacedKey = `"apiKey" LIKE '% '`
@@ -153,7 +127,7 @@ const (
 
 // Paddable returns the condition for a key that the padding changes and that has room for the space.
 func (t *Relation) Paddable() string {
-	if limit := t.Column("apiKey").Limit; limit > 0 {
+	if limit := t.Column(KeyColumn).Limit; limit > 0 {
 		return fmt.Sprintf(`%s AND length(rtrim("apiKey", ' ')) < %d`, BareKey, limit)
 	}
 	return BareKey

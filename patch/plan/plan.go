@@ -1,5 +1,5 @@
-// Package plan says what leads from what a database is like to what is asked of it. It is pure: it knows no connection, no context and
-// no configuration. All DDL is composed here, from what is known of Evolution, which stands as data in evolution.go.
+// Package plan decides which statements lead from the state of a schema to what is requested. It is pure: no connection, no context, no
+// configuration. All DDL of the fixes is composed here, from what is known of Evolution, which stands as data in evolution.go.
 package plan
 
 import (
@@ -32,17 +32,17 @@ type Plan struct {
 	SQL       []string          // DDL, in order; empty: nothing to do
 	Found     map[string]string // the fix's name → what there is of it, for people
 	Rows      int               // rows that the SQL changes
-	Pads      bool              // the SQL changes keys, or what will change them
+	Pads      bool              // the SQL changes keys or the padding
 	Unguarded string            // why no guard can be installed, "" if one can or need not be
-	Replaced  string            // what the guard that is there was installed for, and what for now; "" if nothing changes
+	Replaced  string            // work of the old guard → of the new one; "" if it stays the same
 }
 
 // Make composes the DDL that fulfils the request. It is pure: the same State gives the same Plan, and for the State that a
 // Plan leads to, the next Plan is empty. The error is a *RefusedError, or the lack of a right.
 func Make(r Request, s State) (Plan, error) {
 	p := Plan{Found: map[string]string{}}
-	if err := s.checkSize(); err != nil {
-		return p, err
+	if s.Excess != "" {
+		return p, Refuse("schema %s holds more than Evolution creates, more than 256 KiB when it came to the %s of its table", quote.Identifier(s.Schema), s.Excess)
 	}
 	p.guard(r, s)
 	if s.Table != nil {
@@ -59,15 +59,18 @@ func Make(r Request, s State) (Plan, error) {
 
 // fixes plans for the fixes of a request, where there is a table.
 func (p *Plan) fixes(r Request, s State) error {
-	if err := checkTable(s); err != nil {
-		return err
+	switch {
+	case s.Table.Kind != "r":
+		return Refuse("%s is a %s, which Evolution never creates", s.QualifiedTable(), kinds[s.Table.Kind])
+	case s.Table.Partition:
+		return Refuse("%s is a partition of another table, which Evolution never creates", s.QualifiedTable())
 	}
 	for _, f := range r.Fixes {
-		step := p.index
+		plan := p.index
 		if f.Pad {
-			step = p.padding
+			plan = p.padding
 		}
-		if err := step(f, r, s); err != nil {
+		if err := plan(f, r, s); err != nil {
 			return err
 		}
 	}
@@ -83,25 +86,6 @@ func (p *Plan) add(format string, args ...any) {
 var kinds = map[string]string{
 	"r": "table", "i": "index", "S": "sequence", "v": "view", "m": "materialized view", "c": "composite type",
 	"f": "foreign table", "p": "partitioned table", "I": "partitioned index",
-}
-
-// checkSize refuses a schema of which the catalog has more to say than it is asked.
-func (s State) checkSize() error {
-	if s.Excess == "" {
-		return nil
-	}
-	return Refuse("schema %s holds more than Evolution creates, more than 256 KiB when it came to the %s of its table", quote.Identifier(s.Schema), s.Excess)
-}
-
-// checkTable refuses a table that Evolution cannot have created.
-func checkTable(s State) error {
-	switch {
-	case s.Table.Kind != "r":
-		return Refuse("%s is a %s, which Evolution never creates", s.QualifiedTable(), kinds[s.Table.Kind])
-	case s.Table.Partition:
-		return Refuse("%s is a partition of another table, which Evolution never creates", s.QualifiedTable())
-	}
-	return nil
 }
 
 // QualifiedTable returns the qualified name of Evolution's table.

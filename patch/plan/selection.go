@@ -16,20 +16,16 @@ type Selection struct {
 // UnmarshalText implements encoding.TextUnmarshaler. The error quotes no name, because it may be a secret.
 func (s *Selection) UnmarshalText(text []byte) error {
 	words := strings.Split(string(text), ",")
-	var named []string
-	for i, word := range words {
-		word = strings.TrimSpace(word)
-		if word == "auto" {
+	for i := range words {
+		words[i] = strings.TrimSpace(words[i])
+		if words[i] == "auto" {
 			s.Auto = true
-			continue
+		} else if !Contains(Fixes, words[i]) {
+			return fmt.Errorf("%w; write one or more of auto, %s, separated by commas", unknownFix(words[i], i+1, len(words)), strings.Join(fixNames(Fixes), ", "))
 		}
-		if !slices.ContainsFunc(Fixes, func(f Fix) bool { return f.Name == word }) {
-			return fmt.Errorf("%w; write one or more of auto, %s, separated by commas", unknownFix(word, i+1, len(words)), strings.Join(fixNames(Fixes), ", "))
-		}
-		named = append(named, word)
 	}
 	for _, f := range Fixes {
-		if slices.Contains(named, f.Name) {
+		if slices.Contains(words, f.Name) {
 			s.Named = append(s.Named, f)
 		}
 	}
@@ -57,14 +53,12 @@ func (s *Selection) Complete(goal Goal) (added []string) {
 	named := s.Named
 	s.Named = nil
 	for _, f := range Fixes {
-		switch {
-		case Contains(named, f.Name):
-		case slices.ContainsFunc(named, func(n Fix) bool { return n.Needs == f.Name }), goal == Revert && Contains(named, f.Needs):
-			added = append(added, f.Name)
-		default:
-			continue
+		needed := slices.ContainsFunc(named, func(n Fix) bool { return n.Needs == f.Name }) || goal == Revert && Contains(named, f.Needs)
+		if Contains(named, f.Name) {
+			s.Named = append(s.Named, f)
+		} else if needed {
+			s.Named, added = append(s.Named, f), append(added, f.Name)
 		}
-		s.Named = append(s.Named, f)
 	}
 	return added
 }
@@ -80,7 +74,7 @@ func Select(selection Selection, goal Goal, s State) []Fix {
 		selected = nil
 		for _, f := range Fixes {
 			needed := f.From != "" && (s.Table == nil || !f.Pad || s.Migrations.Last >= f.From) && (goal != Revert || !f.Pad)
-			present := f.Pad && s.Padded() || !f.Pad && goal != Apply && s.Lacks(f)
+			present := f.Pad && s.isPadded() || !f.Pad && goal != Apply && s.Lacks(f)
 			if Contains(selection.Named, f.Name) || needed || present {
 				selected = append(selected, f)
 			}

@@ -19,15 +19,15 @@ type State struct {
 	ForeignKeys   []Constraint // that the column of the keys is part of
 	Triggers      []Trigger
 	Function      *Function // of our name, nil if there is none or the padding does not matter
-	Code          []Code    // that others decide and that may run when a key changes; only where keys may change
+	Code          []Code    // of other roles, that may run when a key changes; read only where keys may change
 	Rules         []Named
 	Children      []Named        // tables that inherit
-	Grantees      []Named        // to whom default privileges open what the role creates; only where something may be created
+	Grantees      []Named        // who get rights on what the role creates by default privileges; read only where something may be created
 	Guard         *Guard         // nil if there is nothing of one
 	EventTriggers []EventTrigger // of others
 	Migrations    Migrations
 	Keys          *Keys  // nil if they were not read
-	Excess        string // what there was too much of to be read on, "" if nothing
+	Excess        string // of which the catalog holds more than is read, "" for nothing
 
 	ReplicaSettings []ReplicaSetting
 }
@@ -48,7 +48,7 @@ type Named struct {
 	Name string `json:"name"`
 }
 
-// Code is something attached to the table of which another role, who is no superuser, decides what it executes.
+// Code is something attached to the table that executes what another role, which is no superuser, decides.
 type Code struct {
 	Name  string `json:"name"`  // as PostgreSQL describes it, such as: trigger t on table x
 	Calls string `json:"calls"` // the same of the function, operator or type, "" for a rule of the table's owner
@@ -90,8 +90,8 @@ type ReplicaSetting struct {
 	Connected bool   `json:"connected"` // it applies to the role that has logged in
 }
 
-// replicaPlaces names for whom no ordinary trigger fires, of those as whom Evolution may connect: the role that is connected and
-// the owner of the table.
+// replicaPlaces names where session_replication_role is replica, so that no ordinary trigger fires, for the roles as which Evolution
+// may connect: the one that is connected and the owner of the table.
 func (s State) replicaPlaces() (places []string) {
 	for _, r := range s.ReplicaSettings {
 		if r.Connected || r.Role == s.Table.Owner {
@@ -105,8 +105,8 @@ func (s State) replicaPlaces() (places []string) {
 	return slices.Compact(places)
 }
 
-// LeavesReplica reports whether a change can set session_replication_role to its default for itself: it was left in a session that
-// a pooler gives to others.
+// LeavesReplica reports whether a change can set session_replication_role to origin for its own transaction, because the setting was
+// left in a session that a pooler gives to others.
 func (s State) LeavesReplica() bool { return s.Superuser && s.ReplicaLeft }
 
 // Named reports whether the index has this name.
@@ -144,8 +144,8 @@ const (
 	triggerUpdate = 16
 )
 
-// mayStrip reports whether the trigger may take the space away that the padding has added: it fires before each row, and after the
-// padding, as triggers fire in the order of their names.
+// mayStrip reports whether the trigger may remove the space that the padding has added: it fires before each row is stored, and after
+// the padding, because triggers fire in the order of their names.
 func (t Trigger) mayStrip() bool {
 	return t.Name > ObjectName && t.Type&triggerRow != 0 && t.Type&triggerBefore != 0 && t.Enabled != "D"
 }
@@ -160,16 +160,11 @@ func (t Trigger) fires() bool { return t.Enabled == "O" || t.Enabled == "A" }
 
 // PadTrigger returns the trigger of our name, nil if there is none.
 func (s State) PadTrigger() *Trigger {
-	for i := range s.Triggers {
-		if s.Triggers[i].Name == ObjectName {
-			return &s.Triggers[i]
-		}
-	}
-	return nil
+	return find(s.Triggers, func(t Trigger) bool { return t.Name == ObjectName })
 }
 
-// Padded reports whether there is anything of the padding that revert would undo.
-func (s State) Padded() bool { return s.Function != nil || s.PadTrigger() != nil }
+// isPadded reports whether there is anything of the padding that revert would undo.
+func (s State) isPadded() bool { return s.Function != nil || s.PadTrigger() != nil }
 
 // Pads reports whether the padding trigger is there and enabled.
 func (s State) Pads() bool { return s.PadTrigger() != nil && s.PadTrigger().fires() }

@@ -2,7 +2,6 @@ package plan
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 
 	"evolution-openai-patch/patch/quote"
@@ -25,12 +24,7 @@ func CheckPadding(s State) error {
 	return nil
 }
 
-// sameSettings compares pg_proc.proconfig, in which quote_all_identifiers leaves quotes.
-func sameSettings(found, wanted []string) bool {
-	return slices.EqualFunc(found, wanted, func(a, b string) bool { return strings.ReplaceAll(a, `"`, "") == b })
-}
-
-// checkColumn refuses a column in which a space at the end of a key means something else, is impossible, or cannot be seen.
+// checkColumn refuses a column in which no space can be added to a key, or in which it does not count or cannot be seen.
 func checkColumn(f Fix, s State) error {
 	c, column := s.Table.Column(f.Column), quote.Identifier(f.Column)
 	switch {
@@ -49,12 +43,18 @@ func checkColumn(f Fix, s State) error {
 	case s.Keys == nil:
 		return fmt.Errorf("role %s may not read table %s, so whether its keys end in a space is not known: connect as its owner, %s",
 			quote.Identifier(s.Role), s.QualifiedTable(), quote.Identifier(s.Table.Owner))
+	case s.Keys.Long != nil:
+		which := "credential " + string(s.Keys.Long)
+		if len(s.Keys.Long) == MaxID { // it may have been cut
+			which = fmt.Sprintf(`SELECT ctid, left(id, 40) FROM %s WHERE octet_length(%s) > %d finds it`, s.QualifiedTable(), column, MaxKey)
+		}
+		return Refuse("column %s of %s holds a key of more than 256 KiB, which nobody's key has: %s", column, s.QualifiedTable(), which)
 	}
 	return nil
 }
 
-// checkSpaceStays refuses a table in which a key with the space would be refused, or lose it again, as far as the catalog shows it. What
-// else may do that, the change itself finds out.
+// checkSpaceStays refuses a table in which a key with the space would be refused or lose the space, as far as the catalog shows that.
+// The change itself finds out the rest.
 func checkSpaceStays(f Fix, s State) error {
 	c := s.Table.Column(f.Column)
 	for _, k := range s.ForeignKeys {
@@ -76,8 +76,8 @@ func checkSpaceStays(f Fix, s State) error {
 	return nil
 }
 
-// CheckCode refuses to change keys, or a trigger, where code that another role decides would run with the rights of the role that is
-// connected. SECURITY.md has the rule.
+// CheckCode refuses to change keys, or a trigger, if that would run another role's code with the rights of the role that is connected.
+// SECURITY.md has the rule.
 func CheckCode(s State) error {
 	for _, k := range s.ForeignKeys {
 		if k.Referred == s.Table.OID && k.Follows { // what follows from a change of a key runs with the rights of the role, too
@@ -100,12 +100,7 @@ func CheckCode(s State) error {
 
 // ForeignEventTrigger returns the first event trigger that would run another role's code with a superuser's rights, nil if there is none.
 func (s State) ForeignEventTrigger() *EventTrigger {
-	for i := range s.EventTriggers {
-		if s.Superuser && !s.EventTriggers[i].Trusted {
-			return &s.EventTriggers[i]
-		}
-	}
-	return nil
+	return find(s.EventTriggers, func(e EventTrigger) bool { return s.Superuser && !e.Trusted })
 }
 
 // Suspects names what may have undone a change to the table, for a message.

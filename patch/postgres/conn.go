@@ -127,8 +127,8 @@ func (c *Conn) Close() (ended <-chan struct{}) {
 // ServerVersion returns the server's version as it reports it.
 func (c *Conn) ServerVersion() string { return Shorten(c.pg.ParameterStatus("server_version"), 100) }
 
-// majorVersion returns the server's major version, 0 if that cannot be read.
-func (c *Conn) majorVersion() int {
+// MajorVersion returns the server's major version, 0 if that cannot be read.
+func (c *Conn) MajorVersion() int {
 	var major int
 	_, _ = fmt.Sscanf(c.ServerVersion(), "%d", &major)
 	return major

@@ -145,10 +145,10 @@ func (c *Conn) liftTimeouts(err error, beginFailed, wasBusy bool) error {
 		return err
 	}
 	options := " -c statement_timeout=0"
-	if c.majorVersion() >= 14 {
+	if c.MajorVersion() >= 14 {
 		options += " -c idle_session_timeout=0"
 	}
-	if c.majorVersion() >= 17 {
+	if c.MajorVersion() >= 17 {
 		options += " -c transaction_timeout=0"
 	}
 	c.target.server.options.Store(&options)

@@ -33,7 +33,7 @@ func (c *Conn) Begin(characteristics string, limits Limits) *Batch {
 	b := &Batch{}
 	b.Exec("BEGIN " + characteristics)
 	b.setLocal([][2]string{{"statement_timeout", statement}, {"idle_in_transaction_session_timeout", milliseconds(limits.Idle)}})
-	if c.majorVersion() >= 17 {
+	if c.MajorVersion() >= 17 {
 		b.setLocal([][2]string{{"transaction_timeout", "0"}}) // others end a transaction that stalls, and statements in time
 	}
 	b.Exec("SAVEPOINT " + transactionName)
