@@ -104,10 +104,7 @@ func (b *bench) run(address string, environ ...string) pgtest.Outcome {
 	for _, d := range b.databases {
 		uris = append(uris, d.URIThrough(address))
 	}
-	all := append([]string{
-		"PATCH_LOG_LEVEL=debug", "PATCH_CONNECT_TIMEOUT=1m", "PATCH_WAIT_TIMEOUT=3m", "PATCH_LOCK_RETRY=3m",
-		"DATABASE_CONNECTION_URI=" + strings.Join(uris, " "),
-	}, environ...)
+	all := slices.Concat(pgtest.Patient, []string{"PATCH_LOG_LEVEL=debug", "DATABASE_CONNECTION_URI=" + strings.Join(uris, " ")}, environ)
 	if b.dir != "" {
 		all = append(all, "PATCH_BACKUP_DIR="+b.dir)
 	}

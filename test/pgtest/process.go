@@ -59,7 +59,7 @@ func Command(t testing.TB, environ ...string) *exec.Cmd {
 // Start starts the built binary with an environment, to which long limits are added. It is killed when the test ends.
 func Start(t testing.TB, environ ...string) *Process {
 	t.Helper()
-	return StartCommand(t, Command(t, slices.Concat(patient, environ)...))
+	return StartCommand(t, Command(t, slices.Concat(Patient, environ)...))
 }
 
 // StartCommand starts a command, such as another build of the program. It is killed when the test ends.
