@@ -32,19 +32,19 @@ func TestLostCommit(t *testing.T) {
 			through := func(n *pgtest.Network) string {
 				return "DATABASE_CONNECTION_URI=" + d.URIThrough(n.Listen(t, pgtest.Shared.Address()))
 			}
-			wait := "PATCH_WAIT_TIMEOUT=3m"
+			var limits []string
 			if c.later == pgtest.Refused {
-				wait = pgtest.Shortly
+				limits = append(limits, pgtest.Shortly)
 			}
 			n := &pgtest.Network{Commit: true, Place: c.place, Later: c.later}
-			o := pgtest.Run(t, through(n), pgtest.AllFixes, wait)
+			o := pgtest.Run(t, append(limits, through(n), pgtest.AllFixes)...)
 			o.Expect(t, c.code, c.says...)
 			if !n.IsBroken() {
 				t.Fatal("the program sent no COMMIT")
 			}
 			d.Patch(pgtest.AllFixes).Expect(t, 0, "patched: ", c.again)
 			n = &pgtest.Network{Commit: true, Place: c.place, Later: c.later}
-			o = pgtest.Run(t, through(n), "PATCH_ACTION=revert", pgtest.AllFixes, "PATCH_LOG_FORMAT=json", wait)
+			o = pgtest.Run(t, append(limits, through(n), "PATCH_ACTION=revert", pgtest.AllFixes, "PATCH_LOG_FORMAT=json")...)
 			if want := strings.Contains(strings.Join(c.says, " "), "unknown"); strings.Contains(o.Stdout, `"changed":null`) != want {
 				t.Errorf("changed is null: %t, want %t: %s", !want, want, o.Stdout)
 			}

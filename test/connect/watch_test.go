@@ -146,7 +146,7 @@ func TestWatchGivesNoAdviceToRunItAgain(t *testing.T) {
 		{"DATABASE_CONNECTION_URI=" + pgtest.Shared.URI("not_created_yet", "")},
 		{"DATABASE_CONNECTION_URI=" + pgtest.Shared.URI("not_created_yet", ""), pgtest.Guard},
 	} {
-		p := pgtest.Start(t, append(environ, "PATCH_WATCH=100ms")...)
+		p := pgtest.Start(t, append(environ, "PATCH_WATCH=1h")...)
 		p.WaitFor("state=pending every=")
 		o := p.Stop(syscall.SIGTERM)
 		o.Expect(t, 0, "pending: ", pgtest.NotThere)
@@ -166,7 +166,7 @@ func TestWatchOfAServerThatEndsIdleSessions(t *testing.T) {
 	} else {
 		d.Exec(end)
 	}
-	p := d.Start("PATCH_WATCH=3s")
+	p := d.Start("PATCH_WATCH=6s") // so long that there is a pause between rounds on a slow machine, too
 	p.WaitFor("state=patched every=")
 	for range 3 {
 		before := strings.Count(p.Stderr.String(), "msg="+pgtest.Connected)

@@ -166,15 +166,15 @@ var residentMemory = regexp.MustCompile(`VmRSS:\s+(\d+)`)
 func (p *Process) PeakMemory() (peak int) {
 	p.t.Helper()
 	for {
-		select {
-		case <-p.Done:
-			return peak
-		case <-time.After(2 * time.Millisecond):
-		}
 		status, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.Cmd.Process.Pid))
 		if m := highWater.FindSubmatch(status); m != nil {
 			n, _ := strconv.Atoi(string(m[1]))
 			peak = max(peak, n)
+		}
+		select {
+		case <-p.Done:
+			return peak
+		case <-time.After(2 * time.Millisecond):
 		}
 	}
 }
