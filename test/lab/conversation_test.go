@@ -19,10 +19,10 @@ import (
 var exitCodes = map[pgtest.Later][]int{pgtest.Served: {0}, pgtest.Refused: {0, 1, 4}, pgtest.Denied: {0, 1}}
 
 // limits returns the limits of a run whose network breaks. Silence only ends at a limit, and so does waiting for a server that
-// is gone. Every other limit is too long to be reached.
+// is gone. Every other limit is too long to be reached, and the former is long enough for an undisturbed run on a slow machine.
 func limits(n *pgtest.Network) (environ []string) {
 	if n.End == pgtest.Silence {
-		environ = append(environ, "PATCH_CONNECT_TIMEOUT=2s")
+		environ = append(environ, "PATCH_CONNECT_TIMEOUT=4s")
 	}
 	if n.Later == pgtest.Refused {
 		environ = append(environ, "PATCH_WAIT_TIMEOUT=1s")
