@@ -28,6 +28,7 @@ func TestWhatEvolutionSends(t *testing.T) {
 		for _, before := range []bool{true, false} { // whether the first key is registered before the program runs
 			keep := !before
 			t.Run(fmt.Sprintf("%s/first=%t/keep=%t", c.fixes, before, keep), func(t *testing.T) {
+				t.Parallel()
 				environ := []string{"PATCH_FIXES=" + c.fixes, fmt.Sprintf("PATCH_KEEP_INDEX_NAMES=%t", keep)}
 				if c.fixes == "" {
 					environ = nil

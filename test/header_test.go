@@ -29,9 +29,9 @@ func TestServersStripTheTrailingSpace(t *testing.T) {
 			server { listen 127.0.0.1:`+nginx+`; location / { return 200 "[$http_authorization]"; } } }`))
 	pgtest.StartDaemon(t, "haproxy", "haproxy", "/usr/sbin/haproxy", nil, "-db", "-f", pgtest.TempFile(t, `defaults
   mode http
-  timeout client 5s
-  timeout server 5s
-  timeout connect 5s
+  timeout client 1m
+  timeout server 1m
+  timeout connect 1m
 frontend f
   bind 127.0.0.1:`+haproxy+`
   http-request return status 200 content-type text/plain lf-string "[%[req.hdr(authorization)]]"

@@ -131,5 +131,5 @@ func TestLocksOfOthers(t *testing.T) {
 	pgtest.Exec(t, other.NewConn(), "SELECT pg_advisory_lock(72707369)")
 	holder := d.NewConn()
 	pgtest.Exec(t, holder, "SELECT pg_advisory_lock(0, 72707369), pg_advisory_lock(1, 72707369), pg_advisory_lock(72707369 + (1::bigint << 32)), pg_advisory_lock(72707370)")
-	d.Patch(pgtest.Shortly).Expect(t, 0, "patched: ", "changed=true")
+	d.Patch().Expect(t, 0, "patched: ", "changed=true")
 }

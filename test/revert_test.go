@@ -26,6 +26,7 @@ func TestRevertLeavesTheDatabaseAsItWas(t *testing.T) {
 // revertedIsAsBefore applies fixes to so many credentials, and reverts them.
 func revertedIsAsBefore(t *testing.T, fixes, keep string, rows int) {
 	t.Run(fmt.Sprintf("%s/%d/keep=%s", fixes, rows, keep), func(t *testing.T) {
+		t.Parallel()
 		d := pgtest.NewEvolution(t, "evolution_api")
 		d.InsertCredentials(rows)
 		before := d.SortedDump()

@@ -96,6 +96,7 @@ func TestAttackNames(t *testing.T) {
 		"dollar quotes": "x$$;%s", "our dollar quotes": "x$guard$;%s", "placeholders": `:'names'%%I%%[1]s$1;%s`, "another placeholder": `:'guard';%s`,
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			a := newAttack(t, "evo")
 			owner := fmt.Sprintf(hostile, "SELECT evil.strike();COMMIT;--") + strings.TrimPrefix(a.Name, "evolution_")
 			q := pgtest.Quote(owner)

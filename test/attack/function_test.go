@@ -24,6 +24,7 @@ func TestAttackPreparedFunction(t *testing.T) {
 		"evo's, table of evo":                             {"evo", "evo", harmless},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			a := newAttack(t, c.attacker)
 			owner := a.Conn
 			if c.tables == "evo" {

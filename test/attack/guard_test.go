@@ -17,6 +17,7 @@ func TestAttackFunctionInTheGuardsPlace(t *testing.T) {
 		for _, victim := range []string{"postgres", "evo"} {
 			for _, early := range []bool{true, false} { // whether mallory creates it before the guard is installed
 				t.Run(fmt.Sprintf("%s/%s/early=%t", strings.TrimPrefix(fixes, "PATCH_FIXES="), victim, early), func(t *testing.T) {
+					t.Parallel()
 					a := newAttack(t, "mallory")
 					create := func() {
 						pgtest.Exec(t, a.asMallory, `CREATE FUNCTION evolution_openai_patch() RETURNS text LANGUAGE plpgsql SECURITY DEFINER AS 'BEGIN PERFORM evil.strike(); RETURN current_user; END'`)

@@ -69,6 +69,7 @@ func TestAttackTraps(t *testing.T) {
 	t.Parallel()
 	for _, trap := range traps {
 		t.Run(trap.name, func(t *testing.T) {
+			t.Parallel()
 			a := newAttack(t, "evo")
 			a.startEvolution(a.asEvo)
 			if !a.plant(trap) {
@@ -98,6 +99,7 @@ func TestAttackTrapsAfterThePatch(t *testing.T) {
 	t.Parallel()
 	for _, trap := range traps {
 		t.Run(trap.name, func(t *testing.T) {
+			t.Parallel()
 			a := newAttackOnEvolution(t)
 			a.patchAs("postgres", pgtest.AllFixes).Expect(t, 0, "patched: ", "changed=true")
 			a.insertUnpadded()

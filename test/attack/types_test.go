@@ -22,6 +22,7 @@ func TestAttackTrapsInTheMigrations(t *testing.T) {
 		"view":                        `ALTER TABLE "_prisma_migrations" RENAME TO hidden; CREATE VIEW "_prisma_migrations" AS SELECT evil.bait(migration_name)::varchar(255) AS migration_name, finished_at, rolled_back_at FROM hidden`,
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			a := newAttackOnEvolution(t)
 			pgtest.Exec(t, a.asEvo, sql)
 			a.patchAs("postgres", "PATCH_FIXES=apikey-index", "PATCH_ACTION=status").ExpectCode(t, 3, 5)
@@ -48,6 +49,7 @@ func TestAttackPlantedTables(t *testing.T) {
 	} {
 		for _, role := range []string{"postgres", "evo"} {
 			t.Run(name+"/"+role, func(t *testing.T) {
+				t.Parallel()
 				a := newAttack(t, "mallory")
 				if role == "evo" {
 					role = a.evo
@@ -77,6 +79,7 @@ func TestAttackOurOwnTriggerTurned(t *testing.T) {
 		"condition": `DROP TRIGGER evolution_openai_patch ON "OpenaiCreds"; CREATE TRIGGER evolution_openai_patch BEFORE INSERT OR UPDATE ON "OpenaiCreds" FOR EACH ROW WHEN (evil.bait(NEW."apiKey") IS NOT NULL) EXECUTE FUNCTION evolution_openai_patch()`,
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			a := newAttackOnEvolution(t)
 			a.patchAs("postgres", pgtest.AllFixes).Expect(t, 0, "patched: ", "changed=true")
 			a.insertUnpadded()

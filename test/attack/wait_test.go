@@ -87,6 +87,7 @@ func TestAttackWhileItWaits(t *testing.T) {
 	} {
 		for _, keep := range []string{"false", "true"} {
 			t.Run(name+"/keep="+keep, func(t *testing.T) {
+				t.Parallel()
 				a := newAttackOnEvolution(t)
 				a.createSwapSchema(`CREATE TRIGGER zz_trap BEFORE UPDATE ON trap_api."OpenaiCreds" FOR EACH STATEMENT EXECUTE FUNCTION evil.spring()`)
 				if name == "table" {
@@ -117,6 +118,7 @@ func TestAttackWhileItHoldsTheLock(t *testing.T) {
 		for _, keep := range []string{"false", "true"} {
 			for _, action := range []string{"apply", "revert"} {
 				t.Run(fmt.Sprintf("%s/%s/keep=%s", name, action, keep), func(t *testing.T) {
+					t.Parallel()
 					a := newAttackOnEvolution(t)
 					if action == "revert" {
 						a.patchAs("postgres", pgtest.AllFixes).Expect(t, 0, "patched: ")
@@ -155,6 +157,7 @@ func TestAttackWhileItWaitsToLook(t *testing.T) {
 		for _, trapped := range []string{"OpenaiCreds", "_prisma_migrations"} {
 			for _, action := range []string{"status", "apply", "revert", "dry run"} {
 				t.Run(held+"/"+trapped+"/"+action, func(t *testing.T) {
+					t.Parallel()
 					a := newAttackOnEvolution(t)
 					environ := []string{pgtest.AllFixes, "PATCH_ACTION=" + action}
 					switch action {

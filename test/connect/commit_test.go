@@ -32,19 +32,19 @@ func TestLostCommit(t *testing.T) {
 			through := func(n *pgtest.Network) string {
 				return "DATABASE_CONNECTION_URI=" + d.URIThrough(n.Listen(t, pgtest.Shared.Address()))
 			}
-			wait := "PATCH_WAIT_TIMEOUT=3m"
+			var limits []string
 			if c.later == pgtest.Refused {
-				wait = pgtest.Shortly
+				limits = append(limits, pgtest.Shortly)
 			}
 			n := &pgtest.Network{Commit: true, Place: c.place, Later: c.later}
-			o := pgtest.Run(t, through(n), pgtest.AllFixes, wait)
+			o := pgtest.Run(t, append(limits, through(n), pgtest.AllFixes)...)
 			o.Expect(t, c.code, c.says...)
 			if !n.IsBroken() {
 				t.Fatal("the program sent no COMMIT")
 			}
 			d.Patch(pgtest.AllFixes).Expect(t, 0, "patched: ", c.again)
 			n = &pgtest.Network{Commit: true, Place: c.place, Later: c.later}
-			o = pgtest.Run(t, through(n), "PATCH_ACTION=revert", pgtest.AllFixes, "PATCH_LOG_FORMAT=json", wait)
+			o = pgtest.Run(t, append(limits, through(n), "PATCH_ACTION=revert", pgtest.AllFixes, "PATCH_LOG_FORMAT=json")...)
 			if want := strings.Contains(strings.Join(c.says, " "), "unknown"); strings.Contains(o.Stdout, `"changed":null`) != want {
 				t.Errorf("changed is null: %t, want %t: %s", !want, want, o.Stdout)
 			}
@@ -68,7 +68,7 @@ func TestServerEndsWhileCommitWaits(t *testing.T) {
 				action, is string
 				status     int
 			}{{"apply", "patched: ", 0}, {"revert", "unpatched: ", 5}} {
-				p := pgtest.Start(t, uri, pgtest.AllFixes, "PATCH_ACTION="+c.action, "PATCH_CONNECT_TIMEOUT=30s")
+				p := pgtest.Start(t, uri, pgtest.AllFixes, "PATCH_ACTION="+c.action)
 				d.Exec("SELECT pg_terminate_backend(" + d.WaitForHeldCommit() + ")")
 				p.Wait().Expect(t, 0, c.is, "changed=unknown")
 				d.Patch(pgtest.AllFixes, "PATCH_ACTION=status").Expect(t, c.status, c.is)
@@ -121,7 +121,7 @@ func TestWatchStoppedAfterCommit(t *testing.T) {
 	d.Patch(pgtest.Guard).Expect(t, 0, "guarded: ")
 	n := &pgtest.Network{Commit: true, Place: pgtest.After, End: pgtest.Mute}
 	uri := "DATABASE_CONNECTION_URI=" + d.URIThrough(n.Listen(t, pgtest.Shared.Address()))
-	p := pgtest.Start(t, uri, "PATCH_WATCH=100ms", "PATCH_CONNECT_TIMEOUT=60s")
+	p := pgtest.Start(t, uri, "PATCH_WATCH=100ms")
 	p.WaitFor("state=guarded every=")
 	if n.IsBroken() {
 		t.Fatal("the program changed something too early")

@@ -1,6 +1,7 @@
 package connect
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"net"
@@ -33,22 +34,28 @@ func TestLyingServers(t *testing.T) {
 			limits := []string{"PATCH_CONNECT_TIMEOUT=1s", "PATCH_LOG_LEVEL=debug"}
 
 			// The other target keeps the program until its memory has been read, or both have waited for long enough.
-			release := make(chan struct{})
-			holds := pgtest.Listen(t, func(c net.Conn) { <-release; pgtest.AnswerError("SFATAL\x00C28000\x00Mno\x00\x00")(c) })
-			uris := uri(l.listen(t, nil)) + " " + pgtest.URI("u", holds, "d", "")
-			p := pgtest.Start(t, append(limits, "DATABASE_CONNECTION_URI="+uris, "PATCH_WAIT_TIMEOUT=3s")...)
-			peak := highWater(p, func() { close(release) })
-			o := p.Wait()
-			if o.ExpectCode(t, 1, 3, 4); peak == 0 || peak > memoryLimit {
-				t.Errorf("the program used %d kB, the limit is %d", peak, memoryLimit)
-			}
-			expectReadable(t, o)
+			pgtest.MustUntil(t, func() error {
+				release := make(chan struct{})
+				holds := pgtest.Listen(t, func(c net.Conn) { <-release; pgtest.AnswerError("SFATAL\x00C28000\x00Mno\x00\x00")(c) })
+				uris := uri(l.listen(t, nil)) + " " + pgtest.URI("u", holds, "d", "")
+				p := pgtest.Start(t, append(limits, "DATABASE_CONNECTION_URI="+uris, "PATCH_WAIT_TIMEOUT=3s")...)
+				peak := highWater(p, func() { close(release) })
+				o := p.Wait()
+				if o.ExpectCode(t, 1, 3, 4); peak > memoryLimit {
+					t.Errorf("the program used %d kB, the limit is %d", peak, memoryLimit)
+				}
+				expectReadable(t, o)
+				if peak == 0 {
+					return errors.New("the program ended before its memory was read")
+				}
+				return nil
+			})
 
 			began := make(chan struct{}, 1)
-			p = pgtest.Start(t, append(limits, "DATABASE_CONNECTION_URI="+uri(l.listen(t, began)), "PATCH_WAIT_TIMEOUT=0")...)
+			p := pgtest.Start(t, append(limits, "DATABASE_CONNECTION_URI="+uri(l.listen(t, began)), "PATCH_WAIT_TIMEOUT=0")...)
 			<-began
 			_ = p.Cmd.Process.Signal(syscall.SIGTERM) // it may have ended
-			o = p.Wait()
+			o := p.Wait()
 			o.ExpectCode(t, 1, 143)
 			expectReadable(t, o)
 		})

@@ -75,6 +75,6 @@ func TestStatementTakesTooLong(t *testing.T) {
 	d.Exec(`CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(3600); RETURN NEW; END';
 		CREATE TRIGGER aa_slow BEFORE UPDATE ON "OpenaiCreds" FOR EACH STATEMENT EXECUTE FUNCTION slow()`)
 	before := d.Dump()
-	d.Patch(pgtest.AllFixes, "PATCH_CONNECT_TIMEOUT=2s").Expect(t, 1, "failed: ", "statement timeout", pgtest.TakesTooLong)
+	d.Patch(pgtest.AllFixes, "PATCH_CONNECT_TIMEOUT=6s").Expect(t, 1, "failed: ", "statement timeout", pgtest.TakesTooLong)
 	d.ExpectDump(before)
 }

@@ -153,7 +153,7 @@ func TestPasswordNeedsAVerifiedServer(t *testing.T) {
 			address := pgtest.Listen(t, func(c net.Conn) { received <- askForPassword(c) })
 			uri := pgtest.URI("u", address, "d", "")
 			uri = strings.Replace(uri, "sslmode=disable", strings.ReplaceAll(parameters, "CA", ca), 1)
-			pgtest.Run(t, "DATABASE_CONNECTION_URI="+uri, "PATCH_CONNECT_TIMEOUT=5s").ExpectCode(t, 1)
+			pgtest.Run(t, "DATABASE_CONNECTION_URI="+uri).ExpectCode(t, 1)
 			if got := <-received; strings.Contains(got, pgtest.Password) != sends {
 				t.Errorf("the server received %q", got)
 			}

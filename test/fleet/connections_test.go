@@ -51,10 +51,7 @@ func TestFleetConnections(t *testing.T) {
 		f.limitConnections("cn_app", "3")
 		p := pgtest.Start(t, "DATABASE_CONNECTION_URI="+uri, "PATCH_DATABASES=cn_*", "PATCH_WATCH=100ms", "PATCH_CONNECTIONS=3", inJSON)
 		for range 3 {
-			for _, name := range []string{names[0], names[29]} {
-				f.execIn(name, recreateIndex)
-				f.waitUntilPatched(p, name)
-			}
+			f.mustRepair(p, names[0], names[29])
 		}
 		o := p.Stop(syscall.SIGTERM)
 		o.Expect(t, 0)
@@ -65,13 +62,19 @@ func TestFleetConnections(t *testing.T) {
 // limitConnections sets the most connections that the server allows a role, when the last session of an earlier run has ended.
 func (f *fleet) limitConnections(role, limit string) {
 	f.t.Helper()
+	f.waitUntilDisconnected(role)
+	pgtest.Exec(f.t, f.admin, "ALTER ROLE "+role+" CONNECTION LIMIT "+limit)
+}
+
+// waitUntilDisconnected waits until the last session of a role has ended, which it does a moment after its client.
+func (f *fleet) waitUntilDisconnected(role string) {
+	f.t.Helper()
 	pgtest.MustUntil(f.t, func() error {
 		if n, _ := f.connections(role); n > 0 {
 			return fmt.Errorf("%d sessions of %s are left", n, role)
 		}
 		return nil
 	})
-	pgtest.Exec(f.t, f.admin, "ALTER ROLE "+role+" CONNECTION LIMIT "+limit)
 }
 
 // connections returns the number of connections of a role, and the process IDs of the server's sessions.
@@ -130,6 +133,7 @@ func TestFleetWatchConnections(t *testing.T) {
 			t.Errorf("%d connections were made, want 3", n)
 		}
 		p.Stop(syscall.SIGTERM).Expect(t, 0, "patched: ")
+		f.waitUntilDisconnected("wc_role")
 	}
 }
 

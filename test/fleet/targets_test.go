@@ -30,7 +30,7 @@ func TestFleetOfTwoServers(t *testing.T) {
 			database := "ts_" + strings.ReplaceAll(name, " ", "_")
 			f := fleetOn(t, pgtest.Shared)
 			f.add(database)
-			p := pgtest.Start(t, "DATABASE_CONNECTION_URI="+c.broken+"  \n\t"+f.target(database), pgtest.Shortly)
+			p := pgtest.Start(t, "DATABASE_CONNECTION_URI="+c.broken+"  \n\t"+f.target(database), pgtest.Shortly) // the other is done long before
 			p.WaitForOutput("patched: " + f.Address() + "/" + database + " schema=public changed=true")
 			if c.code == 4 && strings.Contains(p.Stdout.String(), "failed: ") {
 				t.Error("the first line is that of the server that is waited for")

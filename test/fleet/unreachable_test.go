@@ -19,24 +19,16 @@ func TestFleetWatchCannotListForAWhile(t *testing.T) {
 	f.give("wl_role", "wl_a", "wl_b")
 	p := pgtest.Start(t, "DATABASE_CONNECTION_URI="+uri, "PATCH_DATABASES=wl_[a-z],wl_a", "PATCH_WATCH=100ms", inJSON)
 	f.waitUntilPatched(p, "wl_a", "wl_b")
-	back := func() {
-		t.Helper()
-		for _, name := range []string{"wl_a", "wl_b"} {
-			f.execIn(name, recreateIndex)
-			f.waitUntilPatched(p, name)
-		}
-	}
 	pgtest.Exec(t, f.admin, "REVOKE CONNECT ON DATABASE wl_list FROM PUBLIC")
 	p.WaitFor(pgtest.MayNotConnect)
-	back()
+	f.mustRepair(p, "wl_a", "wl_b")
 	f.add("wl_c")
 	f.give("wl_role", "wl_c")
 	pgtest.Exec(t, f.admin, "GRANT CONNECT ON DATABASE wl_list TO PUBLIC")
 	f.waitUntilPatched(p, "wl_c")
 	pgtest.Exec(t, f.admin, "ALTER DATABASE wl_list CONNECTION LIMIT 0")
 	p.WaitFor("too many connections for database")
-	back()
-	back() // rounds go on while the listing waits
+	f.mustRepair(p, "wl_a", "wl_b", "wl_a", "wl_b") // rounds go on while the listing waits
 	o := p.Stop(syscall.SIGTERM)
 	o.Expect(t, 0)
 	reportOf(t, o).expect(t, all("patched", "wl_a", "wl_b", "wl_c"))
@@ -62,8 +54,7 @@ func TestFleetCannotList(t *testing.T) {
 	expectLast(t, o, "done: 1 patched (1 changed), 1 failed")
 	p := pgtest.Start(t, "DATABASE_CONNECTION_URI="+uri, "PATCH_DATABASES=cl_a,cl_*", inJSON, "PATCH_WATCH=100ms")
 	p.WaitFor(`"msg":"` + pgtest.Watching)
-	f.execIn("cl_a", recreateIndex)
-	f.waitUntilPatched(p, "cl_a")
+	f.mustRepair(p, "cl_a")
 	o = p.Stop(syscall.SIGTERM)
 	o.Expect(t, 0)
 	reportOf(t, o).expect(t, want)
@@ -98,15 +89,12 @@ func TestFleetWatchOfADatabaseThatRefusesConnections(t *testing.T) {
 				p := pgtest.Start(t, "DATABASE_CONNECTION_URI="+uri, "PATCH_DATABASES="+sql(databases), "PATCH_WATCH=100ms", "PATCH_CONNECTIONS=1", inJSON)
 				p.WaitFor(`"msg":"` + pgtest.Watching)
 				f.waitUntilPatched(p, prefix+"a", prefix+"b")
+				f.mustRepair(p, prefix+"a")
 				pgtest.Exec(t, f.admin, sql(c.refuse))
 				p.WaitFor(reason)
-				f.execIn(prefix+"b", recreateIndex)
-				f.waitUntilPatched(p, prefix+"b")
+				f.mustRepair(p, prefix+"b")
 				pgtest.Exec(t, f.admin, sql(c.allow))
-				f.execIn(prefix+"a", recreateIndex)
-				f.waitUntilPatched(p, prefix+"a")
-				f.execIn(prefix+"b", recreateIndex)
-				f.waitUntilPatched(p, prefix+"b")
+				f.mustRepair(p, prefix+"a", prefix+"b")
 				o := p.Stop(syscall.SIGTERM)
 				o.Expect(t, 0)
 				reportOf(t, o).expect(t, all("patched", prefix+"a", prefix+"b"))
@@ -122,24 +110,19 @@ func TestFleetWatchOfTwoServers(t *testing.T) {
 	f, other := fleetOn(t, pgtest.Shared), newFleet(t)
 	f.add("w2_a")
 	other.add("w2_b", "w2_c")
-	for _, databases := range []string{"w2_*", "w2_a,w2_b"} {
+	for databases, named := range map[string][]string{"w2_*": {"w2_b", "w2_c"}, "w2_a,w2_b": {"w2_b"}} {
 		p := pgtest.Start(t, "DATABASE_CONNECTION_URI="+other.URI("postgres", "")+" "+f.URI("postgres", ""), "PATCH_DATABASES="+databases, "PATCH_WATCH=100ms", "PATCH_LOG_LEVEL=debug")
 		p.WaitFor("msg=" + pgtest.Watching + " target=" + f.Address())
-		other.execIn("w2_b", recreateIndex)
-		other.waitUntilPatched(p, "w2_b")
+		other.mustRepair(p, named...)
+		other.mustRepair(p, named...)
 		other.Kill()
 		p.WaitFor("connection refused")
-		for range 2 {
-			f.execIn("w2_a", recreateIndex)
-			f.waitUntilPatched(p, "w2_a")
-		}
+		f.mustRepair(p, "w2_a", "w2_a")
 		if err := other.Start(); err != nil {
 			t.Fatal(err)
 		}
-		for range 2 { // when the second change is made, the first is known
-			other.execIn("w2_b", recreateIndex)
-			other.waitUntilPatched(p, "w2_b")
-		}
+		other.mustRepair(p, named...)
+		other.mustRepair(p, named...) // when the second change is made, the first is known
 		o := p.Stop(syscall.SIGTERM)
 		o.Expect(t, 0, "patched: "+f.Address()+"/w2_a schema=public changed=true", "patched: "+other.Address()+"/w2_b schema=public changed=true")
 		o.ExpectNot(t, "failed: ")

@@ -10,6 +10,7 @@ import (
 
 func TestGuardMakesTheFirstBootRight(t *testing.T) {
 	t.Parallel()
+	pgtest.Exec(t, pgtest.Shared.Connect(t, "postgres"), fmt.Sprintf(`DROP ROLE IF EXISTS evolution_owner; CREATE ROLE evolution_owner LOGIN PASSWORD '%s'`, pgtest.Password))
 	for _, fixes := range []string{
 		"apikey-index", "apikey-check", "name-index", "apikey-index,apikey-check", "apikey-index,name-index", "apikey-check,name-index",
 		"apikey-index,apikey-check,name-index",
@@ -17,6 +18,7 @@ func TestGuardMakesTheFirstBootRight(t *testing.T) {
 		for _, role := range []string{"postgres", "evolution_owner"} {
 			for _, keep := range []string{"true", "false"} {
 				t.Run(fmt.Sprintf("%s/%s/keep=%s", fixes, role, keep), func(t *testing.T) {
+					t.Parallel()
 					d := pgtest.NewDatabase(t, "evolution_api")
 					asked := []string{pgtest.Guard, "PATCH_FIXES=" + fixes, "PATCH_KEEP_INDEX_NAMES=" + keep}
 					d.Patch(append(asked, "PATCH_DRY_RUN=true")...).Expect(t, 0, "pending: ", "CREATE EVENT TRIGGER")
@@ -27,7 +29,6 @@ func TestGuardMakesTheFirstBootRight(t *testing.T) {
 
 					evolution := d.Conn
 					if role != "postgres" {
-						d.Exec(fmt.Sprintf(`DO $$ BEGIN CREATE ROLE %s LOGIN PASSWORD '%s'; EXCEPTION WHEN duplicate_object THEN NULL; END $$`, role, pgtest.Password))
 						d.Exec(`ALTER SCHEMA evolution_api OWNER TO ` + role)
 						evolution = pgtest.Connect(t, pgtest.URI(role, d.Server.Address(), d.Name, ""))
 						pgtest.Exec(t, evolution, "SET search_path TO evolution_api")

@@ -80,6 +80,7 @@ func TestGuardThatWasChanged(t *testing.T) {
 		"a table": {`CREATE TABLE %[1]s.mine (a int)`, pgtest.HoldsAnother + "table", "guarded: "},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			d := pgtest.NewDatabase(t, "public")
 			d.Patch(pgtest.Guard, pgtest.IndexOnly).Expect(t, 0, "guarded: ", "changed=true")
 			d.Exec(fmt.Sprintf(c.sql, guardSchema, d.Text(`SELECT proname FROM pg_proc WHERE proname LIKE 'guard%'`), d.Name))
@@ -189,6 +190,7 @@ func TestGuardUnderOddNamesAndSettings(t *testing.T) {
 				continue
 			}
 			t.Run(fmt.Sprintf("%q/%s", schema, name), func(t *testing.T) {
+				t.Parallel()
 				d := pgtest.NewDatabase(t, schema)
 				if setting != "" {
 					d.Exec("ALTER DATABASE " + d.Name + " SET " + setting)

@@ -19,10 +19,10 @@ import (
 var exitCodes = map[pgtest.Later][]int{pgtest.Served: {0}, pgtest.Refused: {0, 1, 4}, pgtest.Denied: {0, 1}}
 
 // limits returns the limits of a run whose network breaks. Silence only ends at a limit, and so does waiting for a server that
-// is gone. Every other limit is too long to be reached.
+// is gone. Every other limit is too long to be reached, and the former is long enough for an undisturbed run on a slow machine.
 func limits(n *pgtest.Network) (environ []string) {
 	if n.End == pgtest.Silence {
-		environ = append(environ, "PATCH_CONNECT_TIMEOUT=2s")
+		environ = append(environ, "PATCH_CONNECT_TIMEOUT=4s")
 	}
 	if n.Later == pgtest.Refused {
 		environ = append(environ, "PATCH_WAIT_TIMEOUT=1s")
@@ -104,10 +104,7 @@ func (b *bench) run(address string, environ ...string) pgtest.Outcome {
 	for _, d := range b.databases {
 		uris = append(uris, d.URIThrough(address))
 	}
-	all := append([]string{
-		"PATCH_LOG_LEVEL=debug", "PATCH_CONNECT_TIMEOUT=1m", "PATCH_WAIT_TIMEOUT=3m", "PATCH_LOCK_RETRY=3m",
-		"DATABASE_CONNECTION_URI=" + strings.Join(uris, " "),
-	}, environ...)
+	all := slices.Concat(pgtest.Patient, []string{"PATCH_LOG_LEVEL=debug", "DATABASE_CONNECTION_URI=" + strings.Join(uris, " ")}, environ)
 	if b.dir != "" {
 		all = append(all, "PATCH_BACKUP_DIR="+b.dir)
 	}

@@ -10,8 +10,8 @@ import (
 	"evolution-openai-patch/test/pgtest"
 )
 
-// atOnce is the number of cuts that are made at the same time, each on databases of its own.
-const atOnce = 6
+// atOnce is the number of cuts that are made at the same time, each on databases of its own. Many of them wait for a limit.
+const atOnce = 8
 
 // The network breaks before, in or after any message of the client or the server, by FIN, RST or silence, for once or for
 // good. The program ends by itself with the right exit status and says in one line what is true, the databases are as before

@@ -92,7 +92,7 @@ var firstLine = regexp.MustCompile(`^(\w+): \S+ schema=\S+ changed=(\w+)`)
 // patch runs the program and compares its answer.
 func (h *history) patch(r *rapid.T, want answer, q request, environ ...string) {
 	environ = append(append([]string{"DATABASE_CONNECTION_URI=" + h.d.URI()}, q.environ()...), environ...)
-	o := pgtest.RunArgs(context.Background(), nil, environ)
+	o := pgtest.RunArgs(context.Background(), nil, slices.Concat(pgtest.Patient, environ))
 	m := firstLine.FindStringSubmatch(o.Stdout)
 	if m == nil {
 		r.Fatalf("%q: exit status %d\n%s%s", environ[1:], o.Code, o.Stderr, o.Stdout)

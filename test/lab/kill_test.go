@@ -154,13 +154,13 @@ func TestServerIsKilled(t *testing.T) {
 	s := pgtest.NewServer(t)
 	watched, changed := newEvolutionOn(t, s), newEvolutionOn(t, s)
 	before := changed.Catalog()
-	watch := watched.Start("PATCH_WATCH=100ms", "PATCH_CONNECT_TIMEOUT=2s")
+	watch := watched.Start("PATCH_WATCH=100ms")
 	watch.WaitFor("state=patched every=")
 	says := "patched"
 	for _, at := range instants(r, 100*time.Millisecond, amount(5, 50)) {
 		watched.Exec(`CREATE UNIQUE INDEX IF NOT EXISTS again ON "OpenaiCreds"("apiKey")`)
 		action := map[string]string{"patched": "apply", "unpatched": "revert"}[says]
-		p := changed.Start(pgtest.AllFixes, "PATCH_ACTION="+action, "PATCH_CONNECT_TIMEOUT=2s")
+		p := changed.Start(pgtest.AllFixes, "PATCH_ACTION="+action)
 		<-time.After(at)
 		s.Kill()
 		if err := s.Start(); err != nil {

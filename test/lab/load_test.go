@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -76,7 +77,7 @@ func TestFiftyMixed(t *testing.T) {
 		for range 50 {
 			environ, codes := drawRun(r)
 			runs.Go(func() {
-				o := pgtest.RunArgs(context.Background(), nil, append([]string{"DATABASE_CONNECTION_URI=" + d.URI()}, environ...))
+				o := pgtest.RunArgs(context.Background(), nil, slices.Concat(pgtest.Patient, []string{"DATABASE_CONNECTION_URI=" + d.URI()}, environ))
 				if !codes[o.Code] {
 					counts.violation(t, kind, "%q: exit status %d\n%s%s", environ, o.Code, o.Stderr, o.Stdout)
 				}

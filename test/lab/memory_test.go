@@ -45,42 +45,43 @@ const (
 	keyText    = `ALTER TABLE "OpenaiCreds" ALTER "apiKey" TYPE text; DROP INDEX "OpenaiCreds_apiKey_key"; `
 	insertInto = `INSERT INTO "OpenaiCreds"(id, name, "apiKey", "updatedAt", "instanceId") `
 	megabyte   = 1_000_000
+	stored     = 5 * megabyte // on each of four connections more than memoryLimit leaves, and more than the program reads of a server's answer
 )
 
 // hoards are stored in Evolution's table with ten credentials.
 func hoards() map[string]hoard {
 	ten, rows := amount(600, 3000), fmt.Sprint(amount(20_000, 100_000))
 	return map[string]hoard{
-		"function of our name":     {large(40*megabyte, ours+`'BEGIN RETURN NEW; END --%s'`), refused, refused},
-		"its settings":             {ours + `'BEGIN RETURN NEW; END';` + large(10*megabyte, `ALTER FUNCTION evolution_openai_patch() SET my.setting = '%s'`), refused, refused},
-		"its comment":              {large(10*megabyte, `COMMENT ON FUNCTION evolution_openai_patch() IS '%s'`), done, done},
+		"function of our name":     {large(stored, ours+`'BEGIN RETURN NEW; END --%s'`), refused, refused},
+		"its settings":             {ours + `'BEGIN RETURN NEW; END';` + large(stored, `ALTER FUNCTION evolution_openai_patch() SET my.setting = '%s'`), refused, refused},
+		"its comment":              {large(stored, `COMMENT ON FUNCTION evolution_openai_patch() IS '%s'`), done, done},
 		"triggers that call it":    {`CREATE TABLE other (a int);` + many(ten, `CREATE TRIGGER t%s BEFORE INSERT ON other FOR EACH ROW EXECUTE FUNCTION evolution_openai_patch()`), done, refused},
-		"argument of a trigger":    {spring + large(10*megabyte, `CREATE TRIGGER evolution_openai_patch BEFORE INSERT OR UPDATE ON "OpenaiCreds" FOR EACH ROW EXECUTE FUNCTION spring('%s')`), refused, refused},
-		"argument of another":      {spring + large(10*megabyte, `CREATE TRIGGER z BEFORE INSERT OR UPDATE ON "OpenaiCreds" FOR EACH ROW EXECUTE FUNCTION spring('%s')`), done, done},
-		"condition of a trigger":   {spring + large(10*megabyte, `CREATE TRIGGER z BEFORE INSERT ON "OpenaiCreds" FOR EACH ROW WHEN (NEW.id <> '%s') EXECUTE FUNCTION spring()`), refused, either},
+		"argument of a trigger":    {spring + large(stored, `CREATE TRIGGER evolution_openai_patch BEFORE INSERT OR UPDATE ON "OpenaiCreds" FOR EACH ROW EXECUTE FUNCTION spring('%s')`), refused, refused},
+		"argument of another":      {spring + large(stored, `CREATE TRIGGER z BEFORE INSERT OR UPDATE ON "OpenaiCreds" FOR EACH ROW EXECUTE FUNCTION spring('%s')`), done, done},
+		"condition of a trigger":   {spring + large(stored, `CREATE TRIGGER z BEFORE INSERT ON "OpenaiCreds" FOR EACH ROW WHEN (NEW.id <> '%s') EXECUTE FUNCTION spring()`), refused, either},
 		"triggers":                 {spring + many(ten, `CREATE TRIGGER t%s BEFORE INSERT ON "OpenaiCreds" FOR EACH ROW EXECUTE FUNCTION spring()`), refused, either},
 		"indexes":                  {many(ten, `CREATE UNIQUE INDEX x%s ON "OpenaiCreds" ("apiKey")`), either, either},
 		"expression of an index":   {large(100_000, `CREATE UNIQUE INDEX ON "OpenaiCreds" (("apiKey" || left('%s', 1)))`), refused, refused},
 		"predicate of an index":    {large(100_000, `CREATE UNIQUE INDEX ON "OpenaiCreds" ("apiKey") WHERE id <> '%s'`), refused, refused},
 		"CHECKs":                   {fmt.Sprintf(`DO $$ BEGIN EXECUTE (SELECT 'ALTER TABLE "OpenaiCreds" ' || string_agg(format('ADD CONSTRAINT k%%s CHECK (name <> %%L)', i, i), ', ') FROM generate_series(1, %d) AS i); END $$`, min(ten, 2000)), either, either},
-		"definition of a CHECK":    {large(10*megabyte, `ALTER TABLE "OpenaiCreds" ADD CHECK ("apiKey" <> '%s') NOT VALID`), done, done},
+		"definition of a CHECK":    {large(2*megabyte, `ALTER TABLE "OpenaiCreds" ADD CHECK ("apiKey" <> '%s') NOT VALID`), done, done},
 		"foreign keys":             {`CREATE TABLE other (a text);` + many(ten, `ALTER TABLE other ADD CONSTRAINT k%s FOREIGN KEY (a) REFERENCES "OpenaiCreds"(id)`), either, either},
-		"default":                  {large(10*megabyte, `ALTER TABLE "OpenaiCreds" ALTER name SET DEFAULT '%s'`), done, done},
+		"default":                  {large(stored, `ALTER TABLE "OpenaiCreds" ALTER name SET DEFAULT '%s'`), done, done},
 		"rules":                    {many(ten, `CREATE RULE r%s AS ON DELETE TO "OpenaiCreds" DO ALSO NOTIFY x`), either, either},
 		"children":                 {many(ten/2, `CREATE TABLE child%s () INHERITS ("OpenaiCreds")`), refused, either},
 		"collations":               {`ALTER TABLE "OpenaiCreds" ALTER name TYPE varchar(255) COLLATE "C";` + many(2*ten, `CREATE COLLATION c%s (provider = icu, locale = 'und', deterministic = false)`), either, either},
 		"columns":                  {many(1500, `ALTER TABLE "OpenaiCreds" ADD column_of_a_name_of_some_length_%s int`), either, either},
 		"long names":               {spring + many(200, `CREATE TRIGGER "t%s""""""""""""""""""""""""""""""""""""""""""""""""""""""" AFTER INSERT ON "OpenaiCreds" FOR EACH ROW EXECUTE FUNCTION spring(); CREATE INDEX "i%s`+"\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01"+`" ON "OpenaiCreds" ("apiKey")`), either, either},
-		"key of 25 MB":             {keyText + large(25*megabyte, insertInto+`VALUES ('large', 'n', '%s', now(), 'i1')`), refused, fails},
+		"key of 5 MB":              {keyText + large(stored, insertInto+`VALUES ('large', 'n', '%s', now(), 'i1')`), refused, fails},
 		"key of 257 KiB":           {keyText + large(257<<10, insertInto+`VALUES ('large', 'n', '%s', now(), 'i1')`), refused, fails},
 		"key of 255 KiB":           {keyText + large(255<<10, insertInto+`VALUES ('large', 'n', '%s', now(), 'i1')`), done, fails},
 		"keys of 250 KiB":          {keyText + many(40, insertInto+`VALUES ('large%s', 'n%s', repeat('%s', 100000), now(), 'i1')`), done, done},
 		"id of 1 MB":               {`ALTER TABLE "OpenaiCreds" DROP CONSTRAINT "OpenaiCreds_pkey" CASCADE;` + large(megabyte, insertInto+`VALUES ('%s', 'n', 'sk-large', now(), 'i1')`), either, either},
 		"id of 2 MB":               {`ALTER TABLE "OpenaiCreds" DROP CONSTRAINT "OpenaiCreds_pkey" CASCADE;` + large(2*megabyte, insertInto+`VALUES ('%s', 'n', 'sk-large', now(), 'i1')`), refused, either},
-		"name of 20 MB":            {`ALTER TABLE "OpenaiCreds" ALTER name TYPE text; DROP INDEX "OpenaiCreds_name_key";` + large(20*megabyte, insertInto+`VALUES ('large', '%s', 'sk-large', now(), 'i1')`), either, fails},
-		"name of a migration":      {`ALTER TABLE "_prisma_migrations" ALTER migration_name TYPE text;` + large(20*megabyte, `UPDATE "_prisma_migrations" SET migration_name = migration_name || '%s'`), refused, refused},
-		"logs of a migration":      {large(20*megabyte, `UPDATE "_prisma_migrations" SET logs = '%s'`), done, done},
-		"migrations":               {`INSERT INTO "_prisma_migrations"(id, checksum, migration_name, finished_at) SELECT i, 'x', '20240101000000_' || i, now() FROM generate_series(1, 300000) AS i`, done, done},
+		"name of 5 MB":             {`ALTER TABLE "OpenaiCreds" ALTER name TYPE text; DROP INDEX "OpenaiCreds_name_key";` + large(stored, insertInto+`VALUES ('large', '%s', 'sk-large', now(), 'i1')`), either, fails},
+		"name of a migration":      {`ALTER TABLE "_prisma_migrations" ALTER migration_name TYPE text;` + large(stored, `UPDATE "_prisma_migrations" SET migration_name = migration_name || '%s'`), refused, refused},
+		"logs of a migration":      {large(stored, `UPDATE "_prisma_migrations" SET logs = '%s'`), done, done},
+		"migrations":               {`INSERT INTO "_prisma_migrations"(id, checksum, migration_name, finished_at) SELECT i, 'x', '20240101000000_' || i, now() FROM generate_series(1, 200000) AS i`, done, done},
 		"statistics":               {many(ten, `CREATE STATISTICS s%s ON id, name FROM "OpenaiCreds"`), either, either},
 		"keys that end in spaces":  {insertInto + `SELECT 'c' || i, 'n' || i, 'sk-' || i || repeat(' ', i % 4), now(), 'i1' FROM generate_series(1, ` + rows + `) AS i`, done, done},
 		"credentials with one key": {`DROP INDEX "OpenaiCreds_apiKey_key"; ` + insertInto + `SELECT 'c' || i, 'n' || i, 'sk-shared-by-all', now(), 'i1' FROM generate_series(1, ` + rows + `) AS i`, done, refused},
@@ -94,6 +95,7 @@ func TestMemoryWhateverIsStored(t *testing.T) {
 	t.Parallel()
 	for name, h := range hoards() {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			d := pgtest.NewEvolution(t, "evolution_api")
 			if strings.Contains(h.sql, "evolution_openai_patch()") && !strings.Contains(h.sql, "CREATE FUNCTION evolution_openai_patch") {
 				d.Exec(ours + `'BEGIN NEW."apiKey" := rtrim(NEW."apiKey", '' '') || '' ''; RETURN NEW; EXCEPTION WHEN OTHERS THEN RETURN NEW; END'`)
@@ -107,7 +109,7 @@ func TestMemoryWhateverIsStored(t *testing.T) {
 	}
 }
 
-// runInLittleMemory runs the program with all fixes over four connections to the database.
+// runInLittleMemory runs the program with all fixes, over four connections to the database unless the environment says otherwise.
 func runInLittleMemory(t *testing.T, d *pgtest.Database, environ ...string) pgtest.Outcome {
 	t.Helper()
 	uri := "DATABASE_CONNECTION_URI=" + strings.Repeat(d.URI()+" ", 4)
@@ -132,24 +134,28 @@ func runInLittleMemory(t *testing.T, d *pgtest.Database, environ ...string) pgte
 func TestMemoryWhateverIsStoredElsewhere(t *testing.T) {
 	t.Parallel()
 	t.Run("functions in the schema of the guard", func(t *testing.T) {
+		t.Parallel()
 		d := pgtest.NewDatabase(t, "evolution_api")
 		runInLittleMemory(t, d, pgtest.Guard).ExpectCode(t, 0)
 		schema := regexp.MustCompile(`evolution_openai_patch_\w+`).FindString(d.GuardObjects())
 		d.Exec(many(amount(1000, 10_000), `CREATE FUNCTION `+schema+`.f%s() RETURNS int LANGUAGE sql AS 'SELECT 1'`))
-		d.Exec(large(10*megabyte, `CREATE FUNCTION `+schema+`.large() RETURNS int LANGUAGE sql AS 'SELECT 1 --%s'`))
+		d.Exec(large(stored, `CREATE FUNCTION `+schema+`.large() RETURNS int LANGUAGE sql AS 'SELECT 1 --%s'`))
 		d.Exec(many(amount(1000, 10_000), `CREATE TABLE `+schema+`.t%s ()`))
 		runInLittleMemory(t, d, pgtest.Guard).ExpectCode(t, 0, 3, 4)
 		runInLittleMemory(t, d, "PATCH_ACTION=status").ExpectCode(t, 0, 3)
 	})
 	t.Run("schemas", func(t *testing.T) {
+		t.Parallel()
 		d := pgtest.NewDatabase(t, "evolution_api")
-		d.Exec(many(2000, `CREATE SCHEMA "s%s`+strings.Repeat(`""`, 50)+`"; CREATE TABLE "s%s`+strings.Repeat(`""`, 50)+`"."OpenaiCreds" (id text, "apiKey" varchar(255), name varchar(255));
+		d.Exec(many(1050, `CREATE SCHEMA "s%s`+strings.Repeat(`""`, 50)+`"; CREATE TABLE "s%s`+strings.Repeat(`""`, 50)+`"."OpenaiCreds" (id text, "apiKey" varchar(255), name varchar(255));
 			CREATE UNIQUE INDEX ON "s%s`+strings.Repeat(`""`, 50)+`"."OpenaiCreds" ("apiKey")`))
 		runInLittleMemory(t, d, "PATCH_ACTION=status").ExpectCode(t, 0)
-		o := runInLittleMemory(t, d, "PATCH_ACTION=status", "PATCH_SCHEMAS=*")
-		if o.ExpectCode(t, 3); strings.Count(o.Stdout, "unpatched: ") != 4*1000 || strings.Count(o.Stdout, "schema=* ") != 4 {
-			t.Errorf("%d schemas were handled, and %d times there were too many", strings.Count(o.Stdout, "unpatched: "), strings.Count(o.Stdout, "schema=* "))
+		connections := amount(2, 4) // each of which looks at a thousand schemas
+		uri := "DATABASE_CONNECTION_URI=" + strings.Repeat(d.URI()+" ", connections)
+		o := runInLittleMemory(t, d, uri, "PATCH_DRY_RUN=true", "PATCH_SCHEMAS=*", "PATCH_LOG_FORMAT=json")
+		lines, more := strings.Count(o.Stdout, "\n"), strings.Count(o.Stdout, `"schema":"*"`)
+		if o.ExpectCode(t, 3); lines-more != connections*1000 || more != connections {
+			t.Errorf("%d schemas were handled, and %d times there were too many", lines-more, more)
 		}
-		runInLittleMemory(t, d, "PATCH_DRY_RUN=true", "PATCH_SCHEMAS=*", "PATCH_LOG_FORMAT=json").ExpectCode(t, 3)
 	})
 }

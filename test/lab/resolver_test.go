@@ -82,7 +82,7 @@ func TestNameLeadsElsewhere(t *testing.T) {
 	done := make(chan pgtest.Outcome)
 	go func() {
 		uri := "DATABASE_CONNECTION_URI=" + pgtest.URI("postgres", "db.lab.test:"+port, d.Name, "public")
-		done <- pgtest.RunArgs(ctx, nil, []string{uri, "PATCH_WATCH=100ms", "PATCH_CONNECT_TIMEOUT=2s"})
+		done <- pgtest.RunContext(ctx, t, uri, "PATCH_WATCH=100ms")
 	}()
 	mustDrop(t, d)
 	address.Store("127.0.0.3")

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 
@@ -14,7 +15,7 @@ import (
 	"evolution-openai-patch/test/pgtest"
 )
 
-// startShell starts a shell command in which "$0" is the built binary.
+// startShell starts a shell command in which "$0" is the built binary, with an environment to which long limits are added.
 func startShell(t *testing.T, script string, environ ...string) pgtest.Outcome {
 	t.Helper()
 	path, err := pgtest.Binary()
@@ -23,7 +24,7 @@ func startShell(t *testing.T, script string, environ ...string) pgtest.Outcome {
 	}
 	var stdout, stderr strings.Builder
 	cmd := exec.Command("/bin/sh", "-c", script, path)
-	cmd.Env, cmd.Stdout, cmd.Stderr = environ, &stdout, &stderr
+	cmd.Env, cmd.Stdout, cmd.Stderr = slices.Concat(pgtest.Patient, environ), &stdout, &stderr
 	_ = cmd.Run() // the exit status is part of the outcome
 	o := pgtest.Outcome{Code: cmd.ProcessState.ExitCode(), Stdout: stdout.String(), Stderr: stderr.String()}
 	pgtest.Record(o)
@@ -97,7 +98,7 @@ func TestStandardOutputIsGone(t *testing.T) {
 func TestEightFiles(t *testing.T) {
 	t.Parallel()
 	d := pgtest.NewEvolution(t, "evolution_api")
-	environ := []string{"DATABASE_CONNECTION_URI=" + d.URI(), pgtest.AllFixes, "PATCH_WAIT_TIMEOUT=10s"}
+	environ := []string{"DATABASE_CONNECTION_URI=" + d.URI(), pgtest.AllFixes}
 	const script = `ulimit -n 8; exec "$0"`
 	o := startShell(t, script, environ...)
 	o.Expect(t, 0, "patched: ", "changed=true")

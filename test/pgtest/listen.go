@@ -6,29 +6,49 @@ import (
 	"math/rand/v2"
 	"net"
 	"strconv"
-	"sync/atomic"
+	"sync"
 	"testing"
 )
 
 // The ports of FreePort are below those that the kernel gives to outgoing connections, so that none takes a port before its server
-// does. Each process begins elsewhere.
-const firstPort, ports = 10_000, 20_000
+// does. They come in blocks, of which no two processes have the same.
+const firstPort, blocks, blockSize = 10_000, 200, 100
 
-var port atomic.Int32
+// ports are what is left of the last block of this process.
+var ports struct {
+	mu        sync.Mutex
+	next, end int
+	claims    []net.Listener // on the first port of each block
+}
 
-func init() { port.Store(rand.Int32N(ports)) }
-
-// FreePort returns a TCP port of localhost that is not in use, and that no other call in this process returns.
+// FreePort returns a TCP port of localhost that is not in use, and that no other call returns, in this process or another.
 func FreePort() string {
-	for range ports {
-		p := strconv.Itoa(firstPort + int(port.Add(1))%ports)
+	ports.mu.Lock()
+	defer ports.mu.Unlock()
+	for {
+		if ports.next == ports.end {
+			claimBlock()
+		}
+		p := strconv.Itoa(ports.next)
+		ports.next++
 		if l, err := net.Listen("tcp", "localhost:"+p); err == nil {
 			_ = l.Close()
 			return p
 		}
 	}
+}
+
+// claimBlock makes a block this process's by listening on its first port until the process ends.
+func claimBlock() {
+	for _, block := range rand.Perm(blocks) {
+		first := firstPort + block*blockSize
+		if l, err := net.Listen("tcp", "localhost:"+strconv.Itoa(first)); err == nil {
+			ports.claims = append(ports.claims, l)
+			ports.next, ports.end = first+1, first+blockSize
+			return
+		}
+	}
 	log.Fatal("no free port")
-	return ""
 }
 
 // Listen serves connections until the test ends, each in a goroutine, and returns the address.

@@ -59,7 +59,7 @@ func Command(t testing.TB, environ ...string) *exec.Cmd {
 // Start starts the built binary with an environment, to which long limits are added. It is killed when the test ends.
 func Start(t testing.TB, environ ...string) *Process {
 	t.Helper()
-	return StartCommand(t, Command(t, slices.Concat(patient, environ)...))
+	return StartCommand(t, Command(t, slices.Concat(Patient, environ)...))
 }
 
 // StartCommand starts a command, such as another build of the program. It is killed when the test ends.
@@ -170,15 +170,15 @@ func (p *Process) memory(line *regexp.Regexp) int {
 func (p *Process) PeakMemory() (peak int) {
 	p.t.Helper()
 	for {
-		select {
-		case <-p.Done:
-			return peak
-		case <-time.After(2 * time.Millisecond):
-		}
 		status, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.Cmd.Process.Pid))
 		if m := highWater.FindSubmatch(status); m != nil {
 			n, _ := strconv.Atoi(string(m[1]))
 			peak = max(peak, n)
+		}
+		select {
+		case <-p.Done:
+			return peak
+		case <-time.After(2 * time.Millisecond):
 		}
 	}
 }

@@ -17,12 +17,12 @@ const (
 	AllFixes  = "PATCH_FIXES=apikey-index,apikey-check,name-index"
 	Guard     = "PATCH_ON_MISSING_TABLE=guard"
 	Shortly   = "PATCH_WAIT_TIMEOUT=" + ShortWait
-	ShortWait = "8s" // for what never comes: an attempt is made in that time on a busy machine, too
+	ShortWait = "15s" // for what never comes: an attempt, or all else, is done in that time on a busy machine, too
 )
 
-// patient are limits that no run exceeds on any machine, unless it waits for something that does not come. A test of a limit sets
+// Patient are limits that no run exceeds on any machine, unless it waits for something that does not come. A test of a limit sets
 // that limit.
-var patient = []string{"PATCH_CONNECT_TIMEOUT=1m", "PATCH_WAIT_TIMEOUT=3m", "PATCH_LOCK_RETRY=3m"}
+var Patient = []string{"PATCH_CONNECT_TIMEOUT=1m", "PATCH_WAIT_TIMEOUT=10m", "PATCH_LOCK_RETRY=10m"}
 
 // Outcome is the result of a run of the program.
 type Outcome struct {
@@ -39,7 +39,7 @@ func Run(t testing.TB, environ ...string) Outcome {
 // RunContext is like Run with a context.
 func RunContext(ctx context.Context, t testing.TB, environ ...string) Outcome {
 	t.Helper()
-	o := RunArgs(ctx, nil, slices.Concat([]string{"PATCH_LOG_LEVEL=debug"}, patient, environ))
+	o := RunArgs(ctx, nil, slices.Concat([]string{"PATCH_LOG_LEVEL=debug"}, Patient, environ))
 	logOutcome(t, o, environ)
 	return o
 }
@@ -81,7 +81,7 @@ func (d *Database) PatchFiftyAtOnce(state string, environ ...string) {
 // logOutcome writes a run to the test's log, with those variables that hold no secrets.
 func logOutcome(t testing.TB, o Outcome, environ []string) {
 	t.Helper()
-	shown := slices.DeleteFunc(slices.Clone(environ), func(v string) bool { return !strings.HasPrefix(v, "PATCH_") || slices.Contains(patient, v) })
+	shown := slices.DeleteFunc(slices.Clone(environ), func(v string) bool { return !strings.HasPrefix(v, "PATCH_") || slices.Contains(Patient, v) })
 	t.Logf("%s → exit %d\n%s%s", strings.Join(shown, " "), o.Code, o.Stderr, o.Stdout)
 }
 

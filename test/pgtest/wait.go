@@ -7,7 +7,7 @@ import (
 
 // patience is how long a test waits for what has to happen. It is only used up by a test that fails, so that it may be long
 // enough for any machine.
-const patience = 3 * time.Minute
+const patience = 10 * time.Minute
 
 // Until polls a condition that another process brings about. It returns nil as soon as the condition does, and the
 // condition's last error when the test has lost its patience.
