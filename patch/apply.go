@@ -99,7 +99,7 @@ func (c *change) transaction(ctx context.Context) (after catalog.Inspection, err
 		err = c.commit(ctx)
 	}
 	if err != nil {
-		c.conn.RollBack()
+		c.conn.RollBack(ctx, c.cfg.ConnectTimeout.Duration)
 	}
 	return after, err
 }
@@ -170,7 +170,7 @@ func (c *change) shared(ctx context.Context) []plan.Credential {
 	all, err := scope(c.cfg).Shared(ctx, c.conn, c.before, c.request.Fixes)
 	if err != nil {
 		c.log.Debug("the credentials that share a value cannot be listed", "reason", explain(err))
-		c.conn.RollBack()
+		c.conn.RollBack(ctx, c.cfg.ConnectTimeout.Duration)
 		return nil
 	}
 	return all

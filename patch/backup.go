@@ -46,7 +46,7 @@ func (c *change) backUp(ctx context.Context, database postgres.Target) error {
 			return err
 		}
 		if err := c.conn.Send(ctx, b, c.cfg.ConnectTimeout.Duration); err != nil {
-			c.conn.RollBack()
+			c.conn.RollBack(ctx, c.cfg.ConnectTimeout.Duration)
 			return err
 		}
 		_, err := io.WriteString(out, c.backupTail(columns))

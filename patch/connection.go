@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"evolution-openai-patch/patch/config"
-	"evolution-openai-patch/patch/plan"
 	"evolution-openai-patch/patch/postgres"
 	"evolution-openai-patch/patch/quote"
 )
@@ -97,14 +96,13 @@ func (d *database) reconnect(err error) error {
 	return err
 }
 
-// recover does what is to be done about a connection that an attempt has broken. Where the schema is refused because of what it
-// sent, the next one gets another connection; else the next attempt does.
+// recover does what is to be done about a connection that an attempt has broken. Where the schema fails for good, the next one gets
+// another connection; else the next attempt does.
 func (d *database) recover(ctx context.Context, err error) error {
-	var refused *plan.RefusedError
 	switch {
 	case d.conn.Usable():
 		return err
-	case errors.As(err, &refused):
+	case !postgres.Retryable(err):
 		d.disconnect()
 		return cmp.Or(d.connect(ctx), err)
 	}

@@ -196,7 +196,7 @@ func (d *database) inspect(ctx context.Context, schema string) (catalog.Inspecti
 	if err == nil {
 		return s, nil
 	}
-	d.conn.RollBack()
+	d.conn.RollBack(ctx, d.cfg.ConnectTimeout.Duration)
 	if postgres.TooLong(err) {
 		return s, d.recover(ctx, catalog.RowTooLong(schema))
 	}

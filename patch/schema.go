@@ -220,7 +220,7 @@ func (s *schema) removeGuard(ctx context.Context, state catalog.Inspection) {
 	b.Exec("COMMIT")
 	if err := s.conn.Send(ctx, b, s.cfg.ConnectTimeout.Duration+2*s.cfg.LockTimeout.Duration); err != nil {
 		s.log.Debug("what is left of the guard is left to a later run", "reason", explain(err))
-		s.conn.RollBack()
+		s.conn.RollBack(ctx, s.cfg.ConnectTimeout.Duration)
 		return
 	}
 	s.log.Info("removed what was left of the guard", "schema_removed", plan.GuardName(s.name))

@@ -56,7 +56,7 @@ func (c Scope) Names(ctx context.Context, conn *postgres.Conn, sql string) (name
 	})
 	b.Exec("COMMIT")
 	if err = conn.Send(ctx, b, c.Limits.Idle); err != nil {
-		conn.RollBack()
+		conn.RollBack(ctx, c.Limits.Idle)
 		return nil, fmt.Errorf("list: %w", err)
 	}
 	return names, nil

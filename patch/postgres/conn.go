@@ -103,14 +103,15 @@ func (c *Conn) cancel() {
 	_ = c.pg.CancelRequest(ctx)
 }
 
-// RollBack ends the transaction, if there is one. A connection that cannot do that is dropped, and the server ends it.
-func (c *Conn) RollBack() {
+// RollBack ends the transaction, if there is one. A connection that cannot do that before ctx ends or the server is silent for longer
+// than patience is dropped, and the server ends it.
+func (c *Conn) RollBack(ctx context.Context, patience time.Duration) {
 	if !c.Usable() {
 		return
 	}
 	b := &Batch{}
 	b.Exec("ROLLBACK")
-	_ = c.Send(context.Background(), b, 200*time.Millisecond)
+	_ = c.Send(ctx, b, patience)
 }
 
 // Close says goodbye, and returns a channel that is closed when the server has ended the session. The server reads the goodbye after

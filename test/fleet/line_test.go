@@ -1,7 +1,10 @@
 package fleet
 
 import (
+	"bytes"
 	"fmt"
+	"io"
+	"net"
 	"regexp"
 	"strings"
 	"syscall"
@@ -139,4 +142,33 @@ func TestFleetWatchPassesOver(t *testing.T) {
 	f.execIn("lw_a", recreateIndex)
 	f.waitUntilPatched(p, "lw_a")
 	p.Stop(syscall.SIGTERM).Expect(t, 0)
+}
+
+// An answer to ROLLBACK that is late is none of the other schemas' business.
+func TestFleetSlowRollBack(t *testing.T) {
+	t.Parallel()
+	f := fleetOn(t, pgtest.Shared)
+	f.addSchemas("sr_x", "a", "b", "c")
+	f.hold("sr_x", "a")
+	address := pgtest.Listen(t, func(client net.Conn) {
+		defer client.Close()
+		server, err := net.Dial("tcp", f.Address())
+		if err != nil {
+			return
+		}
+		defer server.Close()
+		go func() { _, _ = io.Copy(client, server); _ = client.Close() }()
+		for message := make([]byte, 1<<20); ; {
+			n, err := client.Read(message)
+			if err != nil {
+				return
+			}
+			if n < 20 && bytes.Contains(message[:n], []byte("ROLLBACK")) {
+				<-time.After(400 * time.Millisecond)
+			}
+			_, _ = server.Write(message[:n])
+		}
+	})
+	o := pgtest.Run(t, "DATABASE_CONNECTION_URI="+pgtest.URI("postgres", address, "sr_x", ""), "PATCH_SCHEMAS=*", "PATCH_LOCK_RETRY=200ms")
+	o.Expect(t, 1, "schema=a changed=false", pgtest.StayedInUse, "schema=b changed=true", "schema=c changed=true")
 }
