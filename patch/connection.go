@@ -60,7 +60,7 @@ func (d *database) logIn(ctx context.Context) error {
 		return err
 	}
 	d.conn = conn
-	d.log.Log(ctx, d.cfg.Routine(), "connected", "server", conn.ServerVersion(), "role", d.target.User())
+	d.log.Log(ctx, d.cfg.ItemLevel(), "connected", "server", conn.ServerVersion(), "role", d.target.User())
 	if major := conn.MajorVersion(); major < oldestTested || major > newestTested {
 		d.log.Debug("this version of the program was not tested with this major of PostgreSQL", "major", major)
 	}

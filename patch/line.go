@@ -95,14 +95,14 @@ func (l line) text(b *strings.Builder) {
 	if l.Changed != nil {
 		changed = strconv.FormatBool(*l.Changed)
 	}
-	fmt.Fprintf(b, "%s: %s schema=%s changed=%s", l.State, word(l.Target), word(l.Schema), changed)
+	fmt.Fprintf(b, "%s: %s schema=%s changed=%s", l.State, quoteWord(l.Target), quoteWord(l.Schema), changed)
 	for _, f := range plan.Fixes {
 		if s, requested := l.Fixes[f.Name]; requested {
 			fmt.Fprintf(b, " %s=%s", f.Name, s)
 		}
 	}
 	if l.Evolution != "" {
-		fmt.Fprintf(b, " evolution=%s", word(l.Evolution))
+		fmt.Fprintf(b, " evolution=%s", quoteWord(l.Evolution))
 	}
 	if l.Error != "" {
 		fmt.Fprintf(b, " error=%q", l.Error)
@@ -123,8 +123,8 @@ func printable(sql string) string {
 	return sql
 }
 
-// word quotes what could be taken for more than one word.
-func word(s string) string {
+// quoteWord quotes what could be taken for more than one word.
+func quoteWord(s string) string {
 	if s == "" || slices.ContainsFunc([]rune(s), func(r rune) bool { return r == '"' || r == '=' || r == ' ' || !unicode.IsPrint(r) }) {
 		return fmt.Sprintf("%q", s)
 	}

@@ -52,7 +52,7 @@ func notes(cfg *config.Config, r Result, fixes []plan.Fix, s plan.State, missing
 	}
 	for _, f := range plan.Fixes {
 		if f.Hint != "" && r.Changed && r.Status == plan.Patched && !plan.Contains(fixes, f.Name) && !s.Lacks(f) {
-			add(cfg.Routine(), f.Hint)
+			add(cfg.ItemLevel(), f.Hint)
 		}
 	}
 	switch g := s.Guard; {

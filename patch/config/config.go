@@ -210,8 +210,8 @@ func (c *Config) several() bool {
 		len(t.Databases.Names) != 1 || len(t.Databases.Patterns) > 0 || len(t.Schemas.Names) != 1 || t.Schemas.All
 }
 
-// Routine is the level at which the log tells of each connection and statement: where there are many, only for debugging.
-func (c *Config) Routine() slog.Level {
+// ItemLevel is the level at which the log tells of each connection and statement: where there are many, only for debugging.
+func (c *Config) ItemLevel() slog.Level {
 	if c.several() {
 		return slog.LevelDebug
 	}

@@ -54,7 +54,7 @@ func TestModes(t *testing.T) {
 		if got := strings.Join(holds, " "); got != c.want {
 			t.Errorf("%s: %s, want %s", c.variables, got, c.want)
 		}
-		if level := cfg.Routine().String(); (level == "DEBUG") != slices.Contains(holds, "several") {
+		if level := cfg.ItemLevel().String(); (level == "DEBUG") != slices.Contains(holds, "several") {
 			t.Errorf("%s: what is routine is logged at level %s", c.variables, level)
 		}
 	}
