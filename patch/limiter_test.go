@@ -1,0 +1,108 @@
+package patch
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// queue lets somebody wait for a session, and returns when it does.
+func queue(ctx context.Context, l *limiter, again bool, got func(error)) {
+	go func() { got(l.acquire(ctx, again)) }()
+	synctest.Wait()
+}
+
+// Those who come again wait until the others have had their turn, but get each fourth.
+func TestLimiterTurns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLimiter(1)
+		_ = l.acquire(t.Context(), false)
+		var order string
+		for i := range 3 {
+			queue(t.Context(), l, true, func(error) { order += fmt.Sprintf(" again%d", i) })
+		}
+		for i := range 6 {
+			queue(t.Context(), l, false, func(error) { order += fmt.Sprintf(" new%d", i) })
+		}
+		for range 9 {
+			l.free()
+			synctest.Wait()
+		}
+		if want := " new0 new1 new2 again0 new3 new4 new5 again1 again2"; order != want {
+			t.Errorf("%s, want %s", order, want)
+		}
+		if l.free(); l.used != 0 {
+			t.Errorf("%d sessions are in use", l.used)
+		}
+	})
+}
+
+// Who does not wait any longer takes no turn from the others, not even one that has just come.
+func TestLimiterWaitIsCancelled(t *testing.T) {
+	for _, turnComes := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			l := newLimiter(1)
+			_ = l.acquire(t.Context(), false)
+			ctx, cancel := context.WithCancel(t.Context())
+			queue(ctx, l, false, func(error) {})
+			next := false
+			queue(t.Context(), l, false, func(err error) { next = err == nil })
+			l.mu.Lock()
+			cancel()
+			if turnComes {
+				l.next()
+			}
+			l.mu.Unlock()
+			synctest.Wait()
+			if !turnComes {
+				l.free()
+				synctest.Wait()
+			}
+			if turn := l.used; turn != 1 {
+				t.Errorf("%d sessions are in use", turn)
+			}
+			if !next {
+				l.free() // whoever was cancelled has taken the turn after all, as both may happen
+				synctest.Wait()
+			}
+			if !next {
+				t.Error("the turn was lost")
+			}
+		})
+	}
+}
+
+// A session is in use until it has ended. One that was given up is counted by itself after a second, unless there are too many.
+func TestLimiterCountsSessionsThatWereGivenUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLimiter(1)
+		endless, ended := make(chan struct{}), make(chan struct{})
+		for _, c := range []struct {
+			after time.Duration
+			end   chan struct{}
+			used  int
+		}{
+			{500 * time.Millisecond, endless, 1}, {time.Second, nil, 0}, // the first is given up
+			{time.Hour, ended, 1}, // there is no place for the second
+		} {
+			if c.end != nil {
+				_ = l.acquire(t.Context(), false)
+				go l.release(c.end)
+			}
+			time.Sleep(c.after)
+			if synctest.Wait(); l.used != c.used {
+				t.Errorf("after %s %d sessions are in use, want %d", c.after, l.used, c.used)
+			}
+		}
+		close(endless)
+		if synctest.Wait(); l.used != 0 || len(l.left) != 1 {
+			t.Errorf("%d sessions are in use, %d are given up", l.used, len(l.left))
+		}
+		close(ended)
+		if synctest.Wait(); len(l.left) != 0 {
+			t.Errorf("%d sessions are given up", len(l.left))
+		}
+	})
+}
