@@ -14,6 +14,13 @@ func queue(ctx context.Context, l *limiter, again bool, got func(error)) {
 	synctest.Wait()
 }
 
+// inUse returns how many sessions are in use.
+func (l *limiter) inUse() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.used
+}
+
 // Those who come again wait until the others have had their turn, but get each fourth.
 func TestLimiterTurns(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -33,8 +40,8 @@ func TestLimiterTurns(t *testing.T) {
 		if want := " new0 new1 new2 again0 new3 new4 new5 again1 again2"; order != want {
 			t.Errorf("%s, want %s", order, want)
 		}
-		if l.free(); l.used != 0 {
-			t.Errorf("%d sessions are in use", l.used)
+		if l.free(); l.inUse() != 0 {
+			t.Errorf("%d sessions are in use", l.inUse())
 		}
 	})
 }
@@ -60,7 +67,7 @@ func TestLimiterWaitIsCancelled(t *testing.T) {
 				l.free()
 				synctest.Wait()
 			}
-			if turn := l.used; turn != 1 {
+			if turn := l.inUse(); turn != 1 {
 				t.Errorf("%d sessions are in use", turn)
 			}
 			if !next {
@@ -92,13 +99,13 @@ func TestLimiterCountsSessionsThatWereGivenUp(t *testing.T) {
 				go l.release(c.end)
 			}
 			time.Sleep(c.after)
-			if synctest.Wait(); l.used != c.used {
-				t.Errorf("after %s %d sessions are in use, want %d", c.after, l.used, c.used)
+			if synctest.Wait(); l.inUse() != c.used {
+				t.Errorf("after %s %d sessions are in use, want %d", c.after, l.inUse(), c.used)
 			}
 		}
 		close(endless)
-		if synctest.Wait(); l.used != 0 || len(l.left) != 1 {
-			t.Errorf("%d sessions are in use, %d are given up", l.used, len(l.left))
+		if synctest.Wait(); l.inUse() != 0 || len(l.left) != 1 {
+			t.Errorf("%d sessions are in use, %d are given up", l.inUse(), len(l.left))
 		}
 		close(ended)
 		if synctest.Wait(); len(l.left) != 0 {

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -27,8 +28,26 @@ var errSlowLogin = &NotReadyError{Reason: "the login was not complete in time, a
 // login is an attempt to log in.
 type login struct {
 	*Conn
-	err      error
-	sessions []*session // one for each address
+	err error
+
+	mu       sync.Mutex
+	sessions []*session // one for each address, and for each request to cancel
+}
+
+// dialled records a connection. pgconn dials for requests to cancel, too, at any time.
+func (l *login) dialled(conn net.Conn) net.Conn {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	s := &session{Conn: conn, ended: make(chan struct{})}
+	l.sessions = append(l.sessions, s)
+	return s
+}
+
+// all returns the sessions so far.
+func (l *login) all() []*session {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Clone(l.sessions)
 }
 
 // grace is how long a login that is cut short may take to say why it failed.
@@ -63,7 +82,7 @@ func (l *login) result() (*Conn, error) {
 	switch {
 	case l.err == nil:
 		return l.Conn, nil
-	case TimedOut(l.err) && slices.ContainsFunc(l.sessions, func(s *session) bool { return s.answered.Load() }):
+	case TimedOut(l.err) && slices.ContainsFunc(l.all(), func(s *session) bool { return s.answered.Load() }):
 		l.err = &AbandonedError{l.end(), l.err}
 	}
 	return nil, fmt.Errorf("connect: %w", l.err)
@@ -73,7 +92,7 @@ func (l *login) result() (*Conn, error) {
 func (l *login) end() <-chan struct{} {
 	ended := make(chan struct{})
 	go func() {
-		for _, s := range l.sessions {
+		for _, s := range l.all() {
 			_ = s.Close()
 			<-s.ended
 		}
@@ -96,9 +115,7 @@ func (t Target) logIn(ctx context.Context) (l *login) {
 		if err != nil {
 			return nil, err
 		}
-		s := &session{Conn: conn, ended: make(chan struct{})}
-		l.sessions = append(l.sessions, s)
-		return s, nil
+		return l.dialled(conn), nil
 	}
 	if t.preferTLS != nil {
 		config.DialFunc = t.preferring(config.DialFunc)
@@ -110,7 +127,7 @@ func (t Target) logIn(ctx context.Context) (l *login) {
 	}
 	c.pg, l.err = pgconn.ConnectConfig(ctx, config)
 	if c.used = time.Now(); l.err == nil {
-		l.Conn, c.session = c, l.sessions[len(l.sessions)-1]
+		l.Conn, c.session = c, l.sessions[len(l.sessions)-1] // nothing else has been dialled yet
 		return l
 	}
 	if lifting != nil {
