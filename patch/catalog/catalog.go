@@ -31,6 +31,7 @@ type Scope struct {
 // Inspection is a State, and how it was read.
 type Inspection struct {
 	plan.State
+	guarded bool      // there is a schema with the name of the guard's
 	answers []*answer // from which all this was decoded, to be compared under the lock
 	size    int       // of their rows, in bytes
 	rows    struct {  // of the answers, before complete has put them where they belong
@@ -46,7 +47,7 @@ type Inspection struct {
 // query is a question to PostgreSQL's catalog about some schemas.
 type query struct {
 	name   string                        // in catalog.sql
-	needed func(Scope, *plan.State) bool // whether it is to be asked about a schema; nil: always
+	needed func(Scope, *Inspection) bool // whether it is to be asked about a schema; nil: always
 	field  func(*Inspection) any         // points to where the row goes or, if that is a slice, the rows go
 }
 
@@ -66,9 +67,9 @@ var details = append([]*query{
 	{"indexes", hasTable, func(s *Inspection) any { return &s.rows.indexes }},
 	{"constraints", hasTable, func(s *Inspection) any { return &s.rows.constraints }},
 	{"triggers", hasTable, func(s *Inspection) any { return &s.Triggers }},
-	{"rules", func(_ Scope, s *plan.State) bool { return s.Table != nil && s.Table.Rules }, func(s *Inspection) any { return &s.Rules }},
-	{"children", func(_ Scope, s *plan.State) bool { return s.Table != nil && s.Table.Children }, func(s *Inspection) any { return &s.Children }},
-	{"replica", func(c Scope, s *plan.State) bool { return s.Table != nil && c.Pad }, func(s *Inspection) any { return &s.ReplicaSettings }},
+	{"rules", func(_ Scope, s *Inspection) bool { return s.Table != nil && s.Table.Rules }, func(s *Inspection) any { return &s.Rules }},
+	{"children", func(_ Scope, s *Inspection) bool { return s.Table != nil && s.Table.Children }, func(s *Inspection) any { return &s.Children }},
+	{"replica", func(c Scope, s *Inspection) bool { return s.Table != nil && c.Pad }, func(s *Inspection) any { return &s.ReplicaSettings }},
 	{"grantees", Scope.mayCreate, func(s *Inspection) any { return &s.Grantees }},
 	{"event_triggers", Scope.mayMeetEventTriggers, func(s *Inspection) any { return &s.EventTriggers }},
 }, guardQueries...)
@@ -82,32 +83,32 @@ var guardQueries = []*query{
 	{"guard_functions", hasGuard, func(s *Inspection) any { return &s.rows.guardFunctions }},
 }
 
-func hasTable(_ Scope, s *plan.State) bool { return s.Table != nil }
+func hasTable(_ Scope, s *Inspection) bool { return s.Table != nil }
 
-func hasGuard(_ Scope, s *plan.State) bool { return s.Guarded }
+func hasGuard(_ Scope, s *Inspection) bool { return s.guarded }
 
-func hasCollation(_ Scope, s *plan.State) bool {
+func hasCollation(_ Scope, s *Inspection) bool {
 	return s.Table != nil && slices.ContainsFunc(s.Table.Columns, func(c plan.Column) bool {
 		return c.Collation != plan.NoCollation && c.Collation != plan.DefaultCollation
 	})
 }
 
 // mayMeetPadding reports whether the padding may be applied or reverted, or is to stand in a backup.
-func (c Scope) mayMeetPadding(*plan.State) bool { return c.Pad || c.Backup }
+func (c Scope) mayMeetPadding(*Inspection) bool { return c.Pad || c.Backup }
 
 // mayRevertPadding reports whether a padding that is there may be dropped.
-func (c Scope) mayRevertPadding(s *plan.State) bool { return s.Function != nil && c.Revert }
+func (c Scope) mayRevertPadding(s *Inspection) bool { return s.Function != nil && c.Revert }
 
 // mayGuard reports whether a guard may be installed.
-func (c Scope) mayGuard(s *plan.State) bool { return s.Table == nil && c.Guard }
+func (c Scope) mayGuard(s *Inspection) bool { return s.Table == nil && c.Guard }
 
 // mayMeetEventTriggers reports whether something may be executed for which they fire.
-func (c Scope) mayMeetEventTriggers(s *plan.State) bool {
-	return s.Table != nil || s.Guarded || c.mayGuard(s)
+func (c Scope) mayMeetEventTriggers(s *Inspection) bool {
+	return s.Table != nil || s.guarded || c.mayGuard(s)
 }
 
 // mayCreate reports whether functions or schemas may be created, which default privileges may open to others.
-func (c Scope) mayCreate(s *plan.State) bool {
+func (c Scope) mayCreate(s *Inspection) bool {
 	if s.Table == nil {
 		return c.mayGuard(s)
 	}
@@ -123,7 +124,7 @@ type answer struct {
 // ask adds those of the queries that are needed about s.
 func (c Scope) ask(b *postgres.Batch, queries []*query, s *Inspection) {
 	for _, q := range queries {
-		if q.needed == nil || q.needed(c, &s.State) {
+		if q.needed == nil || q.needed(c, s) {
 			q.ask(b, placeholders(&s.State), s)
 		}
 	}
@@ -198,7 +199,7 @@ func (s *Inspection) AskAgain(b *postgres.Batch, keysChange bool) func() (Inspec
 			a.query.ask(b, values, &after)
 		}
 	}
-	if s.Table == nil && !s.Guarded { // of the guard that is created
+	if s.Table == nil && !s.guarded { // of the guard that is created
 		for _, q := range guardQueries {
 			q.ask(b, values, &after)
 		}

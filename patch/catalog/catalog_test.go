@@ -64,7 +64,7 @@ func TestWhatIsAsked(t *testing.T) {
 	} {
 		var asked strings.Builder
 		for _, q := range slices.Concat(identity, details) {
-			if q.needed == nil || q.needed(c.c, c.s) {
+			if q.needed == nil || q.needed(c.c, &Inspection{State: *c.s}) {
 				asked.WriteString(q.name + " ")
 			}
 		}

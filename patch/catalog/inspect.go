@@ -61,7 +61,7 @@ func RowTooLong(schema string) error {
 // identify sets what has a name of its own in the State.
 func (s *Inspection) identify() {
 	s.Table, s.List = s.Relation(plan.TableName), s.Relation(plan.MigrationsName)
-	s.Guarded = slices.ContainsFunc(s.rows.schemas, func(n plan.Named) bool { return n.Name == plan.GuardName(s.Schema) })
+	s.guarded = slices.ContainsFunc(s.rows.schemas, func(n plan.Named) bool { return n.Name == plan.GuardName(s.Schema) })
 	for _, t := range []*plan.Relation{s.Table, s.List} {
 		if t != nil {
 			t.Columns = slices.DeleteFunc(slices.Clone(s.rows.columns), func(c plan.Column) bool { return c.Relation != t.OID })

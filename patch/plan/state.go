@@ -11,7 +11,6 @@ import (
 type State struct {
 	Session
 	Schema        string
-	Guarded       bool       // there is a schema with the name of the guard's
 	Relations     []Relation // whatever has a name that matters here
 	Table         *Relation  // Evolution's, nil if there is none
 	List          *Relation  // Prisma's list of migrations, nil if there is none
