@@ -32,24 +32,25 @@ func (d *database) connect(ctx context.Context) error {
 		d.disconnect()
 		d.fleet.listLocks(ctx, name, stale)
 	}
-	if err := d.limiter.obstacle(name); err != nil {
-		d.disconnect()
-		return err
-	}
 	return d.logIn(ctx)
 }
 
-// logIn makes the connection.
+// logIn makes the connection, unless it is known that the login would stall.
 func (d *database) logIn(ctx context.Context) error {
 	if d.acquire(ctx); !d.slot {
 		return context.Cause(ctx)
+	}
+	reserved, err := d.limiter.admit(d.target.Database())
+	if err != nil {
+		d.disconnect()
+		return err
 	}
 	limited, cancel := context.WithTimeout(ctx, d.cfg.ConnectTimeout.Duration)
 	defer cancel()
 	conn, err := d.target.Connect(limited)
 	d.limiter.setDown(postgres.Unreachable(err))
 	if err != nil {
-		d.abandon(err)
+		d.abandon(err, reserved)
 		if postgres.NoDatabase(err) {
 			err = d.missing("database ",
 				"so no guard can be installed in it; Evolution creates it on its first start: run this once more after that, or set PATCH_WATCH or PATCH_ON_MISSING_TABLE=wait in a container that Evolution does not wait for")
@@ -60,6 +61,7 @@ func (d *database) logIn(ctx context.Context) error {
 		return err
 	}
 	d.conn = conn
+	d.limiter.loginEnded(d.target.Database(), reserved)
 	d.log.Log(ctx, d.cfg.ItemLevel(), "connected", "server", conn.ServerVersion(), "role", d.target.User())
 	if major := conn.MajorVersion(); major < oldestTested || major > newestTested {
 		d.log.Debug("this version of the program was not tested with this major of PostgreSQL", "major", major)
@@ -110,15 +112,15 @@ func (d *database) recover(ctx context.Context, err error) error {
 }
 
 // abandon allows another session in the place of one that could not be begun.
-func (d *database) abandon(err error) {
+func (d *database) abandon(err error, reserved bool) {
 	d.slot = false
 	var abandoned *postgres.AbandonedError
-	if !errors.As(err, &abandoned) {
-		d.limiter.free()
+	if errors.As(err, &abandoned) {
+		d.limiter.loginStalled(d.target.Database(), reserved, abandoned.Ended)
 		return
 	}
-	d.limiter.stall(d.target.Database(), abandoned.Ended)
-	go d.limiter.release(abandoned.Ended)
+	d.limiter.loginEnded(d.target.Database(), reserved)
+	d.limiter.free()
 }
 
 // disconnect closes the connection, if there is one, and allows another in its place.

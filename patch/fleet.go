@@ -175,9 +175,6 @@ func (f *fleet) lister() *database { return f.newDatabase(f.Target.Database()) }
 // list lists the databases of the server, and the locks on them, over a database that is not connected to.
 func (f *fleet) list(ctx context.Context, d *database) (names []string, err error) {
 	began := time.Now()
-	if err := f.limiter.obstacle(d.target.Database()); err != nil {
-		return nil, err
-	}
 	if err := d.logIn(ctx); err != nil {
 		return nil, err
 	}

@@ -25,16 +25,23 @@ type limiter struct {
 	waiting [2][]chan<- bool // those who wait for their first turn, and those who come again
 	down    time.Time        // since when no session could be begun; zero if the last one could
 
-	stalled map[string]<-chan struct{} // closed when the session of a login that was given up has ended, by database
-	last    time.Time                  // when a login was given up
-	locks   map[string]int             // the process that keeps others from connecting to a database
-	listed  time.Time                  // when these locks were
-	listing chan struct{}              // is taken by whoever lists them
+	stalls  map[string]stall // by database
+	stalled time.Time        // when the last login was given up
+	locks   map[string]int   // the process that keeps others from connecting to a database
+	listed  time.Time        // when these locks were
+	listing chan struct{}    // is taken by whoever lists them
+}
+
+// stall is a login that was given up before it was complete.
+type stall struct {
+	times int             // how many have stalled one after the other
+	last  time.Time       // when it was given up
+	ended <-chan struct{} // closed when its session has ended
 }
 
 // newLimiter allows so many sessions in use at once, and as many that were given up.
 func newLimiter(connections config.Count) *limiter {
-	return &limiter{most: int(connections), left: make(chan struct{}, connections), stalled: map[string]<-chan struct{}{}, listing: make(chan struct{}, 1)}
+	return &limiter{most: int(connections), left: make(chan struct{}, connections), stalls: map[string]stall{}, listing: make(chan struct{}, 1)}
 }
 
 // expect adds the databases of a connection string to those that are expected. How many a pattern finds is not known.
@@ -118,9 +125,14 @@ func (l *limiter) release(ended <-chan struct{}) {
 	}
 	l.free()
 	if left {
-		<-ended
-		<-l.left
+		l.forget(ended)
 	}
+}
+
+// forget frees the place of a session that was given up when it has ended.
+func (l *limiter) forget(ended <-chan struct{}) {
+	<-ended
+	<-l.left
 }
 
 // setDown records whether the server could be reached.
@@ -146,11 +158,28 @@ func (l *limiter) remaining(limit time.Duration) time.Duration {
 	return max(limit-time.Since(l.down), time.Millisecond)
 }
 
-// stall records a login that was given up before it was complete.
-func (l *limiter) stall(database string, ended <-chan struct{}) {
+// loginEnded records a login that was complete, or that the server has ended. A place may have been reserved for it.
+func (l *limiter) loginEnded(database string, reserved bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.stalled[database], l.last = ended, time.Now()
+	delete(l.stalls, database)
+	if reserved {
+		<-l.left
+	}
+}
+
+// loginStalled records a login that was given up before it was complete, and allows another session in its place.
+func (l *limiter) loginStalled(database string, reserved bool, ended <-chan struct{}) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.stalled = time.Now()
+	l.stalls[database] = stall{l.stalls[database].times + 1, l.stalled, ended}
+	if !reserved {
+		go l.release(ended)
+		return
+	}
+	l.next()
+	go l.forget(ended)
 }
 
 // setLocks records the locks that kept others from connecting to databases at some time.
@@ -166,24 +195,44 @@ func (l *limiter) outdated(database string, stale time.Time) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	_, locked := l.locks[database]
-	return l.last.After(l.listed) || locked && l.listed.Before(stale)
+	return l.stalled.After(l.listed) || locked && l.listed.Before(stale)
 }
 
-// obstacle returns why a login to a database would stall, nil if nothing is known.
-func (l *limiter) obstacle(database string) error {
+// The pause after the second login to a database that has stalled doubles with each further one.
+const (
+	stallPause    = 10 * time.Second
+	maxStallPause = 5 * time.Minute
+)
+
+// admit returns why a login to a database would stall, nil if nothing is known. After one that has stalled and whose session has not
+// ended, it reserves a place for another, so that the database can keep no session from others.
+func (l *limiter) admit(database string) (reserved bool, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if pid, locked := l.locks[database]; locked {
-		return &postgres.NotReadyError{Reason: fmt.Sprintf("pid %d holds a lock on database %s that keeps others from connecting, as ALTER and DROP DATABASE do until their transaction ends",
+		return false, &postgres.NotReadyError{Reason: fmt.Sprintf("pid %d holds a lock on database %s that keeps others from connecting, as ALTER and DROP DATABASE do until their transaction ends",
 			pid, quote.Identifier(database))}
 	}
-	if ended := l.stalled[database]; ended != nil {
+	last, stalled := l.stalls[database]
+	if !stalled {
+		return false, nil
+	}
+	select {
+	case <-last.ended:
+		delete(l.stalls, database)
+		return false, nil
+	default:
+	}
+	pause := time.Duration(0)
+	if last.times > 1 {
+		pause = min(stallPause<<min(last.times-2, 10), maxStallPause)
+	}
+	if time.Since(last.last) >= pause {
 		select {
-		case <-ended:
-			delete(l.stalled, database)
+		case l.left <- struct{}{}:
+			return true, nil
 		default:
-			return &postgres.NotReadyError{Reason: "the last session has not come to the end of its login, and has not ended either; something in the database keeps it waiting"}
 		}
 	}
-	return nil
+	return false, &postgres.NotReadyError{Reason: "the last login has stalled, and its session has not ended; something keeps it waiting, so the next one follows later"}
 }

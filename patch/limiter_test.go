@@ -113,3 +113,51 @@ func TestLimiterCountsSessionsThatWereGivenUp(t *testing.T) {
 		}
 	})
 }
+
+// A database whose login has stalled is connected to again at once, then after pauses that double, as long as there is a place for a
+// session that does not end either; and without a limit when the last one has ended.
+func TestLimiterAdmits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l, endless := newLimiter(4), make(chan struct{})
+		admit := func(want bool, after time.Duration) (reserved bool) {
+			t.Helper()
+			time.Sleep(after)
+			reserved, err := l.admit("d")
+			if (err == nil) != want {
+				t.Errorf("%v, want admitted %t", err, want)
+			}
+			return reserved
+		}
+		stallAgain := func(reserved bool) {
+			_ = l.acquire(t.Context(), false)
+			l.loginStalled("d", reserved, endless)
+		}
+		stallAgain(admit(true, 0))
+		stallAgain(admit(true, 2*time.Second))
+		admit(false, 9*time.Second)
+		stallAgain(admit(true, time.Second))
+		admit(false, 19*time.Second)
+		reserved := admit(true, time.Second)
+		if reserved != true || len(l.left) != 4 {
+			t.Errorf("reserved %t, %d places are taken", reserved, len(l.left))
+		}
+		stallAgain(reserved)
+		admit(false, time.Hour)
+		if l.inUse() != 0 {
+			t.Errorf("%d sessions are in use", l.inUse())
+		}
+		close(endless)
+		synctest.Wait()
+		if reserved := admit(true, 0); reserved || len(l.left) != 0 {
+			t.Errorf("reserved %t, %d places are taken", reserved, len(l.left))
+		}
+		l.loginEnded("d", false)
+		_ = l.acquire(t.Context(), false)
+		never := make(chan struct{})
+		l.loginStalled("d", false, never)
+		admit(true, 0)
+		l.loginEnded("d", true)
+		admit(true, 0)
+		close(never)
+	})
+}
