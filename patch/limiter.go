@@ -234,5 +234,5 @@ func (l *limiter) admit(database string) (reserved bool, err error) {
 		default:
 		}
 	}
-	return false, &postgres.NotReadyError{Reason: "the last login has stalled, and its session has not ended; something keeps it waiting, so the next one follows later"}
+	return false, &postgres.NotReadyError{Reason: "the last login has stalled, and its session has not ended; something keeps it waiting, so another follows later"}
 }
