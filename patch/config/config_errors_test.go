@@ -48,6 +48,8 @@ const (
 	oneOrMore       = "; write one or more of "
 	whiteSpace      = "; connection strings are separated by white space"
 	onlyPostgreSQL  = "; this program speaks PostgreSQL only"
+	unsetHere       = "which is not set in this program's environment"
+	notReplaced     = "which Kubernetes replaces only by "
 	mustBeFolder    = "; it must be a directory"
 )
 
@@ -117,6 +119,10 @@ var configErrors = map[string]struct {
 	"watch, revert":      {[]string{goodURI, "PATCH_WATCH=1s", "PATCH_ACTION=revert"}, []string{"PATCH_WATCH: " + notRevert}},
 	"no identity":        {[]string{goodURI + "?sslidentity=/etc/hostname&sslmode=require"}, []string{"DATABASE_CONNECTION_URI: " + badIdentity}},
 	"a colon":            {[]string{goodURI, "PATCH_FIXES: " + secretURI + "?schema=s"}, []string{"PATCH_FIXES: " + noValue}},
+	"not set":            {[]string{"DATABASE_CONNECTION_URI=postgresql://${NO_USER}:Sup3rSecret@h/${NO_DB}"}, []string{"DATABASE_CONNECTION_URI: it holds ${NO_USER}, ${NO_DB}, " + unsetHere}},
+	"not set, of two":    {[]string{"DATABASE_URL=" + secretURI + " postgresql://u:${NO}@h/d"}, []string{"DATABASE_URL: connection string 2 of 2: it holds ${NO}, " + unsetHere}},
+	"not replaced":       {[]string{"DATABASE_CONNECTION_URI=postgresql://u:Sup3rSecret@h/$(DB)"}, []string{"DATABASE_CONNECTION_URI: it holds $(DB), " + notReplaced}},
+	"libpq, unreplaced":  {[]string{"PGHOST=$(HOST)", "PGUSER=u"}, []string{"PGHOST: it holds $(HOST), " + notReplaced}},
 	"Kubernetes' alike":  {[]string{goodURI, "PATCH_PORT_80=x"}, []string{"PATCH_PORT_80: no such variable"}},
 	"all at once": {
 		[]string{"PATCH_ACTION=aply", "PATCH_LOG_FORMAT=xml", "PATCH_DRY_RUN=" + secretURI, "PATCH_LOCK_RETRY=" + secretURI, "PATCH_ON_EROR=x", "DATABASE_PROVIDER=" + secretURI},

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"evolution-openai-patch/patch/postgres"
+	"evolution-openai-patch/patch/prisma"
 )
 
 // addLibpqSource adds the source that libpq's variables lead to (PostgreSQL documentation, libpq, Environment Variables).
@@ -30,6 +31,11 @@ func libpqConfig(vars map[string]string) (c postgres.Config, err error) {
 		Host: vars["PGHOST"], Port: vars["PGPORT"], User: vars["PGUSER"], Password: vars["PGPASSWORD"],
 		Database: vars["PGDATABASE"], PasswordFile: vars["PGPASSFILE"], Options: vars["PGOPTIONS"],
 		RootCertificates: vars["PGSSLROOTCERT"], Certificate: vars["PGSSLCERT"], Key: vars["PGSSLKEY"], KeyPassword: vars["PGSSLPASSWORD"],
+	}
+	for _, name := range []string{"PGHOST", "PGPORT", "PGUSER", "PGDATABASE"} {
+		if err := prisma.CheckReplaced(vars[name]); err != nil {
+			return c, problem(name, err)
+		}
 	}
 	hosts, ports := strings.Split(c.Host, ","), strings.Split(c.Port, ",")
 	switch {

@@ -24,7 +24,7 @@ import (
 func Parse(uri string) (c postgres.Config, schema string, err error) {
 	scheme, rest, ok := strings.Cut(uri, "://")
 	if !ok || !strings.EqualFold(scheme, "postgresql") && !strings.EqualFold(scheme, "postgres") {
-		return c, "", errors.New("it does not begin with postgresql:// or postgres://")
+		return c, "", cmp.Or(CheckReplaced(uri), errors.New("it does not begin with postgresql:// or postgres://"))
 	}
 	if strings.ContainsFunc(uri, func(r rune) bool { return r < ' ' || r == 0x7f }) || !utf8.ValidString(uri) {
 		return c, "", errors.New("it holds a control character or is not UTF-8")
@@ -36,6 +36,9 @@ func Parse(uri string) (c postgres.Config, schema string, err error) {
 	names := slices.Collect(maps.Keys(parameters))
 	if strings.Contains(path+fragment+strings.Join(names, ""), "@") {
 		return c, "", errors.New("the password ends early: in it, write / as %2F, ? as %3F and # as %23")
+	}
+	if err = CheckReplaced(uri); err != nil {
+		return c, "", err
 	}
 	at := strings.LastIndexByte(authority, '@')
 	user, password, _ := strings.Cut(authority[:max(at, 0)], ":")

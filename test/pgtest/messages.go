@@ -30,6 +30,7 @@ const (
 	NotVerified    = "certificate does not verify"
 	BadIdentity    = "the file with the client identity cannot be used"
 	WrongPassword  = "user or password is wrong"
+	PasswordHolds  = "the password holds " // what stands there for a variable
 	NotTested      = "this version of the program was not tested with this major of PostgreSQL"
 	MayNotConnect  = "grant the role CONNECT on the database"
 )
