@@ -32,6 +32,9 @@ func libpqConfig(vars map[string]string) (c postgres.Config, err error) {
 		Database: vars["PGDATABASE"], PasswordFile: vars["PGPASSFILE"], Options: vars["PGOPTIONS"],
 		RootCertificates: vars["PGSSLROOTCERT"], Certificate: vars["PGSSLCERT"], Key: vars["PGSSLKEY"], KeyPassword: vars["PGSSLPASSWORD"],
 	}
+	if c.RootCertificates == "system" {
+		c.SystemRoots, c.RootCertificates = true, ""
+	}
 	for _, name := range []string{"PGHOST", "PGPORT", "PGUSER", "PGDATABASE"} {
 		if err := prisma.CheckReplaced(vars[name]); err != nil {
 			return c, problem(name, err)

@@ -88,7 +88,8 @@ func addParameters(c *postgres.Config, parameters map[string]string) (err error)
 	if c.VerifyServer && (c.SSLMode == "disable" || c.SSLMode == "no-verify") {
 		return errors.New("its sslaccept=strict asks for a certificate that its sslmode excludes; remove one of the two")
 	}
-	if c.VerifyServer || strings.HasPrefix(c.SSLMode, "verify") {
+	c.SystemRoots = parameters["sslrootcert"] == "system"
+	if !c.SystemRoots && (c.VerifyServer || strings.HasPrefix(c.SSLMode, "verify")) {
 		c.RootCertificates = cmp.Or(parameters["sslcert"], parameters["sslrootcert"])
 	}
 	c.Identity, c.KeyPassword = parameters["sslidentity"], parameters["sslpassword"]
