@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"reflect"
+	"slices"
 	"strings"
 
 	"github.com/caarlos0/env/v11"
@@ -150,6 +151,9 @@ func (c *Config) readSources(ctx context.Context, vars map[string]string) error 
 		return &Error{variable, "is not set or empty; give it the very string that Evolution gets"}
 	}
 	uris := splitURIs(uri)
+	if slices.ContainsFunc(uris, func(uri string) bool { return strings.HasPrefix(uri, "#") }) {
+		return &Error{variable, "holds a comment (# at its start or after white space): remove it; in a password, # is written %23 and a space %20"}
+	}
 	var errs []error
 	for i, uri := range uris {
 		named := variable

@@ -41,6 +41,11 @@ func libpqConfig(vars map[string]string) (c postgres.Config, err error) {
 		}
 	}
 	hosts, ports := strings.Split(c.Host, ","), strings.Split(c.Port, ",")
+	for _, host := range hosts {
+		if err := postgres.CheckHost(host); err != nil {
+			return c, problem("PGHOST", err)
+		}
+	}
 	switch {
 	case c.User == "":
 		return c, &Error{"PGUSER", "is not set or empty; PGHOST is set, and connecting takes both"}

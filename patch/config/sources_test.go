@@ -41,3 +41,14 @@ func TestUnreplacedInPassword(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 }
+
+// A file in UTF-8 may begin with a byte order mark, as editors on Windows write one.
+func TestSecretWithByteOrderMark(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "secret")
+	if err := os.WriteFile(file, []byte("\ufeff'postgresql://u:p@h/d'\r\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if names := sourceNames(t, "DATABASE_CONNECTION_URI_FILE="+file); len(names) != 1 || names[0] != "u@h:5432/d" {
+		t.Errorf("%q", names)
+	}
+}

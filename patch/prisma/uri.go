@@ -46,8 +46,15 @@ func Parse(uri string) (c postgres.Config, schema string, err error) {
 	if c.User == "" {
 		return c, "", errors.New("it names no user")
 	}
+	if strings.Contains(authority[at+1:]+parameters["host"], ",") {
+		return c, "", errors.New("several hosts are not supported: name one")
+	}
 	if c.Host, c.Port, err = splitHostPort(authority[at+1:]); err != nil {
 		return c, "", err
+	}
+	c.Host = cmp.Or(parameters["host"], c.Host)
+	if err = postgres.CheckHost(c.Host); err != nil {
+		return c, "", fmt.Errorf("its host %w", err)
 	}
 	c.Database, _, _ = strings.Cut(path, "/")
 	if !slash {
@@ -67,9 +74,6 @@ func Parse(uri string) (c postgres.Config, schema string, err error) {
 
 // addParameters adds to c what the parameters say of the connection.
 func addParameters(c *postgres.Config, parameters map[string]string) (err error) {
-	if host := parameters["host"]; host != "" {
-		c.Host = host
-	}
 	c.Options = parameters["options"]
 	if binding := parameters["channel_binding"]; binding == "disable" || binding == "require" {
 		c.ChannelBinding = binding
@@ -117,9 +121,6 @@ func splitHostPort(authority string) (host, port string, err error) {
 	}
 	if host == "" {
 		return "", "", errors.New("it names no host; for a socket write @localhost/database?host=/directory")
-	}
-	if strings.ContainsFunc(host, func(r rune) bool { return r > '~' || strings.ContainsRune(" :<>[\\]^|", r) }) {
-		return "", "", errors.New("its host holds a character that no host name has")
 	}
 	return host, port, nil
 }

@@ -88,44 +88,60 @@ func TestParameters(t *testing.T) {
 	}
 }
 
+const notHost = "its host is neither"
+
+// uriErrors are strings that are refused, with a part of what is said.
+var uriErrors = map[string]string{
+	"postgresql://u:p@h/d?sslmode=nonsense":                   "sslmode is not one of disable, ",
+	"postgresql://u:p@h/d?sslmode=verify_full":                "sslmode is not one of disable, ",
+	"postgresql://u:p@h/d?sslmode=":                           "sslmode is not one of disable, ",
+	"postgresql://u:p@h/d?sslaccept=anything":                 "sslaccept is not one of strict, ",
+	"postgresql://u:p@h/d?sslaccept=":                         "sslaccept is not one of strict, ",
+	"postgresql://u:p@h/d?sslaccept=strict&sslmode=disable":   "remove one of the two",
+	"postgresql://u:p@h/d?sslaccept=strict&sslmode=no-verify": "remove one of the two",
+	"":                                      "does not begin with",
+	"h/d":                                   "does not begin with",
+	"mysql://u:p@h/d":                       "does not begin with",
+	"prisma://u:p@h/d":                      "does not begin with",
+	"host=h user=u":                         "does not begin with",
+	"postgresql:/u:p@h/d":                   "does not begin with",
+	"postgresql://h/d":                      "names no user",
+	"postgresql://:p@h/d":                   "names no user",
+	"postgresql://u:p@/d":                   "names no host",
+	"postgresql://u:p@:5432/d":              "names no host",
+	"postgresql://u:p@h:port/d":             "port",
+	"postgresql://u:p@h:0/d":                "port",
+	"postgresql://u:p@h:65536/d":            "port",
+	"postgresql://u:p@h:+1/d":               "port",
+	"postgresql://u:p@[::1/d":               "IPv6",
+	"postgresql://u:p@[fe80::1%25eth0]/d":   "IPv6",
+	"postgresql://u:p@h1:5432,h2:5432/d":    "several hosts",
+	"postgresql://u:p@h1:5432,h2/d":         "several hosts",
+	"postgresql://u:p@h1,h2:5432/d":         "several hosts",
+	"postgresql://u:p@h/d?host=h1,h2":       "several hosts",
+	"postgresql://u:p@h<>/d":                notHost,
+	"postgresql://u:p@ho!st/d":              notHost,
+	"postgresql://u:p@a..b/d":               notHost,
+	"postgresql://u:p@.a/d":                 notHost,
+	"postgresql://u:p@*/d":                  notHost,
+	"postgresql://u:p@%2Ftmp/d":             notHost,
+	"postgresql://u:p@h/d?host=ho!st":       notHost,
+	"postgresql://u:p@h/d?host=%20":         notHost,
+	"postgresql://u:Sup3r/Secret@h/d":       "write / as %2F",
+	"postgresql://u:12/Secret@h/d":          "write / as %2F",
+	"postgresql://u:12?Secret@h/d?schema=a": "write / as %2F",
+	"postgresql://u:12#Secret@h/d":          "write / as %2F",
+	"postgresql://u:a@12/Secret@h/d":        "write / as %2F",
+	"postgresql://u:p\x00@h/d":              "control character",
+	"postgresql://u:p\xff@h/d":              "not UTF-8",
+	"postgresql://u:p%00@h/d":               "NUL",
+	"postgresql://u:p@h/d?schema=":          "schema is empty",
+	"postgresql://u:p@h/../d":               "dot segment",
+	"postgresql://u:p@h/d?sslidentity=/x":   "client identity",
+}
+
 func TestURIErrors(t *testing.T) {
-	for uri, says := range map[string]string{
-		"postgresql://u:p@h/d?sslmode=nonsense":                   "sslmode is not one of disable, ",
-		"postgresql://u:p@h/d?sslmode=verify_full":                "sslmode is not one of disable, ",
-		"postgresql://u:p@h/d?sslmode=":                           "sslmode is not one of disable, ",
-		"postgresql://u:p@h/d?sslaccept=anything":                 "sslaccept is not one of strict, ",
-		"postgresql://u:p@h/d?sslaccept=":                         "sslaccept is not one of strict, ",
-		"postgresql://u:p@h/d?sslaccept=strict&sslmode=disable":   "remove one of the two",
-		"postgresql://u:p@h/d?sslaccept=strict&sslmode=no-verify": "remove one of the two",
-		"":                                      "does not begin with",
-		"h/d":                                   "does not begin with",
-		"mysql://u:p@h/d":                       "does not begin with",
-		"prisma://u:p@h/d":                      "does not begin with",
-		"host=h user=u":                         "does not begin with",
-		"postgresql:/u:p@h/d":                   "does not begin with",
-		"postgresql://h/d":                      "names no user",
-		"postgresql://:p@h/d":                   "names no user",
-		"postgresql://u:p@/d":                   "names no host",
-		"postgresql://u:p@:5432/d":              "names no host",
-		"postgresql://u:p@h:port/d":             "port",
-		"postgresql://u:p@h:0/d":                "port",
-		"postgresql://u:p@h:65536/d":            "port",
-		"postgresql://u:p@h:+1/d":               "port",
-		"postgresql://u:p@[::1/d":               "IPv6",
-		"postgresql://u:p@[fe80::1%25eth0]/d":   "IPv6",
-		"postgresql://u:p@h<>/d":                "no host name has",
-		"postgresql://u:Sup3r/Secret@h/d":       "write / as %2F",
-		"postgresql://u:12/Secret@h/d":          "write / as %2F",
-		"postgresql://u:12?Secret@h/d?schema=a": "write / as %2F",
-		"postgresql://u:12#Secret@h/d":          "write / as %2F",
-		"postgresql://u:a@12/Secret@h/d":        "write / as %2F",
-		"postgresql://u:p\x00@h/d":              "control character",
-		"postgresql://u:p\xff@h/d":              "not UTF-8",
-		"postgresql://u:p%00@h/d":               "NUL",
-		"postgresql://u:p@h/d?schema=":          "schema is empty",
-		"postgresql://u:p@h/../d":               "dot segment",
-		"postgresql://u:p@h/d?sslidentity=/x":   "client identity",
-	} {
+	for uri, says := range uriErrors {
 		c, _, err := Parse(uri)
 		if err == nil {
 			_, err = postgres.NewTarget(c)
@@ -149,7 +165,7 @@ func FuzzURI(f *testing.F) {
 	} {
 		f.Add(seed)
 	}
-	chosen := []string{"names no user", "control character", "ends early", "dot segment", "no host name has", "schema is empty", "port is no number", "does not begin with"}
+	chosen := []string{"names no user", "control character", "ends early", "dot segment", "several hosts", notHost, "schema is empty", "port is no number", "does not begin with"}
 	f.Fuzz(func(t *testing.T, uri string) {
 		if !utf8.ValidString(uri) || strings.TrimSpace(uri) != uri {
 			return
