@@ -42,7 +42,7 @@ func Parse(uri string) (c postgres.Config, schema string, err error) {
 	}
 	at := strings.LastIndexByte(authority, '@')
 	user, password, _ := strings.Cut(authority[:max(at, 0)], ":")
-	c.User, c.Password = percentDecode(user), percentDecode(password)
+	c.User, c.Password = decodeUserinfo(user), decodeUserinfo(password)
 	if c.User == "" {
 		return c, "", errors.New("it names no user")
 	}
@@ -56,8 +56,8 @@ func Parse(uri string) (c postgres.Config, schema string, err error) {
 	if err = postgres.CheckHost(c.Host); err != nil {
 		return c, "", fmt.Errorf("its host %w", err)
 	}
-	c.Database, _, _ = strings.Cut(path, "/")
-	if !slash {
+	database, _, _ := strings.Cut(path, "/")
+	if c.Database = percentEncode(database, specialInPath); !slash {
 		c.Database = "postgres"
 	}
 	for segment := range strings.SplitSeq(strings.ReplaceAll(strings.ToLower(path), "%2e", "."), "/") {
@@ -148,6 +148,30 @@ func percentDecode(s string) string {
 			}
 		}
 		b.WriteByte(s[i])
+	}
+	return b.String()
+}
+
+// decodeUserinfo decodes a user or a password. Like Prisma, it takes one that would not be UTF-8 as it stands in the URL.
+func decodeUserinfo(s string) string {
+	if decoded := percentDecode(s); utf8.ValidString(decoded) {
+		return decoded
+	}
+	return percentEncode(s, specialInPath+`/:;=@[\]^|`)
+}
+
+// specialInPath is what is encoded in the path of a URL (WHATWG URL standard, path percent-encode set), but for what ends the path.
+const specialInPath = "\"<>`{}"
+
+// percentEncode encodes spaces, what is not ASCII, and the special characters. Prisma asks for the database by its encoded name.
+func percentEncode(s, special string) string {
+	var b strings.Builder
+	for _, c := range []byte(s) {
+		if c <= ' ' || c > '~' || strings.IndexByte(special, c) >= 0 {
+			fmt.Fprintf(&b, "%%%02X", c)
+		} else {
+			b.WriteByte(c)
+		}
 	}
 	return b.String()
 }

@@ -31,6 +31,8 @@ func TestURI(t *testing.T) {
 		"postgresql://u:p@h:/d?schema=a&schema=b+c%22":     {"u", "p", "h:5432/d", `b c"`},
 		"postgresql://u:p@h/d?host=other&sslpassword=p@ss": {"u", "p", "other:5432/d", ""},
 		"postgresql://u:p@h/d%20e#fragment":                {"u", "p", "h:5432/d%20e", ""},
+		"postgresql://u:p@h/\u00e9":                        {"u", "p", "h:5432/%C3%A9", ""},
+		"postgresql://u%E9:a%ABb;%20@h/d":                  {"u%E9", "a%ABb%3B%20", "h:5432/d", ""},
 	} {
 		c, schema, err := Parse(uri)
 		if err != nil {
@@ -162,6 +164,7 @@ func FuzzURI(f *testing.F) {
 	for _, seed := range []string{
 		"postgresql://u:p@h:5432/d?schema=s", "postgres://u:Abc123.@&*(@db.example.com:5432/postgres?schema=a&b=c", "postgresql://u:%@h/d", "postgresql://u@[::1]/d",
 		"postgresql://u:p@h/d?host=/a%20b+c&schema=x%", "postgresql://u:\u00e9@h/d", "postgresql://u:p@h/a/b#c", "postgresql://u:p@h:/", "postgresql://a:b:c@h%41?x",
+		"postgresql://u%E9<:s%E9:;=@h/\u00e9 \"<>^|`{}'",
 	} {
 		f.Add(seed)
 	}
@@ -195,12 +198,9 @@ func FuzzURI(f *testing.F) {
 			}
 		}
 		got.Port, want.Port = strings.TrimLeft(got.Port, "0"), strings.TrimLeft(want.Port, "0")
-		if database := percentDecode(got.Database); database != want.Database {
-			t.Errorf("%q: database %q, want %q", uri, database, want.Database)
-		}
-		if got.User != want.User || got.Password != want.Password || got.Host != want.Host || got.Port != want.Port || schema != refSchema {
-			t.Errorf("%q:\n got %q %q %q %q %q\nwant %q %q %q %q %q", uri, got.User, got.Password, got.Host, got.Port, schema,
-				want.User, want.Password, want.Host, want.Port, refSchema)
+		if got.Database != want.Database || got.User != want.User || got.Password != want.Password || got.Host != want.Host || got.Port != want.Port || schema != refSchema {
+			t.Errorf("%q:\n got %q %q %q %q %q %q\nwant %q %q %q %q %q %q", uri, got.User, got.Password, got.Host, got.Port, got.Database, schema,
+				want.User, want.Password, want.Host, want.Port, want.Database, refSchema)
 		}
 	})
 }
@@ -208,6 +208,12 @@ func FuzzURI(f *testing.F) {
 // fromReference reads the parts of a URL from the other parser, as Prisma does.
 func fromReference(ref *url.Url) (want postgres.Config, schema string) {
 	want = postgres.Config{User: percentDecode(ref.Username()), Password: percentDecode(ref.Password()), Host: ref.Hostname(), Port: ref.Port()}
+	if !utf8.ValidString(want.User) {
+		want.User = ref.Username()
+	}
+	if !utf8.ValidString(want.Password) {
+		want.Password = ref.Password()
+	}
 	if want.Port == "" {
 		want.Port = "5432"
 	}
@@ -219,7 +225,7 @@ func fromReference(ref *url.Url) (want postgres.Config, schema string) {
 		want.Host = strings.ToValidUTF8(values[len(values)-1], "\uFFFD")
 	}
 	want.Database, _, _ = strings.Cut(strings.TrimPrefix(ref.Pathname(), "/"), "/")
-	if want.Database = percentDecode(want.Database); ref.Pathname() == "" {
+	if ref.Pathname() == "" {
 		want.Database = "postgres"
 	}
 	return want, schema
