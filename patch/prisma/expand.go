@@ -16,9 +16,9 @@ var (
 	beforePassword = regexp.MustCompile(`^([^:/?#]*://[^:/?#]*:)[^/?#]*@`)
 )
 
-// Expand replaces ${NAME} by the value of that variable. As with Prisma, this comes before the string is parsed, so that a value
-// is written as in a URL, and what a value holds is not replaced again. Prisma takes a variable that is not set for empty; here
-// it is an error.
+// Expand replaces ${NAME} by the value of that variable. As with Prisma (prisma, packages/internals/src/dotenvExpand.ts), this comes
+// before the string is parsed, so that a value is written as in a URL. Unlike Prisma, it does not replace what a value holds, and
+// a variable that is not set, which Prisma takes for empty, is an error.
 func Expand(uri string, variables map[string]string) (string, error) {
 	var unset []string
 	expanded := reference.ReplaceAllStringFunc(uri, func(text string) string {
