@@ -51,6 +51,9 @@ func (d *database) logIn(ctx context.Context) error {
 	d.limiter.setDown(postgres.Unreachable(err))
 	if err != nil {
 		d.abandon(err, reserved)
+		if d.fleet.Unreplaced != "" && postgres.SQLState(err) == postgres.InvalidPassword {
+			err = &passwordError{d.fleet.Unreplaced, err}
+		}
 		if postgres.NoDatabase(err) {
 			err = d.missing("database ",
 				"so no guard can be installed in it; Evolution creates it on its first start: run this once more after that, or set PATCH_WATCH or PATCH_ON_MISSING_TABLE=wait in a container that Evolution does not wait for")

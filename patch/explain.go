@@ -14,15 +14,18 @@ func explain(err error) string { return postgres.Shorten(explainInFull(err), max
 
 func explainInFull(err error) string {
 	var (
-		pgErr   *pgconn.PgError
-		wait    *WaitError
-		unknown *UnknownError
+		pgErr    *pgconn.PgError
+		wait     *WaitError
+		unknown  *UnknownError
+		password *passwordError
 	)
 	switch {
 	case errors.As(err, &unknown):
 		return unknown.Error()
 	case errors.As(err, &wait):
 		return wait.Error()
+	case errors.As(err, &password):
+		return password.Error()
 	case errors.As(err, &pgErr):
 		return postgres.Explain(err) + remedy(pgErr)
 	}

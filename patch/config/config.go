@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"reflect"
+	"slices"
 	"strings"
 
 	"github.com/caarlos0/env/v11"
@@ -51,6 +52,7 @@ type Source struct {
 	Databases       Databases // of the same server
 	Schemas         Schemas   // of each database that is named
 	SchemasOfOthers Schemas   // of each database that is found by a pattern
+	Unreplaced      string    // the first $(NAME) in the password, "" for none
 }
 
 // Parse reads the environment, in the form of os.Environ, and the secret file that it may name. The error joins a
@@ -149,13 +151,16 @@ func (c *Config) readSources(ctx context.Context, vars map[string]string) error 
 		return &Error{variable, "is not set or empty; give it the very string that Evolution gets"}
 	}
 	uris := splitURIs(uri)
+	if slices.ContainsFunc(uris, func(uri string) bool { return strings.HasPrefix(uri, "#") }) {
+		return &Error{variable, "holds a comment (# at its start or after white space): remove it; in a password, # is written %23 and a space %20"}
+	}
 	var errs []error
 	for i, uri := range uris {
 		named := variable
 		if len(uris) > 1 {
 			named = fmt.Sprintf("%s: connection string %d of %d", variable, i+1, len(uris))
 		}
-		connection, schema, err := prisma.Parse(unquote(uri))
+		connection, schema, err := readURI(unquote(uri), vars)
 		if err != nil && len(uris) > 1 {
 			err = fmt.Errorf("%w; connection strings are separated by white space, so that in a password is written %%20", err)
 		}
@@ -165,6 +170,14 @@ func (c *Config) readSources(ctx context.Context, vars map[string]string) error 
 		errs = append(errs, problem(named, err))
 	}
 	return errors.Join(errs...)
+}
+
+// readURI reads one connection string.
+func readURI(uri string, vars map[string]string) (connection postgres.Config, schema string, err error) {
+	if uri, err = prisma.Expand(uri, vars); err != nil {
+		return connection, "", err
+	}
+	return prisma.Parse(uri)
 }
 
 // splitURIs splits connection strings at white space. Where each is in quotes, the outermost two were taken for a pair around
@@ -189,7 +202,7 @@ func (c *Config) addSource(connection postgres.Config, schema string) error {
 	if err != nil {
 		return err
 	}
-	t := Source{target, c.Databases, c.Schemas, c.Schemas}
+	t := Source{target, c.Databases, c.Schemas, c.Schemas, prisma.Unreplaced(connection.Password)}
 	if len(t.Databases.Names)+len(t.Databases.Patterns) == 0 {
 		t.Databases.Names = []string{target.Database()}
 	}

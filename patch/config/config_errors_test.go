@@ -48,11 +48,15 @@ const (
 	oneOrMore       = "; write one or more of "
 	whiteSpace      = "; connection strings are separated by white space"
 	onlyPostgreSQL  = "; this program speaks PostgreSQL only"
+	unsetHere       = "which is not set in this program's environment"
+	notReplaced     = "which Kubernetes replaces only by "
+	hasComment      = "holds a comment"
+	inUTF16         = "is in UTF-16"
 	mustBeFolder    = "; it must be a directory"
 )
 
-// configErrors are environments with what is wrong in each: the variable and the beginning of the problem. EMPTY_FILE and
-// LONG_FILE stand for files.
+// configErrors are environments with what is wrong in each: the variable and the beginning of the problem. A name
+// that ends in _FILE stands for a file.
 var configErrors = map[string]struct {
 	environ []string
 	want    []string // the variable and the beginning of the problem
@@ -117,6 +121,17 @@ var configErrors = map[string]struct {
 	"watch, revert":      {[]string{goodURI, "PATCH_WATCH=1s", "PATCH_ACTION=revert"}, []string{"PATCH_WATCH: " + notRevert}},
 	"no identity":        {[]string{goodURI + "?sslidentity=/etc/hostname&sslmode=require"}, []string{"DATABASE_CONNECTION_URI: " + badIdentity}},
 	"a colon":            {[]string{goodURI, "PATCH_FIXES: " + secretURI + "?schema=s"}, []string{"PATCH_FIXES: " + noValue}},
+	"not set":            {[]string{"DATABASE_CONNECTION_URI=postgresql://${NO_USER}:Sup3rSecret@h/${NO_DB}"}, []string{"DATABASE_CONNECTION_URI: it holds ${NO_USER}, ${NO_DB}, " + unsetHere}},
+	"not set, of two":    {[]string{"DATABASE_URL=" + secretURI + " postgresql://u:${NO}@h/d"}, []string{"DATABASE_URL: connection string 2 of 2: it holds ${NO}, " + unsetHere}},
+	"not replaced":       {[]string{"DATABASE_CONNECTION_URI=postgresql://u:Sup3rSecret@h/$(DB)"}, []string{"DATABASE_CONNECTION_URI: it holds $(DB), " + notReplaced}},
+	"a comment":          {[]string{"DATABASE_CONNECTION_URI=" + secretURI + "?schema=s # of mine Sup3rSecret"}, []string{"DATABASE_CONNECTION_URI: " + hasComment}},
+	"comment, no blank":  {[]string{"DATABASE_URL='" + secretURI + "'\t#of mine"}, []string{"DATABASE_URL: " + hasComment}},
+	"UTF-16":             {[]string{"DATABASE_CONNECTION_URI_FILE=UTF16_FILE"}, []string{"DATABASE_CONNECTION_URI_FILE: " + inUTF16}},
+	"UTF-16, big-endian": {[]string{"DATABASE_CONNECTION_URI_FILE=UTF16BE_FILE"}, []string{"DATABASE_CONNECTION_URI_FILE: " + inUTF16}},
+	"UTF-16, no mark":    {[]string{"DATABASE_CONNECTION_URI_FILE=UTF16NOBOM_FILE"}, []string{"DATABASE_CONNECTION_URI_FILE: " + inUTF16}},
+	"libpq, host":        {[]string{"PGHOST=h,ho!st", "PGUSER=u"}, []string{"PGHOST: is neither an IP address nor "}},
+	"libpq, no host":     {[]string{"PGHOST=h,", "PGUSER=u"}, []string{"PGHOST: is neither an IP address nor "}},
+	"libpq, unreplaced":  {[]string{"PGHOST=$(HOST)", "PGUSER=u"}, []string{"PGHOST: it holds $(HOST), " + notReplaced}},
 	"Kubernetes' alike":  {[]string{goodURI, "PATCH_PORT_80=x"}, []string{"PATCH_PORT_80: no such variable"}},
 	"all at once": {
 		[]string{"PATCH_ACTION=aply", "PATCH_LOG_FORMAT=xml", "PATCH_DRY_RUN=" + secretURI, "PATCH_LOCK_RETRY=" + secretURI, "PATCH_ON_EROR=x", "DATABASE_PROVIDER=" + secretURI},
@@ -129,12 +144,16 @@ var configErrors = map[string]struct {
 
 func TestConfigErrors(t *testing.T) {
 	dir := t.TempDir()
-	for name, content := range map[string]string{"empty": "", "long": strings.Repeat("x", maxSecret+1)} {
+	for name, content := range map[string]string{
+		"empty": "", "long": strings.Repeat("x", maxSecret+1),
+		"utf16": "\xff\xfep\x00o\x00", "utf16be": "\xfe\xff\x00p\x00o", "utf16nobom": "p\x00o\x00",
+	} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
-	files := strings.NewReplacer("EMPTY_FILE", filepath.Join(dir, "empty"), "LONG_FILE", filepath.Join(dir, "long"))
+	files := strings.NewReplacer("EMPTY_FILE", filepath.Join(dir, "empty"), "LONG_FILE", filepath.Join(dir, "long"),
+		"UTF16_FILE", filepath.Join(dir, "utf16"), "UTF16BE_FILE", filepath.Join(dir, "utf16be"), "UTF16NOBOM_FILE", filepath.Join(dir, "utf16nobom"))
 	for name, c := range configErrors {
 		t.Run(name, func(t *testing.T) {
 			var environ []string

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"evolution-openai-patch/patch/postgres"
+	"evolution-openai-patch/patch/prisma"
 )
 
 // addLibpqSource adds the source that libpq's variables lead to (PostgreSQL documentation, libpq, Environment Variables).
@@ -31,7 +32,20 @@ func libpqConfig(vars map[string]string) (c postgres.Config, err error) {
 		Database: vars["PGDATABASE"], PasswordFile: vars["PGPASSFILE"], Options: vars["PGOPTIONS"],
 		RootCertificates: vars["PGSSLROOTCERT"], Certificate: vars["PGSSLCERT"], Key: vars["PGSSLKEY"], KeyPassword: vars["PGSSLPASSWORD"],
 	}
+	if c.RootCertificates == "system" {
+		c.SystemRoots, c.RootCertificates = true, ""
+	}
+	for _, name := range []string{"PGHOST", "PGPORT", "PGUSER", "PGDATABASE"} {
+		if err := prisma.CheckReplaced(vars[name]); err != nil {
+			return c, problem(name, err)
+		}
+	}
 	hosts, ports := strings.Split(c.Host, ","), strings.Split(c.Port, ",")
+	for _, host := range hosts {
+		if err := postgres.CheckHost(host); err != nil {
+			return c, problem("PGHOST", err)
+		}
+	}
 	switch {
 	case c.User == "":
 		return c, &Error{"PGUSER", "is not set or empty; PGHOST is set, and connecting takes both"}

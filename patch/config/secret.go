@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 )
 
 // Secret is text that no format verb and no log handler prints.
@@ -61,7 +62,17 @@ func readFile(file string) (string, error) {
 	if len(content) > maxSecret {
 		return "", errors.New("is too long for a connection string: it holds more than 64 KiB")
 	}
-	return string(content), nil
+	return decode(string(content))
+}
+
+// decode returns the text of a file in UTF-8, which may begin with a byte order mark.
+func decode(content string) (string, error) {
+	for _, start := range []string{"\xff\xfe", "\xfe\xff", "p\x00", "\x00p"} { // two marks, and the first letter without one
+		if strings.HasPrefix(content, start) {
+			return "", errors.New("is in UTF-16, as PowerShell's > writes it: write it in UTF-8 with Set-Content -Encoding utf8")
+		}
+	}
+	return strings.TrimPrefix(content, "\uFEFF"), nil
 }
 
 // fileCause returns what the system says of a file, without the file's name.

@@ -20,6 +20,7 @@ type Config struct {
 
 	SSLMode          string // as ParseSSLMode returns it; empty means prefer
 	VerifyServer     bool   // the certificate must be valid for Host, so that TLS is required; not with SSLMode disable
+	SystemRoots      bool   // libpq's sslrootcert=system: as SSLMode verify-full, which no other may replace, with the system's CAs
 	RootCertificates string // file with the trusted CAs
 	Certificate, Key string // files of the client's identity
 	Identity         string // the same as one PKCS#12 file
@@ -71,6 +72,12 @@ func NewTarget(c Config) (Target, error) {
 	} {
 		if err := checkFile(f.file); err != nil {
 			return Target{}, &SettingError{f.keyword, fmt.Sprintf("the file with the %s cannot be read: %v", f.what, err)}
+		}
+	}
+	if c.SystemRoots {
+		c.SSLMode, c.RootCertificates = cmp.Or(c.SSLMode, "verify-full"), ""
+		if c.effectiveSSLMode() != "verify-full" {
+			return Target{}, &SettingError{"sslmode", "sslrootcert=system goes only with sslmode=verify-full: write that, or leave sslmode out"}
 		}
 	}
 	conn, err := pgconn.ParseConfig(c.keywords())

@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"errors"
 	"maps"
 	"slices"
 	"strings"
@@ -59,6 +60,9 @@ func TestTLSModes(t *testing.T) {
 		{Config{SSLMode: "allow", VerifyServer: true}, true, false, true},
 		{Config{SSLMode: "prefer", VerifyServer: true}, true, false, true},
 		{Config{SSLMode: "verify-ca", VerifyServer: true}, true, false, true},
+		{Config{SystemRoots: true}, true, false, true},
+		{Config{SystemRoots: true, SSLMode: "verify-full"}, true, false, true},
+		{Config{SystemRoots: true, SSLMode: "require", VerifyServer: true}, true, false, true},
 	} {
 		c.config.Host, c.config.User = "h", "u"
 		target, err := NewTarget(c.config)
@@ -78,8 +82,19 @@ func TestTLSModes(t *testing.T) {
 		if verifies := !used.InsecureSkipVerify || used.VerifyPeerCertificate != nil; verifies != c.verify || (used.RootCAs != nil) != c.verify {
 			t.Errorf("%+v: verifies %t, roots %t", c.config, verifies, used.RootCAs != nil)
 		}
-		if full := strings.HasSuffix(c.config.effectiveSSLMode(), "full"); full != (used.ServerName == "h" && !used.InsecureSkipVerify) {
+		if full := c.config.SystemRoots || strings.HasSuffix(c.config.effectiveSSLMode(), "full"); full != (used.ServerName == "h" && !used.InsecureSkipVerify) {
 			t.Errorf("%+v: server name %q, skip verify %t", c.config, used.ServerName, used.InsecureSkipVerify)
+		}
+	}
+}
+
+// As with libpq, the system's CAs go with a check of the host's name only, because they have certified others, too.
+func TestSystemRootsAndWeakModes(t *testing.T) {
+	for _, mode := range []string{"disable", "allow", "prefer", "require", "no-verify", "verify-ca"} {
+		_, err := NewTarget(Config{Host: "h", User: "u", SystemRoots: true, SSLMode: mode})
+		var setting *SettingError
+		if !errors.As(err, &setting) || setting.Keyword != "sslmode" {
+			t.Errorf("%s: %v", mode, err)
 		}
 	}
 }

@@ -24,7 +24,7 @@ import (
 func Parse(uri string) (c postgres.Config, schema string, err error) {
 	scheme, rest, ok := strings.Cut(uri, "://")
 	if !ok || !strings.EqualFold(scheme, "postgresql") && !strings.EqualFold(scheme, "postgres") {
-		return c, "", errors.New("it does not begin with postgresql:// or postgres://")
+		return c, "", cmp.Or(CheckReplaced(uri), errors.New("it does not begin with postgresql:// or postgres://"))
 	}
 	if strings.ContainsFunc(uri, func(r rune) bool { return r < ' ' || r == 0x7f }) || !utf8.ValidString(uri) {
 		return c, "", errors.New("it holds a control character or is not UTF-8")
@@ -37,17 +37,27 @@ func Parse(uri string) (c postgres.Config, schema string, err error) {
 	if strings.Contains(path+fragment+strings.Join(names, ""), "@") {
 		return c, "", errors.New("the password ends early: in it, write / as %2F, ? as %3F and # as %23")
 	}
+	if err = CheckReplaced(uri); err != nil {
+		return c, "", err
+	}
 	at := strings.LastIndexByte(authority, '@')
 	user, password, _ := strings.Cut(authority[:max(at, 0)], ":")
-	c.User, c.Password = percentDecode(user), percentDecode(password)
+	c.User, c.Password = decodeUserinfo(user), decodeUserinfo(password)
 	if c.User == "" {
 		return c, "", errors.New("it names no user")
+	}
+	if strings.Contains(authority[at+1:]+parameters["host"], ",") {
+		return c, "", errors.New("several hosts are not supported: name one")
 	}
 	if c.Host, c.Port, err = splitHostPort(authority[at+1:]); err != nil {
 		return c, "", err
 	}
-	c.Database, _, _ = strings.Cut(path, "/")
-	if !slash {
+	c.Host = cmp.Or(parameters["host"], c.Host)
+	if err = postgres.CheckHost(c.Host); err != nil {
+		return c, "", fmt.Errorf("its host %w", err)
+	}
+	database, _, _ := strings.Cut(path, "/")
+	if c.Database = percentEncode(database, specialInPath); !slash {
 		c.Database = "postgres"
 	}
 	for segment := range strings.SplitSeq(strings.ReplaceAll(strings.ToLower(path), "%2e", "."), "/") {
@@ -64,9 +74,6 @@ func Parse(uri string) (c postgres.Config, schema string, err error) {
 
 // addParameters adds to c what the parameters say of the connection.
 func addParameters(c *postgres.Config, parameters map[string]string) (err error) {
-	if host := parameters["host"]; host != "" {
-		c.Host = host
-	}
 	c.Options = parameters["options"]
 	if binding := parameters["channel_binding"]; binding == "disable" || binding == "require" {
 		c.ChannelBinding = binding
@@ -85,7 +92,8 @@ func addParameters(c *postgres.Config, parameters map[string]string) (err error)
 	if c.VerifyServer && (c.SSLMode == "disable" || c.SSLMode == "no-verify") {
 		return errors.New("its sslaccept=strict asks for a certificate that its sslmode excludes; remove one of the two")
 	}
-	if c.VerifyServer || strings.HasPrefix(c.SSLMode, "verify") {
+	c.SystemRoots = parameters["sslrootcert"] == "system"
+	if !c.SystemRoots && (c.VerifyServer || strings.HasPrefix(c.SSLMode, "verify")) {
 		c.RootCertificates = cmp.Or(parameters["sslcert"], parameters["sslrootcert"])
 	}
 	c.Identity, c.KeyPassword = parameters["sslidentity"], parameters["sslpassword"]
@@ -114,9 +122,6 @@ func splitHostPort(authority string) (host, port string, err error) {
 	if host == "" {
 		return "", "", errors.New("it names no host; for a socket write @localhost/database?host=/directory")
 	}
-	if strings.ContainsFunc(host, func(r rune) bool { return r > '~' || strings.ContainsRune(" :<>[\\]^|", r) }) {
-		return "", "", errors.New("its host holds a character that no host name has")
-	}
 	return host, port, nil
 }
 
@@ -143,6 +148,30 @@ func percentDecode(s string) string {
 			}
 		}
 		b.WriteByte(s[i])
+	}
+	return b.String()
+}
+
+// decodeUserinfo decodes a user or a password. Like Prisma, it takes one that would not be UTF-8 as it stands in the URL.
+func decodeUserinfo(s string) string {
+	if decoded := percentDecode(s); utf8.ValidString(decoded) {
+		return decoded
+	}
+	return percentEncode(s, specialInPath+`/:;=@[\]^|`)
+}
+
+// specialInPath is what is encoded in the path of a URL (WHATWG URL standard, path percent-encode set), but for what ends the path.
+const specialInPath = "\"<>`{}"
+
+// percentEncode encodes spaces, what is not ASCII, and the special characters. Prisma asks for the database by its encoded name.
+func percentEncode(s, special string) string {
+	var b strings.Builder
+	for _, c := range []byte(s) {
+		if c <= ' ' || c > '~' || strings.IndexByte(special, c) >= 0 {
+			fmt.Fprintf(&b, "%%%02X", c)
+		} else {
+			b.WriteByte(c)
+		}
 	}
 	return b.String()
 }

@@ -31,6 +31,8 @@ func TestURI(t *testing.T) {
 		"postgresql://u:p@h:/d?schema=a&schema=b+c%22":     {"u", "p", "h:5432/d", `b c"`},
 		"postgresql://u:p@h/d?host=other&sslpassword=p@ss": {"u", "p", "other:5432/d", ""},
 		"postgresql://u:p@h/d%20e#fragment":                {"u", "p", "h:5432/d%20e", ""},
+		"postgresql://u:p@h/\u00e9":                        {"u", "p", "h:5432/%C3%A9", ""},
+		"postgresql://u%E9:a%ABb;%20@h/d":                  {"u%E9", "a%ABb%3B%20", "h:5432/d", ""},
 	} {
 		c, schema, err := Parse(uri)
 		if err != nil {
@@ -67,6 +69,11 @@ func TestParameters(t *testing.T) {
 		"sslaccept=accept_invalid_certs&sslcert=/ca":     {},
 		"sslaccept=strict&sslcert=/ca":                   {VerifyServer: true, RootCertificates: "/ca"},
 		"sslaccept=strict&sslrootcert=/ca":               {VerifyServer: true, RootCertificates: "/ca"},
+		"sslrootcert=/ca":                                {},
+		"sslrootcert=system":                             {SystemRoots: true},
+		"sslrootcert=system&sslmode=require":             {SystemRoots: true, SSLMode: "require"},
+		"sslrootcert=system&sslmode=verify-full":         {SystemRoots: true, SSLMode: "verify-full"},
+		"sslcert=system&sslmode=verify-full":             {RootCertificates: "system", SSLMode: "verify-full"},
 		"sslmode=verify-ca&sslcert=/ca&sslrootcert=/not": {SSLMode: "verify-ca", RootCertificates: "/ca"},
 		"sslidentity=/id.p12&sslpassword=p%26q":          {Identity: "/id.p12", KeyPassword: "p&q"},
 		"options=-c%20x%3D1":                             {Options: "-c x=1"},
@@ -83,44 +90,60 @@ func TestParameters(t *testing.T) {
 	}
 }
 
+const notHost = "its host is neither"
+
+// uriErrors are strings that are refused, with a part of what is said.
+var uriErrors = map[string]string{
+	"postgresql://u:p@h/d?sslmode=nonsense":                   "sslmode is not one of disable, ",
+	"postgresql://u:p@h/d?sslmode=verify_full":                "sslmode is not one of disable, ",
+	"postgresql://u:p@h/d?sslmode=":                           "sslmode is not one of disable, ",
+	"postgresql://u:p@h/d?sslaccept=anything":                 "sslaccept is not one of strict, ",
+	"postgresql://u:p@h/d?sslaccept=":                         "sslaccept is not one of strict, ",
+	"postgresql://u:p@h/d?sslaccept=strict&sslmode=disable":   "remove one of the two",
+	"postgresql://u:p@h/d?sslaccept=strict&sslmode=no-verify": "remove one of the two",
+	"":                                      "does not begin with",
+	"h/d":                                   "does not begin with",
+	"mysql://u:p@h/d":                       "does not begin with",
+	"prisma://u:p@h/d":                      "does not begin with",
+	"host=h user=u":                         "does not begin with",
+	"postgresql:/u:p@h/d":                   "does not begin with",
+	"postgresql://h/d":                      "names no user",
+	"postgresql://:p@h/d":                   "names no user",
+	"postgresql://u:p@/d":                   "names no host",
+	"postgresql://u:p@:5432/d":              "names no host",
+	"postgresql://u:p@h:port/d":             "port",
+	"postgresql://u:p@h:0/d":                "port",
+	"postgresql://u:p@h:65536/d":            "port",
+	"postgresql://u:p@h:+1/d":               "port",
+	"postgresql://u:p@[::1/d":               "IPv6",
+	"postgresql://u:p@[fe80::1%25eth0]/d":   "IPv6",
+	"postgresql://u:p@h1:5432,h2:5432/d":    "several hosts",
+	"postgresql://u:p@h1:5432,h2/d":         "several hosts",
+	"postgresql://u:p@h1,h2:5432/d":         "several hosts",
+	"postgresql://u:p@h/d?host=h1,h2":       "several hosts",
+	"postgresql://u:p@h<>/d":                notHost,
+	"postgresql://u:p@ho!st/d":              notHost,
+	"postgresql://u:p@a..b/d":               notHost,
+	"postgresql://u:p@.a/d":                 notHost,
+	"postgresql://u:p@*/d":                  notHost,
+	"postgresql://u:p@%2Ftmp/d":             notHost,
+	"postgresql://u:p@h/d?host=ho!st":       notHost,
+	"postgresql://u:p@h/d?host=%20":         notHost,
+	"postgresql://u:Sup3r/Secret@h/d":       "write / as %2F",
+	"postgresql://u:12/Secret@h/d":          "write / as %2F",
+	"postgresql://u:12?Secret@h/d?schema=a": "write / as %2F",
+	"postgresql://u:12#Secret@h/d":          "write / as %2F",
+	"postgresql://u:a@12/Secret@h/d":        "write / as %2F",
+	"postgresql://u:p\x00@h/d":              "control character",
+	"postgresql://u:p\xff@h/d":              "not UTF-8",
+	"postgresql://u:p%00@h/d":               "NUL",
+	"postgresql://u:p@h/d?schema=":          "schema is empty",
+	"postgresql://u:p@h/../d":               "dot segment",
+	"postgresql://u:p@h/d?sslidentity=/x":   "client identity",
+}
+
 func TestURIErrors(t *testing.T) {
-	for uri, says := range map[string]string{
-		"postgresql://u:p@h/d?sslmode=nonsense":                   "sslmode is not one of disable, ",
-		"postgresql://u:p@h/d?sslmode=verify_full":                "sslmode is not one of disable, ",
-		"postgresql://u:p@h/d?sslmode=":                           "sslmode is not one of disable, ",
-		"postgresql://u:p@h/d?sslaccept=anything":                 "sslaccept is not one of strict, ",
-		"postgresql://u:p@h/d?sslaccept=":                         "sslaccept is not one of strict, ",
-		"postgresql://u:p@h/d?sslaccept=strict&sslmode=disable":   "remove one of the two",
-		"postgresql://u:p@h/d?sslaccept=strict&sslmode=no-verify": "remove one of the two",
-		"":                                      "does not begin with",
-		"h/d":                                   "does not begin with",
-		"mysql://u:p@h/d":                       "does not begin with",
-		"prisma://u:p@h/d":                      "does not begin with",
-		"host=h user=u":                         "does not begin with",
-		"postgresql:/u:p@h/d":                   "does not begin with",
-		"postgresql://h/d":                      "names no user",
-		"postgresql://:p@h/d":                   "names no user",
-		"postgresql://u:p@/d":                   "names no host",
-		"postgresql://u:p@:5432/d":              "names no host",
-		"postgresql://u:p@h:port/d":             "port",
-		"postgresql://u:p@h:0/d":                "port",
-		"postgresql://u:p@h:65536/d":            "port",
-		"postgresql://u:p@h:+1/d":               "port",
-		"postgresql://u:p@[::1/d":               "IPv6",
-		"postgresql://u:p@[fe80::1%25eth0]/d":   "IPv6",
-		"postgresql://u:p@h<>/d":                "no host name has",
-		"postgresql://u:Sup3r/Secret@h/d":       "write / as %2F",
-		"postgresql://u:12/Secret@h/d":          "write / as %2F",
-		"postgresql://u:12?Secret@h/d?schema=a": "write / as %2F",
-		"postgresql://u:12#Secret@h/d":          "write / as %2F",
-		"postgresql://u:a@12/Secret@h/d":        "write / as %2F",
-		"postgresql://u:p\x00@h/d":              "control character",
-		"postgresql://u:p\xff@h/d":              "not UTF-8",
-		"postgresql://u:p%00@h/d":               "NUL",
-		"postgresql://u:p@h/d?schema=":          "schema is empty",
-		"postgresql://u:p@h/../d":               "dot segment",
-		"postgresql://u:p@h/d?sslidentity=/x":   "client identity",
-	} {
+	for uri, says := range uriErrors {
 		c, _, err := Parse(uri)
 		if err == nil {
 			_, err = postgres.NewTarget(c)
@@ -141,10 +164,11 @@ func FuzzURI(f *testing.F) {
 	for _, seed := range []string{
 		"postgresql://u:p@h:5432/d?schema=s", "postgres://u:Abc123.@&*(@db.example.com:5432/postgres?schema=a&b=c", "postgresql://u:%@h/d", "postgresql://u@[::1]/d",
 		"postgresql://u:p@h/d?host=/a%20b+c&schema=x%", "postgresql://u:\u00e9@h/d", "postgresql://u:p@h/a/b#c", "postgresql://u:p@h:/", "postgresql://a:b:c@h%41?x",
+		"postgresql://u%E9<:s%E9:;=@h/\u00e9 \"<>^|`{}'",
 	} {
 		f.Add(seed)
 	}
-	chosen := []string{"names no user", "control character", "ends early", "dot segment", "no host name has", "schema is empty", "port is no number", "does not begin with"}
+	chosen := []string{"names no user", "control character", "ends early", "dot segment", "several hosts", notHost, "schema is empty", "port is no number", "does not begin with"}
 	f.Fuzz(func(t *testing.T, uri string) {
 		if !utf8.ValidString(uri) || strings.TrimSpace(uri) != uri {
 			return
@@ -174,12 +198,9 @@ func FuzzURI(f *testing.F) {
 			}
 		}
 		got.Port, want.Port = strings.TrimLeft(got.Port, "0"), strings.TrimLeft(want.Port, "0")
-		if database := percentDecode(got.Database); database != want.Database {
-			t.Errorf("%q: database %q, want %q", uri, database, want.Database)
-		}
-		if got.User != want.User || got.Password != want.Password || got.Host != want.Host || got.Port != want.Port || schema != refSchema {
-			t.Errorf("%q:\n got %q %q %q %q %q\nwant %q %q %q %q %q", uri, got.User, got.Password, got.Host, got.Port, schema,
-				want.User, want.Password, want.Host, want.Port, refSchema)
+		if got.Database != want.Database || got.User != want.User || got.Password != want.Password || got.Host != want.Host || got.Port != want.Port || schema != refSchema {
+			t.Errorf("%q:\n got %q %q %q %q %q %q\nwant %q %q %q %q %q %q", uri, got.User, got.Password, got.Host, got.Port, got.Database, schema,
+				want.User, want.Password, want.Host, want.Port, want.Database, refSchema)
 		}
 	})
 }
@@ -187,6 +208,12 @@ func FuzzURI(f *testing.F) {
 // fromReference reads the parts of a URL from the other parser, as Prisma does.
 func fromReference(ref *url.Url) (want postgres.Config, schema string) {
 	want = postgres.Config{User: percentDecode(ref.Username()), Password: percentDecode(ref.Password()), Host: ref.Hostname(), Port: ref.Port()}
+	if !utf8.ValidString(want.User) {
+		want.User = ref.Username()
+	}
+	if !utf8.ValidString(want.Password) {
+		want.Password = ref.Password()
+	}
 	if want.Port == "" {
 		want.Port = "5432"
 	}
@@ -198,7 +225,7 @@ func fromReference(ref *url.Url) (want postgres.Config, schema string) {
 		want.Host = strings.ToValidUTF8(values[len(values)-1], "\uFFFD")
 	}
 	want.Database, _, _ = strings.Cut(strings.TrimPrefix(ref.Pathname(), "/"), "/")
-	if want.Database = percentDecode(want.Database); ref.Pathname() == "" {
+	if ref.Pathname() == "" {
 		want.Database = "postgres"
 	}
 	return want, schema

@@ -130,6 +130,7 @@ func TestLastingTroubles(t *testing.T) {
 	server := pgtest.Shared.URI("postgres", "")
 	for name, c := range map[string]struct{ uri, says string }{
 		"password":         {strings.Replace(server, "Sup3r", "Wrong", 1), pgtest.WrongPassword},
+		"not replaced":     {strings.Replace(server, "Sup3r", "$(PASS)", 1), pgtest.PasswordHolds + "$(PASS), "},
 		"no such role":     {strings.Replace(server, "//postgres", "//nobody_here", 1), pgtest.WrongPassword},
 		"not allowed in":   {pgtest.URI("u", pgtest.Listen(t, pgtest.AnswerError("SFATAL\x00C28000\x00Mno pg_hba.conf entry for host\x00\x00")), "x", ""), "pg_hba.conf"},
 		"no TLS":           {strings.ReplaceAll(server, "sslmode=disable", "sslmode=require"), "server refused TLS connection"},

@@ -63,6 +63,8 @@ func TestTLS(t *testing.T) {
 		"verify-ca":         {strings.Replace(plain, "localhost", "127.0.0.1", 1) + "?sslmode=verify-ca&sslrootcert=" + ca, "pending: ", 0},
 		"another host":      {strings.Replace(plain, "localhost", "127.0.0.1", 1) + "?sslmode=require&sslaccept=strict&sslcert=" + ca, pgtest.NotVerified, 1},
 		"not trusted":       {plain + "?sslaccept=strict", pgtest.NotVerified, 1},
+		"system's CAs":      {plain + "?sslrootcert=system", pgtest.NotVerified, 1},
+		"system's, weak":    {plain + "?sslrootcert=system&sslmode=require", pgtest.WeakMode, 2},
 		"without TLS":       {plain + "?sslmode=disable", "pg_hba.conf", 1},
 		"client identity":   {strings.Replace(plain, "postgres:", "certified:", 1) + "?sslidentity=" + identity + "&sslpassword=p", "pending: ", 0},
 		"identity password": {plain + "?sslidentity=" + identity + "&sslpassword=q", pgtest.BadIdentity, 2},
@@ -78,6 +80,8 @@ func TestTLS(t *testing.T) {
 	}
 	pgtest.Run(t, "PGHOST=localhost", "PGPORT="+s.Port, "PGUSER=postgres", "PGPASSWORD="+pgtest.Password, "PGDATABASE=postgres",
 		"PGSSLMODE=verify-full", "PGSSLROOTCERT="+ca).Expect(t, 0, "pending: ")
+	pgtest.Start(t, "PGHOST=localhost", "PGPORT="+s.Port, "PGUSER=postgres", "PGPASSWORD="+pgtest.Password, "PGDATABASE=postgres",
+		"PGSSLROOTCERT=system", "SSL_CERT_FILE="+ca).Wait().Expect(t, 0, "pending: ") // a process, whose system has this CA
 }
 
 // Where the session has TLS, so has the request to cancel its statement, which carries the session's key: every connection begins with

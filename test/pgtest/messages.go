@@ -28,8 +28,10 @@ const (
 	NotPostgreSQL  = "does not speak PostgreSQL's protocol"
 	NoTLSHere      = "has no TLS, which another connection to the same hosts had" // after the address
 	NotVerified    = "certificate does not verify"
+	WeakMode       = "goes only with sslmode=verify-full" // after sslrootcert=system
 	BadIdentity    = "the file with the client identity cannot be used"
 	WrongPassword  = "user or password is wrong"
+	PasswordHolds  = "the password holds " // what stands there for a variable
 	NotTested      = "this version of the program was not tested with this major of PostgreSQL"
 	MayNotConnect  = "grant the role CONNECT on the database"
 )
