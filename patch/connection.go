@@ -45,9 +45,7 @@ func (d *database) logIn(ctx context.Context) error {
 	if d.acquire(ctx); !d.slot {
 		return context.Cause(ctx)
 	}
-	limited, cancel := context.WithTimeout(ctx, d.cfg.ConnectTimeout.Duration)
-	defer cancel()
-	conn, err := d.target.Connect(limited)
+	conn, err := d.target.Connect(ctx, d.cfg.ConnectTimeout.Duration)
 	d.limiter.setDown(postgres.Unreachable(err))
 	if err != nil {
 		d.abandon(err)

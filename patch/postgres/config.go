@@ -98,6 +98,7 @@ func NewTarget(c Config) (Target, error) {
 		}
 	}
 	conn.MaxProtocolMessageBodyLen = maxMessage
+	conn.LookupFunc = resolver(net.DefaultResolver.LookupNetIP).lookUp
 	t := Target{conn: conn, server: new(server)}
 	if c.prefersTLS() {
 		t.preferTLS, conn.TLSConfig = conn.TLSConfig, nil

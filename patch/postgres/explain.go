@@ -37,8 +37,11 @@ func explain(err error) string {
 	case errors.As(err, &pgErr):
 		return fmt.Sprintf("%s (SQLSTATE %s)", Shorten(cmp.Or(OneLine(pgErr.Message), "an error without a message"), maxExplanation-100), Shorten(pgErr.Code, 50))
 	case errors.As(err, &dns):
-		if dns.IsNotFound {
+		switch {
+		case dns.IsNotFound:
 			return fmt.Sprintf("the host name %q is not known: it must be the name of PostgreSQL's service, in a network that this container is in too", dns.Name)
+		case dns.IsTimeout:
+			return fmt.Sprintf("the host name %q could not be looked up: the nameservers do not answer", dns.Name)
 		}
 		return fmt.Sprintf("the host name %q could not be looked up: %s", dns.Name, dns.Err)
 	case errors.As(err, &untrusted):

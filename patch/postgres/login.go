@@ -2,8 +2,10 @@ package postgres
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"slices"
 	"sync/atomic"
@@ -34,20 +36,22 @@ type login struct {
 // grace is how long a login that is cut short may take to say why it failed.
 const grace = 200 * time.Millisecond
 
-// Connect makes one attempt to log in. The caller bounds it with ctx, at the end of which it is given up even if it computes: how many
-// rounds of SCRAM there are is up to the server. The error wraps an *AbandonedError if a session may go on.
-func (t Target) Connect(ctx context.Context) (*Conn, error) {
-	done := make(chan *login, 1)
-	go func() { done <- t.logIn(ctx) }()
+// Connect makes one attempt to log in, to each address in turn until one answers. Each has so much time, after which it is given up
+// even if it computes: how many rounds of SCRAM there are is up to the server. The error wraps an *AbandonedError if a session may go
+// on.
+func (t Target) Connect(ctx context.Context, timeout time.Duration) (*Conn, error) {
+	done, overdue := make(chan *login, 1), time.NewTimer(math.MaxInt64)
+	go func() { done <- t.logIn(ctx, timeout, overdue) }()
 	select {
 	case l := <-done:
 		return l.result()
+	case <-overdue.C:
 	case <-ctx.Done():
-	}
-	select {
-	case l := <-done:
-		return l.result()
-	case <-time.After(grace):
+		select {
+		case l := <-done:
+			return l.result()
+		case <-time.After(grace):
+		}
 	}
 	ended := make(chan struct{})
 	go func() {
@@ -63,10 +67,35 @@ func (l *login) result() (*Conn, error) {
 	switch {
 	case l.err == nil:
 		return l.Conn, nil
-	case TimedOut(l.err) && slices.ContainsFunc(l.sessions, func(s *session) bool { return s.answered.Load() }):
+	case TimedOut(l.err) && l.answered():
 		l.err = &AbandonedError{l.end(), l.err}
 	}
 	return nil, fmt.Errorf("connect: %w", l.err)
+}
+
+// answered reports whether there is a session, or was.
+func (l *login) answered() bool {
+	return slices.ContainsFunc(l.sessions, func(s *session) bool { return s.answered.Load() })
+}
+
+// dialing returns a function that connects as dial does, and keeps the session. The login is overdue some time after the address's
+// own. After an address that has answered, and then said nothing until its time was over, it fails: there would be two sessions.
+func (l *login) dialing(dial pgconn.DialFunc, timeout time.Duration, overdue *time.Timer) pgconn.DialFunc {
+	var last context.Context
+	return func(ctx context.Context, network, address string) (net.Conn, error) {
+		if last != nil && errors.Is(last.Err(), context.DeadlineExceeded) && l.answered() {
+			return nil, context.DeadlineExceeded
+		}
+		last = ctx
+		overdue.Reset(timeout + grace)
+		conn, err := dial(ctx, network, address)
+		if err != nil {
+			return nil, err
+		}
+		s := &session{Conn: conn, ended: make(chan struct{})}
+		l.sessions = append(l.sessions, s)
+		return s, nil
+	}
 }
 
 // end closes all connections of the login, and returns a channel that is closed when their sessions have ended.
@@ -83,23 +112,15 @@ func (l *login) end() <-chan struct{} {
 }
 
 // logIn logs in. The options that lift timeouts are for one attempt, because a pooler may refuse them.
-func (t Target) logIn(ctx context.Context) (l *login) {
+func (t Target) logIn(ctx context.Context, timeout time.Duration, overdue *time.Timer) (l *login) {
 	l = new(login)
 	defer recovered(&l.err)
 	config, lifting := t.conn.Copy(), t.server.options.Load()
 	if lifting != nil {
 		config.RuntimeParams["options"] += *lifting
 	}
-	dial := config.DialFunc
-	config.DialFunc = func(ctx context.Context, network, address string) (net.Conn, error) {
-		conn, err := dial(ctx, network, address)
-		if err != nil {
-			return nil, err
-		}
-		s := &session{Conn: conn, ended: make(chan struct{})}
-		l.sessions = append(l.sessions, s)
-		return s, nil
-	}
+	config.ConnectTimeout = timeout
+	config.DialFunc = l.dialing(config.DialFunc, timeout, overdue)
 	if t.preferTLS != nil {
 		config.DialFunc = t.preferring(config.DialFunc)
 	}

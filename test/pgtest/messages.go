@@ -20,6 +20,7 @@ const (
 // It cannot connect.
 const (
 	UnknownHost    = "is not known: it must be the name of PostgreSQL's service" // after the host name
+	NoNameserver   = "could not be looked up: the nameservers do not answer"     // after the host name
 	IsContainer    = "inside a container, localhost is the container itself"
 	DatabaseLocked = " holds a lock on database " // after the process ID
 	NoAnswer       = "the server does not answer"
