@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"strings"
 	"syscall"
 	"unicode"
@@ -25,11 +26,12 @@ func Explain(err error) string { return Shorten(explain(err), maxExplanation) }
 
 func explain(err error) string {
 	var (
-		protocol  *protocolError
-		pgErr     *pgconn.PgError
-		dns       *net.DNSError
-		untrusted *tls.CertificateVerificationError
-		dial      *net.OpError
+		protocol   *protocolError
+		pgErr      *pgconn.PgError
+		dns        *net.DNSError
+		unverified *tls.CertificateVerificationError
+		dial       *net.OpError
+		notReady   *NotReadyError
 	)
 	switch {
 	case errors.As(err, &protocol):
@@ -44,18 +46,24 @@ func explain(err error) string {
 			return fmt.Sprintf("the host name %q could not be looked up: the nameservers do not answer", dns.Name)
 		}
 		return fmt.Sprintf("the host name %q could not be looked up: %s", dns.Name, dns.Err)
-	case errors.As(err, &untrusted):
-		return "the server's TLS certificate does not verify: " + OneLine(untrusted.Err.Error())
+	case errors.As(err, &unverified):
+		return untrusted(unverified)
 	case TimedOut(err):
 		return "the server does not answer"
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF),
 		errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
 		return "the server closed the connection"
 	case errors.As(err, &dial):
-		if tcp, ok := dial.Addr.(*net.TCPAddr); ok && tcp.IP.IsLoopback() && errors.Is(err, syscall.ECONNREFUSED) {
+		tcp, _ := dial.Addr.(*net.TCPAddr)
+		switch {
+		case tcp != nil && tcp.IP.To4() == nil && slices.ContainsFunc(withoutIPv6, func(errno syscall.Errno) bool { return errors.Is(dial, errno) }):
+			return "the address is IPv6, which this container has not: use the host of the provider's pooler, or give the container IPv6"
+		case tcp != nil && tcp.IP.IsLoopback() && errors.Is(err, syscall.ECONNREFUSED):
 			return OneLine(dial.Err.Error()) + ": inside a container, localhost is the container itself; write the name of PostgreSQL's service instead"
 		}
 		return OneLine(dial.Err.Error())
+	case errors.As(err, &notReady):
+		return OneLine(notReady.Reason)
 	}
 	var connectErr *pgconn.ConnectError
 	if errors.As(err, &connectErr) {
@@ -63,6 +71,9 @@ func explain(err error) string {
 	}
 	return OneLine(err.Error())
 }
+
+// withoutIPv6 are the errors of a connection to an address of IPv6 where there is no route, no address or no support for it.
+var withoutIPv6 = []syscall.Errno{syscall.ENETUNREACH, syscall.EADDRNOTAVAIL, syscall.EAFNOSUPPORT}
 
 // OneLine returns s with every run of white space replaced by one space.
 func OneLine(s string) string { return strings.Join(strings.Fields(s), " ") }

@@ -78,10 +78,11 @@ func (l *login) answered() bool {
 	return slices.ContainsFunc(l.sessions, func(s *session) bool { return s.answered.Load() })
 }
 
-// dialing returns a function that connects as dial does, and keeps the session. The login is overdue some time after the address's
+// dialing returns a function that connects as the target's does, and keeps the session. The login is overdue some time after the address's
 // own. After an address that has answered, and then said nothing until its time was over, it fails: there would be two sessions.
-func (l *login) dialing(dial pgconn.DialFunc, timeout time.Duration, overdue *time.Timer) pgconn.DialFunc {
+func (l *login) dialing(t Target, timeout time.Duration, overdue *time.Timer) pgconn.DialFunc {
 	var last context.Context
+	dial := t.conn.DialFunc
 	return func(ctx context.Context, network, address string) (net.Conn, error) {
 		if last != nil && errors.Is(last.Err(), context.DeadlineExceeded) && l.answered() {
 			return nil, context.DeadlineExceeded
@@ -92,7 +93,7 @@ func (l *login) dialing(dial pgconn.DialFunc, timeout time.Duration, overdue *ti
 		if err != nil {
 			return nil, err
 		}
-		s := &session{Conn: conn, ended: make(chan struct{})}
+		s := newSession(conn, t.asksTLS && network != "unix", t.preferTLS == nil)
 		l.sessions = append(l.sessions, s)
 		return s, nil
 	}
@@ -120,7 +121,7 @@ func (t Target) logIn(ctx context.Context, timeout time.Duration, overdue *time.
 		config.RuntimeParams["options"] += *lifting
 	}
 	config.ConnectTimeout = timeout
-	config.DialFunc = l.dialing(config.DialFunc, timeout, overdue)
+	config.DialFunc = l.dialing(t, timeout, overdue)
 	if t.preferTLS != nil {
 		config.DialFunc = t.preferring(config.DialFunc)
 	}
@@ -140,7 +141,7 @@ func (t Target) logIn(ctx context.Context, timeout time.Duration, overdue *time.
 			l.err = &timeoutSettingError{Setting: "statement_timeout", User: t.User(), Database: t.Database()}
 		}
 	}
-	l.err = explainLength(l.err)
+	l.err = explainLogin(l.err)
 	return l
 }
 
