@@ -3,6 +3,7 @@ package postgres
 import (
 	"cmp"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -74,6 +75,15 @@ func explain(err error) string {
 
 // withoutIPv6 are the errors of a connection to an address of IPv6 where there is no route, no address or no support for it.
 var withoutIPv6 = []syscall.Errno{syscall.ENETUNREACH, syscall.EADDRNOTAVAIL, syscall.EAFNOSUPPORT}
+
+// untrusted returns why a certificate is not trusted, and what to do about it.
+func untrusted(err *tls.CertificateVerificationError) string {
+	why := "the server's TLS certificate does not verify: " + OneLine(strings.ReplaceAll(err.Err.Error(), "x509: ", ""))
+	if errors.As(err, new(x509.UnknownAuthorityError)) {
+		why += ": mount the certificate of its CA into this container, and name the file with sslcert= or sslrootcert= in the connection string, or with PGSSLROOTCERT"
+	}
+	return why
+}
 
 // OneLine returns s with every run of white space replaced by one space.
 func OneLine(s string) string { return strings.Join(strings.Fields(s), " ") }

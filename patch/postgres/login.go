@@ -19,8 +19,9 @@ import (
 
 // server is what the process has learnt about a server. All copies of a Target share it.
 type server struct {
-	hasTLS  atomic.Bool            // one of its addresses has offered TLS
-	options atomic.Pointer[string] // for the next login, so that no timeout ends its session; nil: none is known to do that
+	hasTLS      atomic.Bool            // one of its addresses has offered TLS
+	rawPassword atomic.Bool            // it takes the password as it is, where preparing changes that
+	options     atomic.Pointer[string] // for the next login, so that no timeout ends its session; nil: none is known to do that
 }
 
 // errSlowLogin reports a login whose computation does not end. It is retryable.
@@ -130,9 +131,14 @@ func (t Target) logIn(ctx context.Context, timeout time.Duration, overdue *time.
 		*c.meter = meter{r, maxLogin}
 		return pgproto3.NewFrontend(c.meter, w)
 	}
-	c.pg, l.err = pgconn.ConnectConfig(ctx, config)
+	for _, config.Password = range t.passwords() {
+		if c.pg, l.err = pgconn.ConnectConfig(ctx, config); SQLState(l.err) != InvalidPassword {
+			break
+		}
+	}
 	if c.used = time.Now(); l.err == nil {
 		l.Conn, c.session = c, l.sessions[len(l.sessions)-1]
+		t.server.rawPassword.Store(config.Password == t.conn.Password)
 		return l
 	}
 	if lifting != nil {
