@@ -31,7 +31,8 @@ var errSlowLogin = &NotReadyError{Reason: "the login was not complete in time, a
 type login struct {
 	*Conn
 	err      error
-	sessions []*session // one for each address
+	sessions []*session  // one for each address
+	complete atomic.Bool // it has succeeded
 }
 
 // grace is how long a login that is cut short may take to say why it failed.
@@ -79,23 +80,37 @@ func (l *login) answered() bool {
 	return slices.ContainsFunc(l.sessions, func(s *session) bool { return s.answered.Load() })
 }
 
-// dialing returns a function that connects as the target's does, and keeps the session. The login is overdue some time after the address's
-// own. After an address that has answered, and then said nothing until its time was over, it fails: there would be two sessions.
+// byLogin is the key of the login in the context of its connections. Those of requests to cancel have none.
+type byLogin struct{}
+
+// dialing returns a function that connects as the target's does, and keeps the session. The login is overdue some time after the
+// address's own. After an address that has answered, and then said nothing until its time was over, it fails: there would be two
+// sessions. So it does for a request to cancel before the login is complete, which the driver makes after some errors: there is
+// nothing to cancel.
 func (l *login) dialing(t Target, timeout time.Duration, overdue *time.Timer) pgconn.DialFunc {
-	var last context.Context
-	dial := t.conn.DialFunc
+	var (
+		last  *session // nil if there was no connection
+		limit context.Context
+	)
 	return func(ctx context.Context, network, address string) (net.Conn, error) {
-		if last != nil && errors.Is(last.Err(), context.DeadlineExceeded) && l.answered() {
+		isLogin := ctx.Value(byLogin{}) == l
+		switch {
+		case !isLogin && !l.complete.Load():
+			return nil, net.ErrClosed
+		case isLogin && last != nil && last.answered.Load() && errors.Is(limit.Err(), context.DeadlineExceeded):
 			return nil, context.DeadlineExceeded
+		case isLogin:
+			last, limit = nil, ctx
+			overdue.Reset(timeout + grace)
 		}
-		last = ctx
-		overdue.Reset(timeout + grace)
-		conn, err := dial(ctx, network, address)
+		conn, err := t.conn.DialFunc(ctx, network, address)
 		if err != nil {
 			return nil, err
 		}
 		s := newSession(conn, t.asksTLS && network != "unix", t.preferTLS == nil)
-		l.sessions = append(l.sessions, s)
+		if isLogin {
+			last, l.sessions = s, append(l.sessions, s)
+		}
 		return s, nil
 	}
 }
@@ -126,17 +141,19 @@ func (t Target) logIn(ctx context.Context, timeout time.Duration, overdue *time.
 	if t.preferTLS != nil {
 		config.DialFunc = t.preferring(config.DialFunc)
 	}
-	c := &Conn{target: t, meter: new(meter), parameters: parameters{sizes: map[string]int{}}}
+	c := &Conn{target: t, parameters: parameters{sizes: map[string]int{}}}
 	config.BuildFrontend = func(r io.Reader, w io.Writer) *pgproto3.Frontend { // once for each address
-		*c.meter = meter{r, maxLogin}
+		c.meter = &meter{r, maxLogin}
 		return pgproto3.NewFrontend(c.meter, w)
 	}
-	for _, config.Password = range t.passwords() {
-		if c.pg, l.err = pgconn.ConnectConfig(ctx, config); SQLState(l.err) != InvalidPassword {
+	for _, password := range t.passwords() {
+		config.Password = password
+		if c.pg, l.err = pgconn.ConnectConfig(context.WithValue(ctx, byLogin{}, l), config); SQLState(l.err) != InvalidPassword {
 			break
 		}
 	}
 	if c.used = time.Now(); l.err == nil {
+		l.complete.Store(true)
 		l.Conn, c.session = c, l.sessions[len(l.sessions)-1]
 		t.server.rawPassword.Store(config.Password == t.conn.Password)
 		return l

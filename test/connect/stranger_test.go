@@ -10,6 +10,7 @@ import (
 	"net"
 	"regexp"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -72,7 +73,11 @@ func TestStrangers(t *testing.T) {
 		for _, mode := range append([]string{"disable"}, tlsModes...) {
 			t.Run(name+"/"+mode, func(t *testing.T) {
 				t.Parallel()
-				o := pgtest.Run(t, withMode(address, mode), "PATCH_CONNECT_TIMEOUT=2s", pgtest.Shortly)
+				environ := []string{withMode(address, mode), pgtest.Shortly}
+				if name == "silence" {
+					environ = append(environ, "PATCH_CONNECT_TIMEOUT=2s")
+				}
+				o := pgtest.Run(t, environ...)
 				if internal.MatchString(o.Stdout) {
 					t.Errorf("the message has words of a library: %s", o.Stdout)
 				}
@@ -213,4 +218,29 @@ func TestServerAsksForKerberos(t *testing.T) {
 	o := pgtest.Run(t, withMode(address, "disable"), "PATCH_WAIT_TIMEOUT=10h")
 	o.Expect(t, 1, pgtest.AsksForKerberos)
 	o.ExpectNot(t, "github.com")
+}
+
+// A login that fails makes no further connection: there is nothing to cancel.
+func TestFailedLoginCancelsNothing(t *testing.T) {
+	t.Parallel()
+	for name, bytes := range map[string]string{"garbage": "\xff\xfe\x80\x13garbage", "an error": "E\x00\x00\x00\x12SFATAL\x00C28000\x00\x00"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var connections atomic.Int32
+			address := pgtest.Listen(t, func(c net.Conn) {
+				defer c.Close()
+				connections.Add(1)
+				startup(c)
+				write(c, bytes)
+				receiveOnly(c)
+			})
+			const runs = 10 // another connection of one would come before the end of the next
+			for range runs {
+				pgtest.Run(t, withMode(address, "disable")).Expect(t, 1)
+			}
+			if n := connections.Load(); n != runs {
+				t.Errorf("%d connections in %d runs", n, runs)
+			}
+		})
+	}
 }
