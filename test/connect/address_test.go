@@ -13,10 +13,9 @@ import (
 func TestAddressesOfAName(t *testing.T) {
 	t.Parallel()
 	d := pgtest.NewEvolution(t, "evolution_api")
-	network := new(pgtest.Network)
-	_, port, _ := net.SplitHostPort(network.ListenAt(t, "127.0.0.3:0", pgtest.Shared.Address()))
+	_, port, _ := net.SplitHostPort(new(pgtest.Network).ListenAt(t, "127.0.0.3:0", pgtest.Shared.Address()))
 	deafPort := pgtest.ListenDeaf(t, "127.0.0.2")
-	network.ListenAt(t, "127.0.0.3:"+deafPort, pgtest.Shared.Address())
+	new(pgtest.Network).ListenAt(t, "127.0.0.3:"+deafPort, pgtest.Shared.Address())
 	silent, err := net.Listen("tcp", "127.0.0.2:"+port)
 	if err != nil {
 		t.Fatal(err)
