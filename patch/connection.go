@@ -45,9 +45,7 @@ func (d *database) logIn(ctx context.Context) error {
 		d.disconnect()
 		return err
 	}
-	limited, cancel := context.WithTimeout(ctx, d.cfg.ConnectTimeout.Duration)
-	defer cancel()
-	conn, err := d.target.Connect(limited)
+	conn, err := d.target.Connect(ctx, d.cfg.ConnectTimeout.Duration)
 	d.limiter.setDown(postgres.Unreachable(err))
 	if err != nil {
 		d.abandon(err, reserved)

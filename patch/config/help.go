@@ -54,7 +54,7 @@ var variableHelp = []struct{ name, text string }{
 	{"PATCH_CONNECTIONS", "the most connections that are open to one server at once"},
 	{"PATCH_WATCH", "stay, and put the fixes back in place at this interval, at least 100ms; 0 is off"},
 	{"PATCH_WAIT_TIMEOUT", "how long to wait for PostgreSQL, for a migration that is running and, with wait, for the table; 0 is for ever; with PATCH_WATCH it is always for ever"},
-	{"PATCH_CONNECT_TIMEOUT", "one attempt to connect, authentication included"},
+	{"PATCH_CONNECT_TIMEOUT", "one attempt to connect to one address, authentication included; looking the host name up has a limit of its own, 15 s"},
 	{"PATCH_LOCK_TIMEOUT", "how long one attempt waits for the table lock; Evolution's queries queue behind it"},
 	{"PATCH_LOCK_RETRY", "how long to go on trying for the lock"},
 	{"PATCH_DRY_RUN", "print the SQL that would run, change nothing"},

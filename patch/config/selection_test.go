@@ -136,7 +136,7 @@ func TestApplicationName(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := cfg.Sources[0].Connect(t.Context()); err == nil {
+	if _, err := cfg.Sources[0].Connect(t.Context(), time.Minute); err == nil {
 		t.Error("connected to a server that hangs up")
 	}
 	if startup := <-first; !bytes.Contains(startup, []byte("\x00application_name\x00evolution-openai-patch\x00")) {

@@ -44,6 +44,7 @@ func ParseSSLMode(word string) (mode string, err error) {
 // Target is a database that can be connected to.
 type Target struct {
 	conn      *pgconn.Config
+	asksTLS   bool
 	preferTLS *tls.Config // ask for TLS and go on without it if the server has none; nil: conn alone decides
 	server    *server
 }
@@ -105,7 +106,8 @@ func NewTarget(c Config) (Target, error) {
 		}
 	}
 	conn.MaxProtocolMessageBodyLen = maxMessage
-	t := Target{conn: conn, server: new(server)}
+	conn.LookupFunc = resolver(net.DefaultResolver.LookupNetIP).lookUp
+	t := Target{conn: conn, asksTLS: c.effectiveSSLMode() != "disable", server: new(server)}
 	if c.prefersTLS() {
 		t.preferTLS, conn.TLSConfig = conn.TLSConfig, nil
 		for _, f := range conn.Fallbacks {

@@ -3,10 +3,12 @@ package postgres
 import (
 	"cmp"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"strings"
 	"syscall"
 	"unicode"
@@ -25,11 +27,12 @@ func Explain(err error) string { return Shorten(explain(err), maxExplanation) }
 
 func explain(err error) string {
 	var (
-		protocol  *protocolError
-		pgErr     *pgconn.PgError
-		dns       *net.DNSError
-		untrusted *tls.CertificateVerificationError
-		dial      *net.OpError
+		protocol   *protocolError
+		pgErr      *pgconn.PgError
+		dns        *net.DNSError
+		unverified *tls.CertificateVerificationError
+		dial       *net.OpError
+		notReady   *NotReadyError
 	)
 	switch {
 	case errors.As(err, &protocol):
@@ -37,28 +40,49 @@ func explain(err error) string {
 	case errors.As(err, &pgErr):
 		return fmt.Sprintf("%s (SQLSTATE %s)", Shorten(cmp.Or(OneLine(pgErr.Message), "an error without a message"), maxExplanation-100), Shorten(pgErr.Code, 50))
 	case errors.As(err, &dns):
-		if dns.IsNotFound {
+		switch {
+		case dns.IsNotFound:
 			return fmt.Sprintf("the host name %q is not known: it must be the name of PostgreSQL's service, in a network that this container is in too", dns.Name)
+		case dns.IsTimeout:
+			return fmt.Sprintf("the host name %q could not be looked up: the nameservers do not answer", dns.Name)
 		}
 		return fmt.Sprintf("the host name %q could not be looked up: %s", dns.Name, dns.Err)
-	case errors.As(err, &untrusted):
-		return "the server's TLS certificate does not verify: " + OneLine(untrusted.Err.Error())
+	case errors.As(err, &unverified):
+		return untrusted(unverified)
 	case TimedOut(err):
 		return "the server does not answer"
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF),
 		errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
 		return "the server closed the connection"
 	case errors.As(err, &dial):
-		if tcp, ok := dial.Addr.(*net.TCPAddr); ok && tcp.IP.IsLoopback() && errors.Is(err, syscall.ECONNREFUSED) {
+		tcp, _ := dial.Addr.(*net.TCPAddr)
+		switch {
+		case tcp != nil && tcp.IP.To4() == nil && slices.ContainsFunc(withoutIPv6, func(errno syscall.Errno) bool { return errors.Is(dial, errno) }):
+			return "the address is IPv6, which this container has not: use the host of the provider's pooler, or give the container IPv6"
+		case tcp != nil && tcp.IP.IsLoopback() && errors.Is(err, syscall.ECONNREFUSED):
 			return OneLine(dial.Err.Error()) + ": inside a container, localhost is the container itself; write the name of PostgreSQL's service instead"
 		}
 		return OneLine(dial.Err.Error())
+	case errors.As(err, &notReady):
+		return OneLine(notReady.Reason)
 	}
 	var connectErr *pgconn.ConnectError
 	if errors.As(err, &connectErr) {
 		err = connectErr.Unwrap() // without the user
 	}
 	return OneLine(err.Error())
+}
+
+// withoutIPv6 are the errors of a connection to an address of IPv6 where there is no route, no address or no support for it.
+var withoutIPv6 = []syscall.Errno{syscall.ENETUNREACH, syscall.EADDRNOTAVAIL, syscall.EAFNOSUPPORT}
+
+// untrusted returns why a certificate is not trusted, and what to do about it.
+func untrusted(err *tls.CertificateVerificationError) string {
+	why := "the server's TLS certificate does not verify: " + OneLine(strings.ReplaceAll(err.Err.Error(), "x509: ", ""))
+	if errors.As(err, new(x509.UnknownAuthorityError)) {
+		why += ": mount the certificate of its CA into this container, and name the file with sslcert= or sslrootcert= in the connection string, or with PGSSLROOTCERT"
+	}
+	return why
 }
 
 // OneLine returns s with every run of white space replaced by one space.

@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -28,8 +29,13 @@ func TestExplain(t *testing.T) {
 		"the server's TLS certificate does not verify: expired":                                                                    &tls.CertificateVerificationError{Err: errors.New("expired")},
 		"connect: connection refused": dial(net.IPv4(10, 0, 0, 1), syscall.ECONNREFUSED),
 		"connect: connection refused: inside a container, localhost is the container itself; write the name of PostgreSQL's service instead": dial(net.IPv4(127, 0, 0, 1), syscall.ECONNREFUSED),
-		"connect: no route to host": dial(net.IPv4(127, 0, 0, 1), syscall.EHOSTUNREACH),
-		"any other thing":           errors.New("any  other\nthing"),
+		"connect: no route to host":       dial(net.IPv4(127, 0, 0, 1), syscall.EHOSTUNREACH),
+		"connect: network is unreachable": dial(net.IPv4(10, 0, 0, 1), syscall.ENETUNREACH),
+		"the address is IPv6, which this container has not: use the host of the provider's pooler, or give the container IPv6": dial(net.ParseIP("2001:db8::1"), syscall.ENETUNREACH),
+		"connect: host is down": dial(net.ParseIP("2001:db8::1"), syscall.EHOSTDOWN),
+		"why":                   fmt.Errorf("connect: %w", &NotReadyError{Reason: "why"}),
+		"the server's TLS certificate does not verify: certificate signed by unknown authority: mount the certificate of its CA into this container, and name the file with sslcert= or sslrootcert= in the connection string, or with PGSSLROOTCERT": &tls.CertificateVerificationError{Err: x509.UnknownAuthorityError{}},
+		"any other thing": errors.New("any  other\nthing"),
 	} {
 		if got := Explain(err); got != want {
 			t.Errorf("%q, want %q", got, want)

@@ -2,11 +2,12 @@ package postgres
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"slices"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -18,8 +19,9 @@ import (
 
 // server is what the process has learnt about a server. All copies of a Target share it.
 type server struct {
-	hasTLS  atomic.Bool            // one of its addresses has offered TLS
-	options atomic.Pointer[string] // for the next login, so that no timeout ends its session; nil: none is known to do that
+	hasTLS      atomic.Bool            // one of its addresses has offered TLS
+	rawPassword atomic.Bool            // it takes the password as it is, where preparing changes that
+	options     atomic.Pointer[string] // for the next login, so that no timeout ends its session; nil: none is known to do that
 }
 
 // errSlowLogin reports a login whose computation does not end. It is retryable.
@@ -28,45 +30,30 @@ var errSlowLogin = &NotReadyError{Reason: "the login was not complete in time, a
 // login is an attempt to log in.
 type login struct {
 	*Conn
-	err error
-
-	mu       sync.Mutex
-	sessions []*session // one for each address, and for each request to cancel
-}
-
-// dialled records a connection. pgconn dials for requests to cancel, too, at any time.
-func (l *login) dialled(conn net.Conn) net.Conn {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	s := &session{Conn: conn, ended: make(chan struct{})}
-	l.sessions = append(l.sessions, s)
-	return s
-}
-
-// all returns the sessions so far.
-func (l *login) all() []*session {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return slices.Clone(l.sessions)
+	err      error
+	sessions []*session  // one for each address
+	complete atomic.Bool // it has succeeded
 }
 
 // grace is how long a login that is cut short may take to say why it failed.
 const grace = 200 * time.Millisecond
 
-// Connect makes one attempt to log in. The caller bounds it with ctx, at the end of which it is given up even if it computes: how many
-// rounds of SCRAM there are is up to the server. The error wraps an *AbandonedError if a session may go on.
-func (t Target) Connect(ctx context.Context) (*Conn, error) {
-	done := make(chan *login, 1)
-	go func() { done <- t.logIn(ctx) }()
+// Connect makes one attempt to log in, to each address in turn until one answers. Each has so much time, after which it is given up
+// even if it computes: how many rounds of SCRAM there are is up to the server. The error wraps an *AbandonedError if a session may go
+// on.
+func (t Target) Connect(ctx context.Context, timeout time.Duration) (*Conn, error) {
+	done, overdue := make(chan *login, 1), time.NewTimer(math.MaxInt64)
+	go func() { done <- t.logIn(ctx, timeout, overdue) }()
 	select {
 	case l := <-done:
 		return l.result()
+	case <-overdue.C:
 	case <-ctx.Done():
-	}
-	select {
-	case l := <-done:
-		return l.result()
-	case <-time.After(grace):
+		select {
+		case l := <-done:
+			return l.result()
+		case <-time.After(grace):
+		}
 	}
 	ended := make(chan struct{})
 	go func() {
@@ -82,17 +69,57 @@ func (l *login) result() (*Conn, error) {
 	switch {
 	case l.err == nil:
 		return l.Conn, nil
-	case TimedOut(l.err) && slices.ContainsFunc(l.all(), func(s *session) bool { return s.answered.Load() }):
+	case TimedOut(l.err) && l.answered():
 		l.err = &AbandonedError{l.end(), l.err}
 	}
 	return nil, fmt.Errorf("connect: %w", l.err)
+}
+
+// answered reports whether there is a session, or was.
+func (l *login) answered() bool {
+	return slices.ContainsFunc(l.sessions, func(s *session) bool { return s.answered.Load() })
+}
+
+// byLogin is the key of the login in the context of its connections. Those of requests to cancel have none.
+type byLogin struct{}
+
+// dialing returns a function that connects as the target's does, and keeps the session. The login is overdue some time after the
+// address's own. After an address that has answered, and then said nothing until its time was over, it fails: there would be two
+// sessions. So it does for a request to cancel before the login is complete, which the driver makes after some errors: there is
+// nothing to cancel.
+func (l *login) dialing(t Target, timeout time.Duration, overdue *time.Timer) pgconn.DialFunc {
+	var (
+		last  *session // nil if there was no connection
+		limit context.Context
+	)
+	return func(ctx context.Context, network, address string) (net.Conn, error) {
+		isLogin := ctx.Value(byLogin{}) == l
+		switch {
+		case !isLogin && !l.complete.Load():
+			return nil, net.ErrClosed
+		case isLogin && last != nil && last.answered.Load() && errors.Is(limit.Err(), context.DeadlineExceeded):
+			return nil, context.DeadlineExceeded
+		case isLogin:
+			last, limit = nil, ctx
+			overdue.Reset(timeout + grace)
+		}
+		conn, err := t.conn.DialFunc(ctx, network, address)
+		if err != nil {
+			return nil, err
+		}
+		s := newSession(conn, t.asksTLS && network != "unix", t.preferTLS == nil)
+		if isLogin {
+			last, l.sessions = s, append(l.sessions, s)
+		}
+		return s, nil
+	}
 }
 
 // end closes all connections of the login, and returns a channel that is closed when their sessions have ended.
 func (l *login) end() <-chan struct{} {
 	ended := make(chan struct{})
 	go func() {
-		for _, s := range l.all() {
+		for _, s := range l.sessions {
 			_ = s.Close()
 			<-s.ended
 		}
@@ -102,32 +129,33 @@ func (l *login) end() <-chan struct{} {
 }
 
 // logIn logs in. The options that lift timeouts are for one attempt, because a pooler may refuse them.
-func (t Target) logIn(ctx context.Context) (l *login) {
+func (t Target) logIn(ctx context.Context, timeout time.Duration, overdue *time.Timer) (l *login) {
 	l = new(login)
 	defer recovered(&l.err)
 	config, lifting := t.conn.Copy(), t.server.options.Load()
 	if lifting != nil {
 		config.RuntimeParams["options"] += *lifting
 	}
-	dial := config.DialFunc
-	config.DialFunc = func(ctx context.Context, network, address string) (net.Conn, error) {
-		conn, err := dial(ctx, network, address)
-		if err != nil {
-			return nil, err
-		}
-		return l.dialled(conn), nil
-	}
+	config.ConnectTimeout = timeout
+	config.DialFunc = l.dialing(t, timeout, overdue)
 	if t.preferTLS != nil {
 		config.DialFunc = t.preferring(config.DialFunc)
 	}
-	c := &Conn{target: t, meter: new(meter), parameters: parameters{sizes: map[string]int{}}}
+	c := &Conn{target: t, parameters: parameters{sizes: map[string]int{}}}
 	config.BuildFrontend = func(r io.Reader, w io.Writer) *pgproto3.Frontend { // once for each address
-		*c.meter = meter{r, maxLogin}
+		c.meter = &meter{r, maxLogin}
 		return pgproto3.NewFrontend(c.meter, w)
 	}
-	c.pg, l.err = pgconn.ConnectConfig(ctx, config)
+	for _, password := range t.passwords() {
+		config.Password = password
+		if c.pg, l.err = pgconn.ConnectConfig(context.WithValue(ctx, byLogin{}, l), config); SQLState(l.err) != InvalidPassword {
+			break
+		}
+	}
 	if c.used = time.Now(); l.err == nil {
-		l.Conn, c.session = c, l.sessions[len(l.sessions)-1] // nothing else has been dialled yet
+		l.complete.Store(true)
+		l.Conn, c.session = c, l.sessions[len(l.sessions)-1]
+		t.server.rawPassword.Store(config.Password == t.conn.Password)
 		return l
 	}
 	if lifting != nil {
@@ -136,7 +164,7 @@ func (t Target) logIn(ctx context.Context) (l *login) {
 			l.err = &timeoutSettingError{Setting: "statement_timeout", User: t.User(), Database: t.Database()}
 		}
 	}
-	l.err = explainLength(l.err)
+	l.err = explainLogin(l.err)
 	return l
 }
 

@@ -38,7 +38,8 @@ func (r Retry) Do(ctx context.Context, attempt func(context.Context) error) erro
 	var notified time.Time
 	for {
 		err := attempt(limited)
-		if last != nil && limited.Err() != nil && TimedOut(err) {
+		isOver := limited.Err() != nil || r.Limit > 0 && time.Since(began) >= r.Limit // the network may notice that first
+		if last != nil && isOver && TimedOut(err) {
 			err = last // this attempt was cut short, so it says nothing
 		}
 		last = err

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"os"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -100,6 +101,26 @@ func TestRetryLimit(t *testing.T) {
 			t.Errorf("it took %s", elapsed)
 		}
 	})
+}
+
+// So it is where the network notices the deadline before the context does.
+func TestRetryLimitOfTheNetwork(t *testing.T) {
+	for range 1000 {
+		synctest.Test(t, func(t *testing.T) {
+			attempts := 0
+			err := Retry{Limit: 3 * time.Second, Notify: ignore}.Do(t.Context(), func(ctx context.Context) error {
+				if attempts++; attempts == 1 {
+					return io.ErrUnexpectedEOF
+				}
+				deadline, _ := ctx.Deadline()
+				time.Sleep(time.Until(deadline))
+				return os.ErrDeadlineExceeded
+			})
+			if !errors.Is(err, io.ErrUnexpectedEOF) {
+				t.Errorf("%v, want the error of the attempt that was not cut short", err)
+			}
+		})
+	}
 }
 
 // Without a limit it never gives up.

@@ -53,7 +53,7 @@ func serve(t testing.TB, sent []byte) Target {
 
 // converse logs in to a server that sends these bytes, and sends it two batches.
 func converse(t testing.TB, sent []byte) (read int, err error) {
-	c, err := serve(t, sent).Connect(t.Context())
+	c, err := serve(t, sent).Connect(t.Context(), time.Minute)
 	if err != nil {
 		return 0, err
 	}

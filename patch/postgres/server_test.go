@@ -74,7 +74,7 @@ func TestPanicsAreErrors(t *testing.T) {
 	for name, bytes := range map[string][]byte{"login": append(wire(&pgproto3.AuthenticationOk{}), notice...), "later": append(opened[:len(opened):len(opened)], notice...)} {
 		target := serve(t, bytes)
 		target.conn.OnNotice = func(*pgconn.PgConn, *pgconn.Notice) { panic("the driver panics") }
-		c, err := target.Connect(t.Context())
+		c, err := target.Connect(t.Context(), time.Minute)
 		if err == nil {
 			b := &Batch{}
 			b.Exec("SELECT 1")
@@ -99,7 +99,7 @@ func TestAbandonedLogin(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	failed := make(chan error)
-	go func() { _, err := target.Connect(ctx); failed <- err }()
+	go func() { _, err := target.Connect(ctx, time.Minute); failed <- err }()
 	<-computing
 	cancel()
 	err := <-failed

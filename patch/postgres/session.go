@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"bufio"
 	"io"
 	"net"
 	"sync"
@@ -12,18 +13,22 @@ import (
 // is stopped, does not notice that a connection is closed.
 type session struct {
 	net.Conn
-	answered atomic.Bool // so that there is a session
-	closing  sync.Once
-	ended    chan struct{} // closed when the server has ended the session
+	buffer      *bufio.Reader
+	answers     string // the types of the messages that the server may answer with next; "" for any
+	requiresTLS bool
+	answered    atomic.Bool // so that there is a session
+	closing     sync.Once
+	ended       chan struct{} // closed when the server has ended the session
 }
 
 // Read implements net.Conn.
 func (s *session) Read(p []byte) (int, error) {
-	n, err := s.Conn.Read(p)
-	if n > 0 {
-		s.answered.Store(true)
+	if s.answers != "" {
+		if err := s.greet(); err != nil {
+			return 0, err
+		}
 	}
-	return n, err
+	return s.buffer.Read(p)
 }
 
 // Close closes this end at once. What the server sends until it closes the other end is discarded.

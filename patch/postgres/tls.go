@@ -51,8 +51,6 @@ func (t Target) negotiateTLS(ctx context.Context, conn net.Conn) (net.Conn, erro
 		t.server.hasTLS.Store(true)
 		secured := tls.Client(conn, t.preferTLS)
 		return secured, secured.HandshakeContext(ctx)
-	case answer[0] != 'N':
-		return nil, &protocolError{"whatever listens there does not speak PostgreSQL's protocol", nil}
 	case t.server.hasTLS.Load():
 		return nil, &protocolError{conn.RemoteAddr().String() + " has no TLS, which another connection to the same hosts had, so nothing was sent to it: turn on ssl there, or set sslmode=disable for all", nil}
 	}

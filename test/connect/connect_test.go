@@ -133,8 +133,8 @@ func TestLastingTroubles(t *testing.T) {
 		"not replaced":     {strings.Replace(server, "Sup3r", "$(PASS)", 1), pgtest.PasswordHolds + "$(PASS), "},
 		"no such role":     {strings.Replace(server, "//postgres", "//nobody_here", 1), pgtest.WrongPassword},
 		"not allowed in":   {pgtest.URI("u", pgtest.Listen(t, pgtest.AnswerError("SFATAL\x00C28000\x00Mno pg_hba.conf entry for host\x00\x00")), "x", ""), "pg_hba.conf"},
-		"no TLS":           {strings.ReplaceAll(server, "sslmode=disable", "sslmode=require"), "server refused TLS connection"},
-		"not PostgreSQL":   {pgtest.URI("u", web, "x", ""), "failed: "},
+		"no TLS":           {strings.ReplaceAll(server, "sslmode=disable", "sslmode=require"), pgtest.OffersNoTLS},
+		"not PostgreSQL":   {pgtest.URI("u", web, "x", ""), pgtest.NotPostgreSQL},
 		"nor with TLS":     {strings.ReplaceAll(pgtest.URI("u", web, "x", ""), "sslmode=disable", ""), pgtest.NotPostgreSQL},
 		"socket no folder": {pgtest.URI("u", "localhost", "x", "") + "&host=/dev/null/nothing", "not a directory"},
 	} {

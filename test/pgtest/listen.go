@@ -54,7 +54,13 @@ func claimBlock() {
 // Listen serves connections until the test ends, each in a goroutine, and returns the address.
 func Listen(t testing.TB, serve func(net.Conn)) (address string) {
 	t.Helper()
-	l, err := net.Listen("tcp", "localhost:0")
+	return ListenAt(t, "localhost:0", serve)
+}
+
+// ListenAt is like Listen, with an address of the caller's choice.
+func ListenAt(t testing.TB, at string, serve func(net.Conn)) (address string) {
+	t.Helper()
+	l, err := net.Listen("tcp", at)
 	if err != nil {
 		t.Fatal(err)
 	}

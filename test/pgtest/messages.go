@@ -19,21 +19,27 @@ const (
 
 // It cannot connect.
 const (
-	UnknownHost    = "is not known: it must be the name of PostgreSQL's service" // after the host name
-	IsContainer    = "inside a container, localhost is the container itself"
-	DatabaseLocked = " holds a lock on database " // after the process ID
-	NoAnswer       = "the server does not answer"
-	ServerClosed   = "the server closed the connection"
-	ConnectionLost = "the connection was lost " // how often
-	NotPostgreSQL  = "does not speak PostgreSQL's protocol"
-	NoTLSHere      = "has no TLS, which another connection to the same hosts had" // after the address
-	NotVerified    = "certificate does not verify"
-	WeakMode       = "goes only with sslmode=verify-full" // after sslrootcert=system
-	BadIdentity    = "the file with the client identity cannot be used"
-	WrongPassword  = "user or password is wrong"
-	PasswordHolds  = "the password holds " // what stands there for a variable
-	NotTested      = "this version of the program was not tested with this major of PostgreSQL"
-	MayNotConnect  = "grant the role CONNECT on the database"
+	UnknownHost     = "is not known: it must be the name of PostgreSQL's service" // after the host name
+	NoNameserver    = "could not be looked up: the nameservers do not answer"     // after the host name
+	IsContainer     = "inside a container, localhost is the container itself"
+	DatabaseLocked  = " holds a lock on database " // after the process ID
+	NoAnswer        = "the server does not answer"
+	ServerClosed    = "the server closed the connection"
+	ConnectionLost  = "the connection was lost " // how often
+	NotPostgreSQL   = "does not speak PostgreSQL's protocol"
+	CannotTake      = "the server cannot take a connection now: " // why
+	OffersNoTLS     = "the server offers no TLS: remove sslmode=require"
+	MountCA         = "mount the certificate of its CA"
+	NegativeSerial  = "negative serial number"
+	AsksForKerberos = "the server asks for Kerberos"
+	NoTLSHere       = "has no TLS, which another connection to the same hosts had" // after the address
+	NotVerified     = "certificate does not verify"
+	BadIdentity     = "the file with the client identity cannot be used"
+	WrongPassword   = "user or password is wrong"
+	NotTested       = "this version of the program was not tested with this major of PostgreSQL"
+	MayNotConnect   = "grant the role CONNECT on the database"
+	WeakMode        = "goes only with sslmode=verify-full" // after sslrootcert=system
+	PasswordHolds   = "the password holds "                // what stands there for a variable
 )
 
 // There is no table.

@@ -21,6 +21,7 @@
 //	held_commit.go a COMMIT that waits
 //	pgbouncer.go   a connection pooler
 //	listen.go      free ports, and servers that misbehave
+//	nameserver.go  host names, name servers that misbehave, and an address that is silent
 //	wait.go        polling
 //	files.go       temporary files
 //	repository.go  files of the repository, and blocks of its documents
@@ -58,6 +59,10 @@ func Main(m *testing.M) int {
 	unsetPostgresVariables()
 	flag.Parse()
 	_ = flag.Set("test.parallel", strconv.Itoa(max(atOnce, flag.Lookup("test.parallel").Value.(flag.Getter).Get().(int))))
+	if err := names.start(); err != nil {
+		log.Print(err)
+		return 1
+	}
 	dir, err := os.MkdirTemp(fastDir(), "eop")
 	if err != nil {
 		log.Print(err)
