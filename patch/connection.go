@@ -51,6 +51,9 @@ func (d *database) logIn(ctx context.Context) error {
 	d.limiter.setDown(postgres.Unreachable(err))
 	if err != nil {
 		d.abandon(err)
+		if !d.named && !d.entered && postgres.KeptOut(err) {
+			d.keptOut = err
+		}
 		if postgres.NoDatabase(err) {
 			err = d.missing("database ",
 				"so no guard can be installed in it; Evolution creates it on its first start: run this once more after that, or set PATCH_WATCH or PATCH_ON_MISSING_TABLE=wait in a container that Evolution does not wait for")
@@ -60,7 +63,7 @@ func (d *database) logIn(ctx context.Context) error {
 		}
 		return err
 	}
-	d.conn = conn
+	d.conn, d.entered = conn, true
 	d.log.Log(ctx, d.cfg.Routine(), "connected", "server", conn.ServerVersion(), "role", d.target.User())
 	if major := conn.MajorVersion(); major < oldestTested || major > newestTested {
 		d.log.Debug("this version of the program was not tested with this major of PostgreSQL", "major", major)

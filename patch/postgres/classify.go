@@ -136,6 +136,14 @@ func LockUnavailable(err error) bool {
 	return code == lockNotAvailable || code == deadlockDetected
 }
 
+// KeptOut reports whether the server understood a login and does not let the role into the database, by its pg_hba.conf or for want of
+// CONNECT. A role that does not exist has the SQLSTATE of the former.
+func KeptOut(err error) bool {
+	var pgErr *pgconn.PgError
+	return errors.As(err, &pgErr) && (pgErr.Code == InsufficientPrivilege ||
+		pgErr.Code == InvalidAuthorizationSpecification && !strings.Contains(pgErr.Message, "does not exist"))
+}
+
 // NoDatabase reports whether the server has no database of that name. PgBouncer has no SQLSTATE of its own for that.
 func NoDatabase(err error) bool {
 	var pgErr *pgconn.PgError

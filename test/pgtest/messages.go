@@ -92,6 +92,9 @@ const (
 	StandardOutput  = "standard output: "
 	OneWithoutTable = "1 database without the table"
 	WithoutTable    = "databases without the table"
+	OneKeptOut      = "1 database that this role may not connect to"
+	SeveralKeptOut  = "databases that this role may not connect to" // how many
+	KeptOutOfAll    = "this role may connect to none of the databases that PATCH_DATABASES finds"
 	NoneMatches     = "no database matches"
 	UnknownArgument = "unknown argument"
 )
@@ -102,5 +105,6 @@ const (
 	Watching     = "watching"
 	TooSlow      = "a look takes longer than PATCH_WATCH"
 	StateChanged = "the state has changed"
+	LeftOut      = "a database that was found is left out"
 	DatabaseGone = "the database is not found any more"
 )
