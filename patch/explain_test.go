@@ -44,7 +44,7 @@ func TestServerErrors(t *testing.T) {
 		{"08P01", `server login has been failing`, true, ""},
 		{"08P01", `pooler is shut down`, true, ""},
 		{"08P01", `server conn crashed?`, true, ""},
-		{"08P01", `no more connections allowed (max_client_conn)`, true, ""},
+		{"08P01", `no more connections allowed (max_client_conn)`, true, `: raise max_client_conn, or let Evolution's connection_limit leave one free`},
 		{"08P01", `unsupported startup parameter: x`, false, ""},
 		{"42P01", `relation "x" does not exist`, false, ""},
 	} {

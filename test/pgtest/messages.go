@@ -31,6 +31,8 @@ const (
 	BadIdentity    = "the file with the client identity cannot be used"
 	WrongPassword  = "user or password is wrong"
 	NotTested      = "this version of the program was not tested with this major of PostgreSQL"
+	NameOfTenant   = "the user name of a Supabase pooler"
+	NameOfEndpoint = "begins with the ID of its endpoint"
 	MayNotConnect  = "grant the role CONNECT on the database"
 )
 
