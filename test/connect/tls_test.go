@@ -63,7 +63,7 @@ func TestTLS(t *testing.T) {
 		"verify-ca":         {strings.Replace(plain, "localhost", "127.0.0.1", 1) + "?sslmode=verify-ca&sslrootcert=" + ca, "pending: ", 0},
 		"another host":      {strings.Replace(plain, "localhost", "127.0.0.1", 1) + "?sslmode=require&sslaccept=strict&sslcert=" + ca, pgtest.NotVerified, 1},
 		"not trusted":       {plain + "?sslaccept=strict", pgtest.NotVerified, 1},
-		"without TLS":       {plain + "?sslmode=disable", "pg_hba.conf", 1},
+		"without TLS":       {plain + "?sslmode=disable", pgtest.WantsTLS, 1},
 		"client identity":   {strings.Replace(plain, "postgres:", "certified:", 1) + "?sslidentity=" + identity + "&sslpassword=p", "pending: ", 0},
 		"identity password": {plain + "?sslidentity=" + identity + "&sslpassword=q", pgtest.BadIdentity, 2},
 		"no such CA":        {plain + "?sslaccept=strict&sslcert=/no/such/file", "no such file", 2},

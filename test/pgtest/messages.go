@@ -31,6 +31,7 @@ const (
 	BadIdentity    = "the file with the client identity cannot be used"
 	WrongPassword  = "user or password is wrong"
 	NotTested      = "this version of the program was not tested with this major of PostgreSQL"
+	WantsTLS       = "take sslmode=disable out of the connection string"
 	NameOfTenant   = "the user name of a Supabase pooler"
 	NameOfEndpoint = "begins with the ID of its endpoint"
 	MayNotConnect  = "grant the role CONNECT on the database"
@@ -76,6 +77,8 @@ const (
 const (
 	MayNotChange  = "may not change table"
 	MayNotRead    = "may not read table"
+	OnOlder       = ", or before PostgreSQL 16 " // that statement
+	DoesNotUse    = "without using its rights: " // what a member does of the owner's role
 	HiddenCatalog = "what every role may read of PostgreSQL's catalog"
 	Undone        = "what may have undone it: "
 	TakesTooLong  = "the change takes longer than this program allows; set PATCH_CONNECT_TIMEOUT"
