@@ -154,6 +154,7 @@ func (f *fleet) newDatabase(name string) *database {
 	named, schemas := slices.Contains(f.Databases.Names, name), f.SchemasOfOthers
 	if named {
 		schemas = f.Schemas
+		schemas.All = schemas.All || f.SchemasOfOthers.All && f.Databases.Matches(name)
 	}
 	target := f.Target
 	if name != target.Database() {

@@ -25,7 +25,7 @@ func (s *Schemas) UnmarshalText(text []byte) error {
 		switch {
 		case name == "*":
 			s.All = true
-		case strings.Contains(name, "*"):
+		case strings.ContainsAny(name, "*?["):
 			return errors.New("takes names and, for every schema that holds the table, *; only PATCH_DATABASES takes patterns")
 		default:
 			s.Names = append(s.Names, name)
