@@ -126,7 +126,7 @@ func (c *change) try(ctx context.Context) (after catalog.Inspection, err error) 
 	}
 	again := s.AskAgain(b, c.plan.Pads)
 	if err := c.conn.Send(ctx, b, patience+c.cfg.ConnectTimeout.Duration); err != nil {
-		if postgres.RequirementFailed(err) {
+		if postgres.RequirementFailed(err) || s.Table != nil && postgres.SQLState(err) == postgres.InvalidSchemaName {
 			return s, catalog.ErrSchemaChanged
 		}
 		return s, fmt.Errorf("change: %w", err)

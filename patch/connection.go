@@ -49,6 +49,9 @@ func (d *database) logIn(ctx context.Context) error {
 	d.limiter.setDown(postgres.Unreachable(err))
 	if err != nil {
 		d.abandon(err, reserved)
+		if !d.named && !d.entered && postgres.KeptOut(err) {
+			d.keptOut = err
+		}
 		if d.fleet.Unreplaced != "" && postgres.SQLState(err) == postgres.InvalidPassword {
 			err = &passwordError{d.fleet.Unreplaced, err}
 		}
@@ -61,7 +64,7 @@ func (d *database) logIn(ctx context.Context) error {
 		}
 		return err
 	}
-	d.conn = conn
+	d.conn, d.entered = conn, true
 	d.limiter.loginEnded(d.target.Database(), reserved)
 	d.log.Log(ctx, d.cfg.ItemLevel(), "connected", "server", conn.ServerVersion(), "role", d.target.User())
 	if major := conn.MajorVersion(); major < oldestTested || major > newestTested {

@@ -37,17 +37,24 @@ type database struct {
 	schemas     []*schema
 	count       *progress
 	began       time.Time     // when it was begun to be handled
+	entered     bool          // a connection was made since then
+	keptOut     error         // why the server lets the role into every database but this one, which a pattern matched; nil if it does
 	looked      time.Duration // how long it took from then until every schema had been inspected once; 0 if that is not so
 }
 
 // handle waits until PostgreSQL accepts connections, for no longer than limit, handles every schema to its end, and returns
-// a Result for each, by name. It leaves the connection open only if that is kept.
+// a Result for each, by name, none where the role is kept out. It leaves the connection open only if that is kept.
 func (d *database) handle(ctx context.Context, limit time.Duration, count *progress) (results []*Result) {
 	d.schemas, d.listed, d.attempts, d.disconnects, d.began, d.looked, d.count = nil, false, 0, 0, time.Now(), 0, count
+	d.entered, d.keptOut = false, nil
 	for _, name := range d.requested.Names {
 		d.add(name, d.named)
 	}
 	err := d.finish(ctx, limit)
+	if d.keptOut != nil {
+		d.schemas = nil
+		return nil
+	}
 	if err != nil && len(d.schemas) == 0 {
 		d.add("*", d.named)
 	}

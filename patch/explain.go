@@ -39,13 +39,24 @@ func remedy(err *pgconn.PgError) string {
 			return ": " + r.text
 		}
 	}
+	if text := postgres.PoolerRemedy(err); text != "" {
+		return ": " + text
+	}
 	return ""
 }
 
+const (
+	wrongPassword = "user or password is wrong, or the role has expired; give this container the very connection string that Evolution gets. POSTGRES_PASSWORD counts only when PostgreSQL's volume is first made"
+	wantsTLS      = "the server may let this role in with TLS only: take sslmode=disable out of the connection string; else see its pg_hba.conf"
+)
+
 // remedies are found by SQLSTATE and by a part of the message, which is present in English only. The first match counts.
 var remedies = []struct{ code, message, text string }{
-	{postgres.InvalidPassword, "", "user or password is wrong, or the role has expired; give this container the very connection string that Evolution gets"},
+	{postgres.InternalError, "password authentication", wrongPassword}, // from Neon's proxy
+	{postgres.InvalidPassword, "", wrongPassword},
 	{postgres.InvalidAuthorizationSpecification, "not permitted to log in", "give it the right with ALTER ROLE … LOGIN, or connect as another role"},
+	{postgres.InvalidAuthorizationSpecification, "no encryption", wantsTLS},
+	{postgres.InvalidAuthorizationSpecification, "SSL off", wantsTLS}, // before PostgreSQL 14
 	{postgres.InvalidAuthorizationSpecification, "", "the server lets this role in neither from here nor in this way; see its pg_hba.conf"},
 	{postgres.InsufficientPrivilege, " pg_", "what every role may read of PostgreSQL's catalog was taken from this one: GRANT it to PUBLIC again, or connect as a superuser"},
 	{postgres.InsufficientPrivilege, "for database", "grant the role CONNECT on the database, or connect as another"},

@@ -15,9 +15,12 @@ func TestServerErrors(t *testing.T) {
 		retryable     bool
 		says          string
 	}{
-		{"28P01", `password authentication failed for user "u"`, false, `: user or password is wrong, or the role has expired; give this container the very connection string that Evolution gets`},
+		{"28P01", `password authentication failed for user "u"`, false, `: user or password is wrong, or the role has expired; give this container the very connection string that Evolution gets. POSTGRES_PASSWORD counts only when PostgreSQL's volume is first made`},
 		{"28000", `role "u" is not permitted to log in`, false, `: give it the right with ALTER ROLE … LOGIN, or connect as another role`},
 		{"28000", `no pg_hba.conf entry for host "h"`, false, `: the server lets this role in neither from here nor in this way; see its pg_hba.conf`},
+		{"28000", `no pg_hba.conf entry for host "h", user "u", database "d", no encryption`, false, `: the server may let this role in with TLS only: take sslmode=disable out of the connection string; else see its pg_hba.conf`},
+		{"28000", `no pg_hba.conf entry for host "h", user "u", database "d", SSL off`, false, `: the server may let this role in with TLS only: take sslmode=disable out of the connection string; else see its pg_hba.conf`},
+		{"28000", `no pg_hba.conf entry for host "h", user "u", database "d", SSL encryption`, false, `: the server lets this role in neither from here nor in this way; see its pg_hba.conf`},
 		{"42501", `permission denied for database "d"`, false, `: grant the role CONNECT on the database, or connect as another`},
 		{"42501", `permission denied for schema s`, false, `: grant the role USAGE and CREATE on the schema, or connect as a superuser`},
 		{"42501", `must be owner of table "OpenaiCreds"`, false, `: connect as the role that owns the table, or as a superuser`},
@@ -44,7 +47,7 @@ func TestServerErrors(t *testing.T) {
 		{"08P01", `server login has been failing`, true, ""},
 		{"08P01", `pooler is shut down`, true, ""},
 		{"08P01", `server conn crashed?`, true, ""},
-		{"08P01", `no more connections allowed (max_client_conn)`, true, ""},
+		{"08P01", `no more connections allowed (max_client_conn)`, true, `: raise max_client_conn, or let Evolution's connection_limit leave one free`},
 		{"08P01", `unsupported startup parameter: x`, false, ""},
 		{"42P01", `relation "x" does not exist`, false, ""},
 	} {

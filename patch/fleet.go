@@ -6,10 +6,12 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"evolution-openai-patch/patch/catalog"
 	"evolution-openai-patch/patch/config"
 )
 
@@ -70,6 +72,7 @@ func (f *fleet) run(ctx context.Context) {
 	limit := f.cfg.WaitTimeout.Duration
 	var group sync.WaitGroup
 	var count progress
+	var door door
 	defer f.logProgress(&count)()
 	handle := func(names []string) {
 		count.databases.Add(int64(len(names)))
@@ -77,20 +80,35 @@ func (f *fleet) run(ctx context.Context) {
 			d := f.database(name)
 			d.acquire(ctx)
 			group.Go(func() {
-				f.report.write(d.handle(ctx, limit, &count))
+				results := d.handle(ctx, limit, &count)
+				if d.keptOut == nil {
+					f.report.write(results)
+				} else {
+					d.logKeptOut(d.keptOut)
+				}
+				if !d.named {
+					door.try(d.keptOut)
+				}
 				count.databasesDone.Add(1)
 			})
 		}
 	}
 	group.Go(func() {
-		found, err := f.find(ctx, limit)
+		found, closed, err := f.find(ctx, limit)
 		if err != nil {
 			f.report.write([]*Result{f.failure(ctx, err)})
+		}
+		for range closed {
+			door.try(errClosed)
 		}
 		handle(found)
 	})
 	handle(f.Databases.Names)
 	group.Wait()
+	f.report.keptOut(door.kept)
+	if err := door.err(); err != nil {
+		f.report.write([]*Result{f.failure(ctx, err)})
+	}
 }
 
 // progressInterval is the time between two messages on how far the work on several databases or schemas is.
@@ -136,6 +154,7 @@ func (f *fleet) newDatabase(name string) *database {
 	named, schemas := slices.Contains(f.Databases.Names, name), f.SchemasOfOthers
 	if named {
 		schemas = f.Schemas
+		schemas.All = schemas.All || f.SchemasOfOthers.All && f.Databases.Matches(name)
 	}
 	target := f.Target
 	if name != target.Database() {
@@ -146,12 +165,13 @@ func (f *fleet) newDatabase(name string) *database {
 	}
 }
 
-// find returns the names of the databases of the server that a pattern matches and that are not named.
-func (f *fleet) find(ctx context.Context, limit time.Duration) (names []string, err error) {
+// find returns the names of the databases of the server that a pattern matches and that are not named: those that are open to the role,
+// and those on which it lacks CONNECT.
+func (f *fleet) find(ctx context.Context, limit time.Duration) (open, closed []string, err error) {
 	if len(f.Databases.Patterns) == 0 {
-		return nil, nil
+		return nil, nil, nil
 	}
-	var found []string
+	var found []catalog.Database
 	d := f.lister()
 	err = d.retry(ctx, limit, func(waiting context.Context) (err error) {
 		found, err = f.list(waiting, d)
@@ -159,27 +179,31 @@ func (f *fleet) find(ctx context.Context, limit time.Duration) (names []string, 
 	})
 	var missing *MissingError
 	if errors.As(err, &missing) {
-		return nil, fmt.Errorf("%s does not exist, so the databases of the server cannot be listed: name one that exists in the connection string, such as postgres", missing.what)
+		return nil, nil, fmt.Errorf("%s does not exist, so the databases of the server cannot be listed: name one that exists in the connection string, such as postgres", missing.what)
 	}
-	for _, name := range found {
-		if f.Databases.Matches(name) && !slices.Contains(f.Databases.Names, name) {
-			names = append(names, name)
+	for _, one := range found {
+		switch {
+		case !f.Databases.Matches(one.Name) || slices.Contains(f.Databases.Names, one.Name):
+		case one.Open:
+			open = append(open, one.Name)
+		default:
+			closed = append(closed, one.Name)
 		}
 	}
-	return names, err
+	return open, closed, err
 }
 
 // lister returns the database over which others are listed.
 func (f *fleet) lister() *database { return f.newDatabase(f.Target.Database()) }
 
-// list lists the databases of the server, and the locks on them, over a database that is not connected to.
-func (f *fleet) list(ctx context.Context, d *database) (names []string, err error) {
+// list lists the databases of the server by name, and the locks on them, over a database that is not connected to.
+func (f *fleet) list(ctx context.Context, d *database) (found []catalog.Database, err error) {
 	began := time.Now()
 	if err := d.logIn(ctx); err != nil {
 		return nil, err
 	}
 	defer d.disconnect()
-	found, err := scope(f.cfg).Databases(ctx, d.conn)
+	found, err = scope(f.cfg).Databases(ctx, d.conn)
 	if err != nil && !d.conn.Usable() {
 		err = d.reconnect(err)
 	}
@@ -188,15 +212,14 @@ func (f *fleet) list(ctx context.Context, d *database) (names []string, err erro
 	}
 	locks := map[string]int{}
 	for _, one := range found {
-		names = append(names, one.Name)
 		if one.LockedBy != nil {
 			locks[one.Name] = *one.LockedBy
 		}
 	}
-	slices.Sort(names)
+	slices.SortFunc(found, func(a, b catalog.Database) int { return strings.Compare(a.Name, b.Name) })
 	delete(locks, d.target.Database()) // which has just been connected to
 	f.limiter.setLocks(locks, began)
-	return names, nil
+	return found, nil
 }
 
 // listLocks lists the locks on databases, unless somebody else has just done so, and leaves them as they are if that is not possible.

@@ -2,6 +2,7 @@ package patch
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"strings"
 
@@ -20,7 +21,11 @@ type note struct {
 // (watch) or the exit status hides it (PATCH_ON_ERROR=continue).
 func notes(cfg *config.Config, r Result, fixes []plan.Fix, s plan.State, missing *MissingError) (found []note) {
 	add := func(level slog.Level, message string, args ...any) { found = append(found, note{level, message, args}) }
+	var keptOut *keptOutError
 	switch {
+	case errors.As(r.Err, &keptOut):
+		add(slog.LevelWarn, explain(r.Err))
+		return found
 	case r.Err != nil:
 		if cfg.Watch.Duration > 0 || cfg.OnError == config.ErrorContinue {
 			add(slog.LevelError, explain(r.Err))

@@ -23,6 +23,7 @@ type reporter struct {
 
 	mu       sync.Mutex
 	absent   int                 // databases without the table
+	kept     int                 // databases that a pattern found and that the role is kept out of
 	changed  int                 // schemas
 	counts   map[plan.Status]int // of schemas
 	failure  error               // the first in the order of places
@@ -54,6 +55,13 @@ func (p *reporter) add(results []*Result) {
 		p.count(r)
 	}
 	p.print(results)
+}
+
+// keptOut counts databases that a pattern found and that the role is kept out of.
+func (p *reporter) keptOut(n int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.kept += n
 }
 
 // count adds a Result to the summary and the exit status.
@@ -117,15 +125,23 @@ func (p *reporter) logSummary() {
 		}
 		parts = append(parts, part)
 	}
-	if total == 1 && p.absent == 0 {
+	if total == 1 && p.absent+p.kept == 0 {
 		return
 	}
-	switch p.absent {
-	case 0:
-	case 1:
-		parts = append(parts, "1 database without the table")
-	default:
-		parts = append(parts, fmt.Sprintf("%d databases without the table", p.absent))
+	for _, left := range []struct {
+		n            int
+		one, several string
+	}{
+		{p.absent, "1 database without the table", "%d databases without the table"},
+		{p.kept, "1 database that this role may not connect to", "%d databases that this role may not connect to"},
+	} {
+		switch left.n {
+		case 0:
+		case 1:
+			parts = append(parts, left.one)
+		default:
+			parts = append(parts, fmt.Sprintf(left.several, left.n))
+		}
 	}
 	p.log.Info("done: " + cmp.Or(strings.Join(parts, ", "), "no database matches"))
 }

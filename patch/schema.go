@@ -94,8 +94,8 @@ func (s *schema) apply(ctx context.Context, request plan.Request, state catalog.
 	case state.Standby:
 		return state, &postgres.NotReadyError{Reason: "the server is a standby, which takes no changes; waiting for its promotion"}
 	case state.Table != nil && !state.Table.Mine:
-		return state, fmt.Errorf("role %s may not change table %s, which belongs to %s: connect as that role or as a superuser",
-			quote.Identifier(state.Role), state.QualifiedTable(), quote.Identifier(state.Table.Owner))
+		return state, fmt.Errorf("role %s may not change table %s, which belongs to %s: connect as that role or as a superuser%s",
+			quote.Identifier(state.Role), state.QualifiedTable(), quote.Identifier(state.Table.Owner), state.OrInherit())
 	}
 	c := &change{cfg: s.cfg, conn: s.conn, log: s.log, request: request, before: state, plan: p}
 	if _, done := s.limiter.backups.Load(s.place()); s.cfg.BackupDir != "" && !done && state.Table != nil {

@@ -20,13 +20,15 @@ type watch struct {
 
 	mu       sync.Mutex
 	watched  map[string]*watched
-	unlisted *Result // the failure of the last listing, nil if it succeeded
-	listed   bool    // it came to an end once
-	partial  bool    // the beginning is logged even if not everything is known
-	logged   bool    // the beginning is logged
-	lasting  bool    // the watch does not end by itself
-	ended    bool    // the watch has ended by itself
-	late     bool    // that a look takes too long is logged
+	unlisted *Result  // the failure of the last listing, nil if it succeeded
+	closed   []string // databases that a pattern matches and on which the role lacks CONNECT
+	outside  *Result  // the failure of being kept out of every database that was found, nil if there is another
+	listed   bool     // it came to an end once
+	partial  bool     // the beginning is logged even if not everything is known
+	logged   bool     // the beginning is logged
+	lasting  bool     // the watch does not end by itself
+	ended    bool     // the watch has ended by itself
+	late     bool     // that a look takes too long is logged
 }
 
 // watched is a database that is handled again and again.
@@ -34,6 +36,7 @@ type watched struct {
 	stop      context.CancelFunc
 	looked    bool              // at least once
 	connected bool              // a look was made before this one
+	keptOut   error             // why the server does not let the role in, nil if it does
 	target    string            // "" as long as there was no result
 	results   map[place]*Result // the latest, none for a database without the table
 }
@@ -60,7 +63,7 @@ func (f *fleet) watch(ctx context.Context) {
 			w.mu.Lock()
 			defer w.mu.Unlock()
 			w.partial = true
-			w.assess()
+			w.assess(whole)
 		}
 	})
 	w.group.Wait()
@@ -98,7 +101,7 @@ func (w *watch) begin(ctx context.Context, name string) {
 	w.group.Go(func() {
 		defer d.disconnect()
 		w.repeat(ctx, func() {
-			w.take(ctx, name, me, d.handle(ctx, 0, &w.count))
+			w.take(ctx, name, me, d, d.handle(ctx, 0, &w.count))
 			w.checkPace(me, d)
 			me.connected = true
 		})
@@ -107,7 +110,7 @@ func (w *watch) begin(ctx context.Context, name string) {
 
 // list looks for databases, begins to handle those that are new, and forgets those that were not found any more.
 func (w *watch) list(ctx context.Context) {
-	found, err := w.find(ctx, 0)
+	found, closed, err := w.find(ctx, 0)
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	switch {
@@ -119,7 +122,7 @@ func (w *watch) list(ctx context.Context) {
 	case err != nil:
 		w.unlisted = w.compare(w.unlisted, w.failure(ctx, err))
 	default:
-		w.unlisted = nil
+		w.unlisted, w.closed = nil, closed
 		for _, name := range found {
 			if w.watched[name] == nil {
 				w.begin(ctx, name)
@@ -131,18 +134,21 @@ func (w *watch) list(ctx context.Context) {
 			}
 			one.stop()
 			delete(w.watched, name)
-			if one.target != "" {
+			switch {
+			case slices.Contains(closed, name):
+				w.newDatabase(name).logKeptOut(errClosed)
+			case one.target != "":
 				w.log.Info("the database is not found any more", "target", one.target)
 			}
 		}
 	}
 	w.listed = true
-	w.assess()
+	w.assess(ctx)
 }
 
 // take takes over the results of a look, and logs what is new. A look that was stopped may not have come to its end, and leaves what
 // was known.
-func (w *watch) take(ctx context.Context, name string, one *watched, results []*Result) {
+func (w *watch) take(ctx context.Context, name string, one *watched, d *database, results []*Result) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	stopped := ctx.Err() != nil
@@ -164,9 +170,14 @@ func (w *watch) take(ctx context.Context, name string, one *watched, results []*
 		w.count.databasesDone.Add(1)
 	}
 	one.results, one.looked = latest, true
-	if !stopped {
-		w.assess()
+	if stopped {
+		return
 	}
+	if d.keptOut != nil && one.keptOut == nil {
+		d.logKeptOut(d.keptOut)
+	}
+	one.keptOut = d.keptOut
+	w.assess(ctx)
 }
 
 // checkPace says once if a look took longer than the interval, but for the first one, in which connections are made.
@@ -196,11 +207,15 @@ func (w *watch) compare(before, now *Result) *Result {
 
 // assess logs the beginning as soon as everything is known, or something where that is enough, and ends the watch if every database
 // has failed before anything else happened to one.
-func (w *watch) assess() {
-	results, done := w.results(), w.listed
+func (w *watch) assess(ctx context.Context) {
+	done := w.listed
 	for _, one := range w.watched {
 		done = done && one.looked
 	}
+	if done {
+		w.checkDoor(ctx)
+	}
+	results := w.results()
 	if !w.lasting {
 		w.lasting = done && len(results) == 0 || slices.ContainsFunc(results, func(r *Result) bool { return r.Err == nil })
 		w.ended = done && !w.lasting
@@ -233,8 +248,15 @@ func (w *watch) results() (all []*Result) {
 	for _, name := range slices.Sorted(maps.Keys(w.watched)) {
 		all = append(all, w.watched[name].inOrder()...)
 	}
-	if w.unlisted != nil {
-		all = append(all, w.unlisted)
+	return append(all, w.failures()...)
+}
+
+// failures returns the Results that stand for all databases that are not named.
+func (w *watch) failures() (all []*Result) {
+	for _, r := range []*Result{w.unlisted, w.outside} {
+		if r != nil {
+			all = append(all, r)
+		}
 	}
 	return all
 }
@@ -255,11 +277,12 @@ func (w *watch) write(ctx context.Context) {
 		w.report.add(results)
 	}
 	for _, name := range slices.Sorted(maps.Keys(w.watched)) {
-		if one := w.watched[name]; one.looked {
+		if one := w.watched[name]; one.looked && one.keptOut == nil {
 			report(one.inOrder())
 		}
 	}
-	if w.unlisted != nil {
-		report([]*Result{w.unlisted})
+	w.report.keptOut(w.door().kept)
+	if failures := w.failures(); len(failures) > 0 {
+		report(failures)
 	}
 }

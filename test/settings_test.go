@@ -1,6 +1,7 @@
 package test
 
 import (
+	"encoding/json"
 	"fmt"
 	"strings"
 	"testing"
@@ -155,6 +156,21 @@ func TestMemberThatDoesNotInherit(t *testing.T) {
 		d.Exec(`GRANT ` + owner + ` TO ` + member + ` WITH INHERIT FALSE`)
 	}
 	before := d.Dump()
-	pgtest.Run(t, pgtest.IndexOnly, "DATABASE_CONNECTION_URI="+d.URIAs(member)).Expect(t, 1, "failed: ", "changed=false", pgtest.MayNotChange, owner)
+	o := pgtest.Run(t, pgtest.IndexOnly, "PATCH_LOG_FORMAT=json", "DATABASE_CONNECTION_URI="+d.URIAs(member))
+	o.Expect(t, 1, `"state":"failed","changed":false`, pgtest.MayNotChange, owner, pgtest.DoesNotUse)
 	d.ExpectDump(before)
+	d.Exec(`GRANT SELECT ON "_prisma_migrations" TO ` + member)
+	pgtest.Run(t, "PATCH_LOG_FORMAT=json", "DATABASE_CONNECTION_URI="+d.URIAs(member)).Expect(t, 1, pgtest.MayNotRead, pgtest.DoesNotUse)
+
+	var line struct{ Error string }
+	if err := json.Unmarshal([]byte(o.Stdout), &line); err != nil {
+		t.Fatal(err)
+	}
+	_, remedy, _ := strings.Cut(line.Error, pgtest.DoesNotUse)
+	grant, alter, _ := strings.Cut(remedy, pgtest.OnOlder)
+	if d.Major() < 16 {
+		grant = alter
+	}
+	d.Exec(grant)
+	pgtest.Run(t, pgtest.IndexOnly, "DATABASE_CONNECTION_URI="+d.URIAs(member)).Expect(t, 0, "patched: ", "changed=true")
 }

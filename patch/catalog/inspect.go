@@ -33,7 +33,7 @@ func (c Scope) Inspect(ctx context.Context, conn *postgres.Conn, schema string) 
 	b.Exec("COMMIT")
 	err := conn.Send(ctx, b, c.Limits.Idle)
 	switch postgres.SQLState(err) {
-	case postgres.UndefinedTable, postgres.UndefinedColumn: // rows are read by the name of their table
+	case postgres.UndefinedTable, postgres.UndefinedColumn, postgres.InvalidSchemaName: // rows are read by the name of their table
 		err = ErrSchemaChanged
 	}
 	return s, cmp.Or(err, s.complete())

@@ -12,18 +12,18 @@ import (
 // Database is one of a server.
 type Database struct {
 	Name     string `json:"name"`
+	Open     bool   `json:"open"`      // the role has CONNECT
 	LockedBy *int   `json:"locked_by"` // the process that keeps others from connecting, 0 for a prepared transaction; nil for none
 }
 
-// databases lists the databases of the server that allow connections and that the role may connect to, without the
-// templates. The limit of a database whose DROP failed half-way is -2. A session that begins waits for a lock of any of these modes.
-const databases = `SELECT pg_catalog.json_build_object('name', d.datname, 'locked_by', l.pid)::pg_catalog.text
+// databases lists the databases of the server that allow connections, without the templates. The limit of a database whose DROP failed half-way is -2. A session that begins waits for a lock of any of these modes.
+const databases = `SELECT pg_catalog.json_build_object('name', d.datname, 'open', pg_catalog.has_database_privilege(d.oid, 'CONNECT'), 'locked_by', l.pid)::pg_catalog.text
 	FROM pg_catalog.pg_database d LEFT JOIN (
 		SELECT k.objid, coalesce(pg_catalog.min(k.pid), 0) AS pid FROM pg_catalog.pg_locks k
 		WHERE k.locktype = 'object' AND k.classid = 'pg_catalog.pg_database'::pg_catalog.regclass
 			AND k.mode IN ('ShareLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock')
 		GROUP BY k.objid) AS l ON l.objid = d.oid
-	WHERE d.datallowconn AND d.datconnlimit <> -2 AND NOT d.datistemplate AND pg_catalog.has_database_privilege(d.oid, 'CONNECT')`
+	WHERE d.datallowconn AND d.datconnlimit <> -2 AND NOT d.datistemplate`
 
 // Databases lists the databases of the server.
 func (c Scope) Databases(ctx context.Context, conn *postgres.Conn) (all []Database, err error) {

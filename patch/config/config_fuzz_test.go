@@ -28,6 +28,7 @@ func FuzzConfig(f *testing.F) {
 	f.Add("DATABASE_URL", `"postgres://`, `@[::1/%4"`)
 	f.Add("PATCH_SCHEMAS", "a,", ",*")
 	f.Add("PATCH_DATABASES", "[", "]*,")
+	f.Add("PATCH_DATABASES", "!a,[!", `]*,!\`)
 	f.Fuzz(func(t *testing.T, name, before, after string) {
 		if strings.HasPrefix(name, "=") || name == "" {
 			name = "X" + name // a variable has a name

@@ -86,7 +86,7 @@ func TestLimitsAreTaken(t *testing.T) {
 	for _, v := range []string{
 		"PATCH_WATCH=100ms", "PATCH_WATCH=0s", "PATCH_LOCK_TIMEOUT=1ms", "PATCH_LOCK_TIMEOUT=2147483647ms", "PATCH_CONNECT_TIMEOUT=2147483647ms",
 		"PATCH_WAIT_TIMEOUT=2562047h", "PATCH_LOCK_RETRY=0", "PATCH_CONNECTIONS=1", "PATCH_CONNECTIONS=1000",
-		"PATCH_SCHEMAS=" + strings.Repeat("s", 63), "PATCH_DATABASES=" + strings.Repeat("ä", 31) + "b",
+		"PATCH_SCHEMAS=" + strings.Repeat("s", 63), "PATCH_DATABASES=" + strings.Repeat("ä", 31) + "b", "PATCH_DATABASES=!" + strings.Repeat("ä", 31) + "b",
 	} {
 		if _, err := Parse(t.Context(), []string{goodURI, v}); err != nil {
 			t.Errorf("%s: %v", v, err)

@@ -50,7 +50,7 @@ var variableHelp = []struct{ name, text string }{
 	{"PATCH_KEEP_INDEX_NAMES", "leave a plain index under a dropped one's name, so that a later migration that names it passes"},
 	{"PATCH_ON_MISSING_TABLE", "no database or table yet: continue (warn, exit 0), guard (install a one-shot event trigger, the guard), wait (until it is there and no migration is running), fail (exit 4)"},
 	{"PATCH_SCHEMAS", "comma-separated names, if not the schema of the connection string, which is public where none is named; *: every schema of the database that holds Evolution's table, at most 1000"},
-	{"PATCH_DATABASES", "comma-separated names and shell patterns, if not the database of the connection string; *: every database of the server that holds Evolution's table"},
+	{"PATCH_DATABASES", "comma-separated names and shell patterns, if not the database of the connection string; *: every database of the server that holds Evolution's table; a leading ! leaves out (it beats patterns, not names; alone it means * without those); [!…] negates"},
 	{"PATCH_CONNECTIONS", "the most connections that are open to one server at once"},
 	{"PATCH_WATCH", "stay, and put the fixes back in place at this interval, at least 100ms; 0 is off"},
 	{"PATCH_WAIT_TIMEOUT", "how long to wait for PostgreSQL, for a migration that is running and, with wait, for the table; 0 is for ever; with PATCH_WATCH it is always for ever"},

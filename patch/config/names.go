@@ -17,12 +17,15 @@ type Schemas struct {
 }
 
 func (s *Schemas) UnmarshalText(text []byte) error {
-	names, err := splitNames(string(text), "schema")
+	names, err := splitNames(string(text))
 	for _, name := range names {
+		if err := checkName(name, "schema"); err != nil {
+			return err
+		}
 		switch {
 		case name == "*":
 			s.All = true
-		case strings.Contains(name, "*"):
+		case strings.ContainsAny(name, "*?["):
 			return errors.New("takes names and, for every schema that holds the table, *; only PATCH_DATABASES takes patterns")
 		default:
 			s.Names = append(s.Names, name)
@@ -39,34 +42,77 @@ func (s Schemas) given() bool { return s.All || len(s.Names) > 0 }
 type Databases struct {
 	Names    []string // in the order of their names
 	Patterns []string // in the syntax of path.Match
+	LeftOut  []string // patterns of databases that are not found, in the same syntax
 }
 
 func (d *Databases) UnmarshalText(text []byte) error {
-	names, err := splitNames(string(text), "database")
+	names, err := splitNames(string(text))
+	if err != nil {
+		return err
+	}
 	for i, name := range names {
-		if !strings.ContainsAny(name, `*?[\`) {
+		pattern, leftOut := strings.CutPrefix(name, "!")
+		pattern = strings.TrimSpace(pattern)
+		if err := checkName(pattern, "database"); err != nil {
+			return err
+		}
+		if !leftOut && !strings.ContainsAny(name, `*?[\`) {
 			d.Names = append(d.Names, name)
 			continue
 		}
-		if _, err := path.Match(name, ""); err != nil {
-			return fmt.Errorf("holds a pattern that is not well formed, as number %d of %d", i+1, len(names))
+		pattern, err := translate(pattern)
+		if err != nil {
+			return fmt.Errorf("%w, as number %d of %d", err, i+1, len(names))
 		}
-		d.Patterns = append(d.Patterns, name)
+		if leftOut {
+			d.LeftOut = append(d.LeftOut, pattern)
+		} else {
+			d.Patterns = append(d.Patterns, pattern)
+		}
+	}
+	if len(d.LeftOut) == len(names) {
+		d.Patterns = []string{"*"}
 	}
 	d.Names = sorted(d.Names)
-	return err
+	return nil
 }
 
-// Matches reports whether a pattern matches the name of a database. In a name, a slash is a character like any other.
+// translate returns a shell pattern in the syntax of path.Match, in which ^ negates what is in brackets.
+func translate(pattern string) (string, error) {
+	text := []byte(pattern)
+	brackets, malformed := false, pattern == "" || pattern[0] == '!' // neither of which is left out
+	for i := 0; i < len(text); i++ {
+		next := text[min(i+1, len(text)-1)]
+		switch c := text[i]; {
+		case c == '\\':
+			i++
+		case brackets:
+			malformed = malformed || c == '[' && strings.ContainsRune(":.=", rune(next)) // a class of the shell's, as [:alpha:]
+			brackets = c != ']'
+		case c == '[':
+			if brackets = true; next == '!' {
+				text[i+1] = '^'
+			}
+		}
+	}
+	if _, err := path.Match(string(text), ""); err != nil || malformed {
+		return "", errors.New("holds a pattern that is not well formed")
+	}
+	return string(text), nil
+}
+
+// Matches reports whether a pattern matches the name of a database, and none leaves it out. In a name, a slash is a character like any
+// other.
 func (d Databases) Matches(name string) bool {
-	return slices.ContainsFunc(d.Patterns, func(pattern string) bool {
+	matches := func(pattern string) bool {
 		matched, _ := path.Match(strings.ReplaceAll(pattern, "/", "\x00"), strings.ReplaceAll(name, "/", "\x00"))
 		return matched
-	})
+	}
+	return slices.ContainsFunc(d.Patterns, matches) && !slices.ContainsFunc(d.LeftOut, matches)
 }
 
-// splitNames splits a list of names at its commas and checks each of them. The error quotes none.
-func splitNames(text, kind string) ([]string, error) {
+// splitNames splits a list of names at its commas.
+func splitNames(text string) ([]string, error) {
 	names := strings.Split(text, ",")
 	for i := range names {
 		names[i] = strings.TrimSpace(names[i])
@@ -75,9 +121,6 @@ func splitNames(text, kind string) ([]string, error) {
 			return nil, errors.New("ends with a comma")
 		case names[i] == "":
 			return nil, fmt.Errorf("has nothing before comma %d", i+1)
-		}
-		if err := checkName(names[i], kind); err != nil {
-			return nil, err
 		}
 	}
 	return names, nil
@@ -91,7 +134,7 @@ func sorted(names []string) []string {
 // maxName is the longest name that PostgreSQL has, in bytes (PostgreSQL documentation, Identifiers and Key Words).
 const maxName = 63
 
-// checkName returns an error for a name that PostgreSQL cannot have given to anything.
+// checkName returns an error for a name that PostgreSQL cannot have given to anything. It does not quote the name.
 func checkName(name, kind string) error {
 	switch {
 	case len(name) > maxName:

@@ -71,19 +71,21 @@ func TestSources(t *testing.T) {
 		variables []string
 		want      string // database: databases schemas schemas of others
 	}{
-		{[]string{"DATABASE_CONNECTION_URI=postgres://u:p@h/d"}, "d: {[d] []} {[public] false} {[] true}"},
-		{[]string{"DATABASE_CONNECTION_URI=postgres://u:p@h/d?schema=e"}, "d: {[d] []} {[e] false} {[e] false}"},
-		{[]string{"DATABASE_CONNECTION_URI=postgres://u:p@h/d?schema=e", "PATCH_SCHEMAS=b , a,b"}, "d: {[d] []} {[a b] false} {[a b] false}"},
-		{[]string{"DATABASE_CONNECTION_URI=postgres://u:p@h/d?schema=e", "PATCH_SCHEMAS=b"}, "d: {[d] []} {[b] false} {[b] false}"},
-		{[]string{"DATABASE_CONNECTION_URI=postgres://u:p@h/d?schema=e", "PATCH_SCHEMAS=*"}, "d: {[d] []} {[] true} {[] true}"},
-		{[]string{"DATABASE_CONNECTION_URI=postgres://u:p@h/d", "PATCH_DATABASES=y,x,e*"}, "d: {[x y] [e*]} {[public] false} {[] true}"},
-		{[]string{"DATABASE_CONNECTION_URI=postgres://u:p@h/d", "PATCH_DATABASES=x,e*"}, "d: {[x] [e*]} {[public] false} {[] true}"},
-		{[]string{"DATABASE_CONNECTION_URI=postgres://u:p@h/d", "PATCH_DATABASES=*"}, "d: {[] [*]} {[public] false} {[] true}"},
-		{[]string{two}, "d: {[d] []} {[e] false} {[e] false}; f: {[f] []} {[public] false} {[] true}"},
-		{[]string{"DATABASE_CONNECTION_URI='postgres://u:p@h/d?schema=e' 'postgres://u:p@i/f'"}, "d: {[d] []} {[e] false} {[e] false}; f: {[f] []} {[public] false} {[] true}"},
-		{[]string{"PGHOST=h", "PGUSER=u", "PGDATABASE=g"}, "g: {[g] []} {[public] false} {[] true}"},
-		{[]string{"DATABASE_CONNECTION_URI=postgres://u:p@h/d", "PGHOST=h", "PGUSER=u", "PGDATABASE=g"}, "d: {[d] []} {[public] false} {[] true}"},
-		{[]string{"DATABASE_URL=postgres://u:p@h/z", "PGHOST=h", "PGUSER=u"}, "z: {[z] []} {[public] false} {[] true}"},
+		{[]string{"DATABASE_CONNECTION_URI=postgres://u:p@h/d"}, "d: {[d] [] []} {[public] false} {[] true}"},
+		{[]string{"DATABASE_CONNECTION_URI=postgres://u:p@h/d?schema=e"}, "d: {[d] [] []} {[e] false} {[e] false}"},
+		{[]string{"DATABASE_CONNECTION_URI=postgres://u:p@h/d?schema=e", "PATCH_SCHEMAS=b , a,b"}, "d: {[d] [] []} {[a b] false} {[a b] false}"},
+		{[]string{"DATABASE_CONNECTION_URI=postgres://u:p@h/d?schema=e", "PATCH_SCHEMAS=b"}, "d: {[d] [] []} {[b] false} {[b] false}"},
+		{[]string{"DATABASE_CONNECTION_URI=postgres://u:p@h/d?schema=e", "PATCH_SCHEMAS=*"}, "d: {[d] [] []} {[] true} {[] true}"},
+		{[]string{"DATABASE_CONNECTION_URI=postgres://u:p@h/d", "PATCH_DATABASES=y,x,e*"}, "d: {[x y] [e*] []} {[public] false} {[] true}"},
+		{[]string{"DATABASE_CONNECTION_URI=postgres://u:p@h/d", "PATCH_DATABASES=x,e*"}, "d: {[x] [e*] []} {[public] false} {[] true}"},
+		{[]string{"DATABASE_CONNECTION_URI=postgres://u:p@h/d", "PATCH_DATABASES=*"}, "d: {[] [*] []} {[public] false} {[] true}"},
+		{[]string{"DATABASE_CONNECTION_URI=postgres://u:p@h/d", "PATCH_DATABASES='!y*,!z'"}, "d: {[] [*] [y* z]} {[public] false} {[] true}"},
+		{[]string{"DATABASE_CONNECTION_URI=postgres://u:p@h/d", "PATCH_DATABASES=x,!y"}, "d: {[x] [] [y]} {[public] false} {[] true}"},
+		{[]string{two}, "d: {[d] [] []} {[e] false} {[e] false}; f: {[f] [] []} {[public] false} {[] true}"},
+		{[]string{"DATABASE_CONNECTION_URI='postgres://u:p@h/d?schema=e' 'postgres://u:p@i/f'"}, "d: {[d] [] []} {[e] false} {[e] false}; f: {[f] [] []} {[public] false} {[] true}"},
+		{[]string{"PGHOST=h", "PGUSER=u", "PGDATABASE=g"}, "g: {[g] [] []} {[public] false} {[] true}"},
+		{[]string{"DATABASE_CONNECTION_URI=postgres://u:p@h/d", "PGHOST=h", "PGUSER=u", "PGDATABASE=g"}, "d: {[d] [] []} {[public] false} {[] true}"},
+		{[]string{"DATABASE_URL=postgres://u:p@h/z", "PGHOST=h", "PGUSER=u"}, "z: {[z] [] []} {[public] false} {[] true}"},
 	} {
 		cfg, err := Parse(t.Context(), c.variables)
 		if err != nil {
@@ -144,12 +146,28 @@ func TestApplicationName(t *testing.T) {
 	}
 }
 
+// match is whether patterns match the name of a database.
+type match struct {
+	patterns, name string
+	want           bool
+}
+
+func testMatches(t *testing.T, matches []match) {
+	t.Helper()
+	for _, c := range matches {
+		var d Databases
+		if err := d.UnmarshalText([]byte(c.patterns)); err != nil {
+			t.Fatal(err)
+		}
+		if d.Matches(c.name) != c.want {
+			t.Errorf("%s matches %s: %t, want %t", c.patterns, c.name, !c.want, c.want)
+		}
+	}
+}
+
 // In a pattern, * takes any characters of a name, a slash too.
 func TestPatterns(t *testing.T) {
-	for _, c := range []struct {
-		patterns, name string
-		want           bool
-	}{
+	testMatches(t, []match{
 		{"evolution*", "evolution", true},
 		{"evolution*", "evolution_x", true},
 		{"evolution*", "my_evolution", false},
@@ -162,13 +180,54 @@ func TestPatterns(t *testing.T) {
 		{`\*`, "x", false},
 		{"e/*", "e/x", true},
 		{"x", "x", false},
-	} {
-		var d Databases
-		if err := d.UnmarshalText([]byte(c.patterns)); err != nil {
-			t.Fatal(err)
-		}
-		if d.Matches(c.name) != c.want {
-			t.Errorf("%s matches %s: %t, want %t", c.patterns, c.name, !c.want, c.want)
-		}
-	}
+	})
+}
+
+// What a pattern with a leading ! matches is left out, whatever other patterns say.
+func TestPatternsThatLeaveOut(t *testing.T) {
+	testMatches(t, []match{
+		{"*,!b", "a", true},
+		{"*,!b", "b", false},
+		{"!b,*", "b", false},
+		{"*,!b", "bb", true},
+		{"!b", "a", true},
+		{"!b", "b", false},
+		{"! b ", "b", false},
+		{"!b,!c", "c", false},
+		{"!b*", "bb", false},
+		{"a*,!*b", "ab", false},
+		{"a*,!*b", "c", false},
+		{"x,!b", "a", false},
+		{"![ab]", "b", false},
+		{"![!ab]", "b", true},
+		{"![!ab]", "c", false},
+		{`\!b`, "!b", true},
+		{`\!b`, "b", false},
+		{`!\!b`, "!b", false},
+	})
+}
+
+// In brackets, ! and ^ at the beginning negate, and are characters like any other elsewhere.
+func TestPatternsThatNegate(t *testing.T) {
+	testMatches(t, []match{
+		{"pa_[!a]", "pa_a", false},
+		{"pa_[!a]", "pa_!", true},
+		{"pa_[!a]", "pa_b", true},
+		{"pa_[!a]", "pa_bb", false},
+		{"pa_[^a]", "pa_a", false},
+		{"pa_[^a]", "pa_^", true},
+		{"[a!]", "!", true},
+		{"[a!]", "b", false},
+		{"[!!]", "!", false},
+		{"[!!]", "a", true},
+		{"[^!]", "!", false},
+		{"[!/]", "/", false},
+		{"[!a-c]x[!y]", "dxz", true},
+		{"[!a-c]x[!y]", "bxz", false},
+		{`[\!a]`, "!", true},
+		{`[\!a]`, "b", false},
+		{`\[!a]`, "[!a]", true},
+		{"[[!]", "!", true},
+		{"[[!]", "a", false},
+	})
 }

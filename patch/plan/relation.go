@@ -17,6 +17,7 @@ type Relation struct {
 	Partition bool     `json:"partition"`
 	Owner     string   `json:"owner"`
 	Mine      bool     `json:"mine"`     // the role may alter it
+	Member    bool     `json:"member"`   // the role is the owner, or a member of it, even if it does not use the owner's rights
 	Hidden    bool     `json:"hidden"`   // row security would hide rows from the role
 	Readable  bool     `json:"readable"` // the role may read every column
 	Rules     bool     `json:"rules"`    // there are rules, or were

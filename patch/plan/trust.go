@@ -41,8 +41,8 @@ func checkColumn(f Fix, s State) error {
 	case s.Table.Hidden:
 		return Refuse("row security hides rows of %s from role %s; connect as a superuser, or as an owner to whom it does not apply", s.QualifiedTable(), quote.Identifier(s.Role))
 	case s.Keys == nil:
-		return fmt.Errorf("role %s may not read table %s, so whether its keys end in a space is not known: connect as its owner, %s",
-			quote.Identifier(s.Role), s.QualifiedTable(), quote.Identifier(s.Table.Owner))
+		return fmt.Errorf("role %s may not read table %s, so whether its keys end in a space is not known: connect as its owner, %s%s",
+			quote.Identifier(s.Role), s.QualifiedTable(), quote.Identifier(s.Table.Owner), s.OrInherit())
 	case s.Keys.Long != nil:
 		which := "credential " + string(s.Keys.Long)
 		if len(s.Keys.Long) == MaxID { // it may have been cut
@@ -51,6 +51,16 @@ func checkColumn(f Fix, s State) error {
 		return Refuse("column %s of %s holds a key of more than 256 KiB, which nobody's key has: %s", column, s.QualifiedTable(), which)
 	}
 	return nil
+}
+
+// OrInherit returns the remedy, for a message, where the role is a member of the table's owner and does not use its rights; "" elsewhere.
+// Such an owner can often not log in.
+func (s State) OrInherit() string {
+	if !s.Table.Member || s.Table.Mine {
+		return ""
+	}
+	role, owner := quote.Identifier(s.Role), quote.Identifier(s.Table.Owner)
+	return fmt.Sprintf("; %s is a member of %s without using its rights: GRANT %s TO %s WITH INHERIT TRUE, or before PostgreSQL 16 ALTER ROLE %s INHERIT", role, owner, owner, role, role)
 }
 
 // checkSpaceStays refuses a table in which a key with the space would be refused or lose the space, as far as the catalog shows that.

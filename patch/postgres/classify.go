@@ -48,6 +48,7 @@ func Unreachable(err error) bool {
 func classify(err error) class {
 	var (
 		pgErr     *pgconn.PgError
+		login     *pgconn.ConnectError
 		notReady  *NotReadyError
 		dns       *net.DNSError
 		untrusted *tls.CertificateVerificationError
@@ -62,7 +63,7 @@ func classify(err error) class {
 	case errors.As(err, &setting), errors.As(err, &notReady):
 		return retrySlowly
 	case errors.As(err, &pgErr):
-		return classifySQLState(pgErr)
+		return classifySQLState(pgErr, errors.As(err, &login))
 	case errors.As(err, &untrusted):
 		return permanent
 	case errors.As(err, &dns):
@@ -81,8 +82,9 @@ func classify(err error) class {
 	return permanent
 }
 
-// classifySQLState returns the class of an error of the server's (PostgreSQL documentation, PostgreSQL Error Codes).
-func classifySQLState(err *pgconn.PgError) class {
+// classifySQLState returns the class of an error of the server's (PostgreSQL documentation, PostgreSQL Error Codes), or of a pooler's
+// before it.
+func classifySQLState(err *pgconn.PgError, atLogin bool) class {
 	isPart := func(part string) bool { return strings.Contains(err.Message, part) }
 	switch {
 	case strings.HasPrefix(err.Code, "57P"): // shut down, crashed, starting up or in recovery, database dropped, idle for too long
@@ -92,20 +94,71 @@ func classifySQLState(err *pgconn.PgError) class {
 		return retrySlowly
 	case err.Code == InternalError && slices.ContainsFunc(raceMessages, isPart):
 		return retrySoon
-	case err.Code == protocolViolation && !slices.ContainsFunc(poolerMessages, isPart): // PgBouncer's code for most of its errors
-		return permanent
+	case err.Code == protocolViolation, err.Code == InternalError && atLogin:
+		of, _ := ofPooler(err)
+		return of
 	case strings.HasPrefix(err.Code, "53"), strings.HasPrefix(err.Code, "08"): // insufficient resources, connection exception
 		return retrySlowly
 	}
 	return permanent
 }
 
-// Parts of messages. PostgreSQL's tell that another session has just dropped or changed something, and are never translated;
-// PgBouncer's tell that it cannot reach its server, or has no connection to give.
-var (
-	raceMessages   = []string{"cache lookup failed", "could not open relation with OID", "tuple concurrently "}
-	poolerMessages = []string{"connect", "crashed", "login", "shut", "timeout", "no more connections", "max_client_conn"}
-)
+// raceMessages are parts of messages of PostgreSQL's, which are never translated: another session has just dropped or changed something.
+var raceMessages = []string{"cache lookup failed", "could not open relation with OID", "tuple concurrently "}
+
+// poolerMessages are the errors of PgBouncer (08P01 for most of them), of Supabase's Supavisor and of Neon's proxy (XX000 for all, before
+// the login is done), by the SQLSTATE and a part of the message in lower case. The first match counts. An error that is not known passes
+// with Supavisor and Neon, where something has to be started first, or is full.
+var poolerMessages = []struct {
+	code, part string
+	class      class
+	remedy     string
+}{
+	{protocolViolation, "max_client_conn", retrySlowly, "raise max_client_conn, or let Evolution's connection_limit leave one free"},
+	{protocolViolation, "connect", retrySlowly, ""},
+	{protocolViolation, "crashed", retrySlowly, ""},
+	{protocolViolation, "login", retrySlowly, ""},
+	{protocolViolation, "shut", retrySlowly, ""},
+	{protocolViolation, "timeout", retrySlowly, ""},
+	{protocolViolation, "", permanent, ""},
+
+	{InternalError, "tenant or user not found", permanent, nameTheTenant},
+	{InternalError, "tenant/user ", permanent, nameTheTenant}, // … not found
+	{InternalError, "(etenantnotfound)", permanent, nameTheTenant},
+	{InternalError, "no tenant identifier", permanent, nameTheTenant},
+	{InternalError, "external_id or sni_hostname", permanent, nameTheTenant},
+	{InternalError, "invalid format for user or db_name", permanent, nameTheTenant},
+	{InternalError, "user not found", permanent, ""},
+	{InternalError, "max client", retrySlowly, makeRoom},
+	{InternalError, "maxclients", retrySlowly, makeRoom},
+	{InternalError, "ssl connection is required", permanent, useTLS},
+	{InternalError, "not in tenant allow_list", permanent, allowAddress},
+
+	{InternalError, "endpoint could not be found", permanent, nameTheEndpoint},
+	{InternalError, "endpoint cannot be found", permanent, nameTheEndpoint},
+	{InternalError, "endpoint not found", permanent, nameTheEndpoint},
+	{InternalError, "project not found", permanent, nameTheEndpoint},
+	{InternalError, "branch not found", permanent, nameTheEndpoint},
+	{InternalError, "endpoint id is not specified", permanent, nameTheEndpoint},
+	{InternalError, "inferred from sni", permanent, nameTheEndpoint}, // it and the option do not agree
+	{InternalError, "password authentication failed", permanent, ""},
+	{InternalError, `" does not exist`, permanent, ""}, // a role or a database
+	{InternalError, "connection is insecure", permanent, useTLS},
+	{InternalError, "is not allowed to connect to this endpoint", permanent, allowAddress},
+
+	{InternalError, "", retrySlowly, ""},
+}
+
+// ofPooler returns the class and the remedy of an error that a pooler sent.
+func ofPooler(err *pgconn.PgError) (class, string) {
+	message := strings.ToLower(err.Message)
+	for _, m := range poolerMessages {
+		if m.code == err.Code && strings.Contains(message, m.part) {
+			return m.class, m.remedy
+		}
+	}
+	return permanent, ""
+}
 
 // TimedOut reports whether there was no answer within the time allowed.
 func TimedOut(err error) bool {
@@ -136,9 +189,17 @@ func LockUnavailable(err error) bool {
 	return code == lockNotAvailable || code == deadlockDetected
 }
 
-// NoDatabase reports whether the server has no database of that name. PgBouncer has no SQLSTATE of its own for that.
+// KeptOut reports whether the server understood a login and does not let the role into the database, by its pg_hba.conf or for want of
+// CONNECT. A role that does not exist has the SQLSTATE of the former.
+func KeptOut(err error) bool {
+	var pgErr *pgconn.PgError
+	return errors.As(err, &pgErr) && (pgErr.Code == InsufficientPrivilege ||
+		pgErr.Code == InvalidAuthorizationSpecification && !strings.Contains(pgErr.Message, "does not exist"))
+}
+
+// NoDatabase reports whether the server has no database of that name. PgBouncer and Neon's proxy have no SQLSTATE of its own for that.
 func NoDatabase(err error) bool {
 	var pgErr *pgconn.PgError
 	return errors.As(err, &pgErr) && (pgErr.Code == invalidCatalogName ||
-		pgErr.Code == protocolViolation && strings.HasPrefix(pgErr.Message, "database ") && strings.HasSuffix(pgErr.Message, " does not exist"))
+		(pgErr.Code == protocolViolation || pgErr.Code == InternalError) && strings.HasPrefix(pgErr.Message, "database ") && strings.HasSuffix(pgErr.Message, " does not exist"))
 }

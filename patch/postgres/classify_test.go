@@ -112,3 +112,24 @@ func TestNoDatabase(t *testing.T) {
 		}
 	}
 }
+
+// A role that is kept out of one database may be let into another; one that does not exist, or whose password is wrong, is not.
+func TestKeptOut(t *testing.T) {
+	for _, c := range []struct {
+		code, message string
+		want          bool
+	}{
+		{"28000", `no pg_hba.conf entry for host "h", user "u", database "d", no encryption`, true},
+		{"28000", `pg_hba.conf rejects connection for host "h", user "u", database "d", SSL off`, true},
+		{"28000", `role "u" is not permitted to log in`, true},
+		{"28000", `role "u" does not exist`, false},
+		{"42501", `permission denied for database "d"`, true},
+		{"28P01", `password authentication failed for user "u"`, false},
+		{"3D000", `database "d" does not exist`, false},
+		{"53300", `too many connections for database "d"`, false},
+	} {
+		if got := KeptOut(fmt.Errorf("connect: %w", &pgconn.PgError{Code: c.code, Message: c.message})); got != c.want {
+			t.Errorf("%s %s: %t", c.code, c.message, got)
+		}
+	}
+}

@@ -65,7 +65,7 @@ func TestTLS(t *testing.T) {
 		"not trusted":       {plain + "?sslaccept=strict", pgtest.NotVerified, 1},
 		"system's CAs":      {plain + "?sslrootcert=system", pgtest.NotVerified, 1},
 		"system's, weak":    {plain + "?sslrootcert=system&sslmode=require", pgtest.WeakMode, 2},
-		"without TLS":       {plain + "?sslmode=disable", "pg_hba.conf", 1},
+		"without TLS":       {plain + "?sslmode=disable", pgtest.WantsTLS, 1},
 		"client identity":   {strings.Replace(plain, "postgres:", "certified:", 1) + "?sslidentity=" + identity + "&sslpassword=p", "pending: ", 0},
 		"identity password": {plain + "?sslidentity=" + identity + "&sslpassword=q", pgtest.BadIdentity, 2},
 		"no such CA":        {plain + "?sslaccept=strict&sslcert=/no/such/file", "no such file", 2},

@@ -44,7 +44,7 @@ func TestFleetRoles(t *testing.T) {
 	o = f.as(uri, "ro_*")
 	o.Expect(t, 1, pgtest.MayNotChange)
 	reportOf(t, o).expect(t, all("patched", "ro_own", "ro_member").and(all("failed", "ro_read", "ro_none")))
-	expectLast(t, o, "done: 2 patched (2 changed), 2 failed, "+pgtest.OneWithoutTable)
+	expectLast(t, o, "done: 2 patched (2 changed), 2 failed, "+pgtest.OneWithoutTable+", "+pgtest.OneKeptOut)
 	o = f.as(uri, "ro_closed,ro_*")
 	o.Expect(t, 1, pgtest.MayNotConnect)
 	reportOf(t, o).expect(t, all("patched", "ro_own", "ro_member").and(all("failed", "ro_read", "ro_none", "ro_closed")))

@@ -40,6 +40,42 @@ func TestFleetOfSchemas(t *testing.T) {
 	run("empty,a", 0, all("pending", "sc empty").and(all("unpatched", "sc a")), "PATCH_ACTION=revert")
 }
 
+// A database that is named and that a pattern matches too is handled in the schema of the connection string, with or without a table, and
+// in every other that holds one.
+func TestFleetOfSchemasOfANameAndAPattern(t *testing.T) {
+	t.Parallel()
+	f := fleetOn(t, pgtest.Shared)
+	f.addSchemas("nb_a", "tenant")
+	f.addSchemas("nb_b", "public", "tenant")
+	f.addSchemas("nb_c", "tenant")
+	want := all("pending", "nb_a").and(all("patched", "nb_a tenant", "nb_b", "nb_b tenant", "nb_c tenant"))
+	o := f.run("nb_a,nb_b,nb_*", inJSON)
+	o.Expect(t, 0, pgtest.IsElsewhere+"tenant")
+	reportOf(t, o).expect(t, want)
+	reportOf(t, f.run("nb_a,nb_b,nb_c*", inJSON)).expect(t, all("pending", "nb_a").and(all("patched", "nb_b", "nb_c tenant")))
+	reportOf(t, f.run("nb_a,nb_b,nb_*", inJSON, "PATCH_SCHEMAS=tenant")).expect(t, all("patched", "nb_a tenant", "nb_b tenant", "nb_c tenant"))
+}
+
+// A schema that is dropped after it was found, while its table is waited for, is not missed by anybody.
+func TestFleetSchemaIsDroppedMeanwhile(t *testing.T) {
+	t.Parallel()
+	f := fleetOn(t, pgtest.Shared)
+	f.addSchemas("sd", "public", "zz")
+	holder, observer := f.open("sd"), f.open("sd")
+	pgtest.Exec(t, holder, `SET search_path TO zz; `+lockTable)
+	p := pgtest.Start(t, f.environ("s[d]", "PATCH_LOCK_TIMEOUT=1m", inJSON)...)
+	pgtest.MustUntil(t, func() error {
+		if pgtest.Text(t, observer, `SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'zz."OpenaiCreds"'::regclass`) == "0" {
+			return fmt.Errorf("the table is not waited for:\n%s", p.Stderr.String())
+		}
+		return nil
+	})
+	pgtest.Exec(t, holder, `DROP SCHEMA zz CASCADE; COMMIT`)
+	o := p.Wait()
+	o.Expect(t, 0)
+	reportOf(t, o).expect(t, all("patched", "sd"))
+}
+
 // A database that is named and has no schema with the table is pending; a guard would need a name.
 func TestFleetOfSchemasWithoutAny(t *testing.T) {
 	t.Parallel()

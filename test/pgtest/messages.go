@@ -40,6 +40,9 @@ const (
 	MayNotConnect   = "grant the role CONNECT on the database"
 	WeakMode        = "goes only with sslmode=verify-full" // after sslrootcert=system
 	PasswordHolds   = "the password holds "                // what stands there for a variable
+	WantsTLS        = "take sslmode=disable out of the connection string"
+	NameOfTenant    = "the user name of a Supabase pooler"
+	NameOfEndpoint  = "begins with the ID of its endpoint"
 )
 
 // There is no table.
@@ -82,6 +85,8 @@ const (
 const (
 	MayNotChange  = "may not change table"
 	MayNotRead    = "may not read table"
+	OnOlder       = ", or before PostgreSQL 16 " // that statement
+	DoesNotUse    = "without using its rights: " // what a member does of the owner's role
 	HiddenCatalog = "what every role may read of PostgreSQL's catalog"
 	Undone        = "what may have undone it: "
 	TakesTooLong  = "the change takes longer than this program allows; set PATCH_CONNECT_TIMEOUT"
@@ -100,6 +105,9 @@ const (
 	StandardOutput  = "standard output: "
 	OneWithoutTable = "1 database without the table"
 	WithoutTable    = "databases without the table"
+	OneKeptOut      = "1 database that this role may not connect to"
+	SeveralKeptOut  = "databases that this role may not connect to" // how many
+	KeptOutOfAll    = "this role may connect to none of the databases that PATCH_DATABASES finds"
 	NoneMatches     = "no database matches"
 	UnknownArgument = "unknown argument"
 )
@@ -110,5 +118,6 @@ const (
 	Watching     = "watching"
 	TooSlow      = "a look takes longer than PATCH_WATCH"
 	StateChanged = "the state has changed"
+	LeftOut      = "a database that was found is left out"
 	DatabaseGone = "the database is not found any more"
 )
