@@ -72,7 +72,7 @@ func (f *fleet) run(ctx context.Context) {
 	limit := f.cfg.WaitTimeout.Duration
 	var group sync.WaitGroup
 	var count progress
-	var door door
+	var reached access
 	defer f.logProgress(&count)()
 	handle := func(names []string) {
 		count.databases.Add(int64(len(names)))
@@ -87,7 +87,7 @@ func (f *fleet) run(ctx context.Context) {
 					d.logKeptOut(d.keptOut)
 				}
 				if !d.named {
-					door.try(d.keptOut)
+					reached.count(d.keptOut)
 				}
 				count.databasesDone.Add(1)
 			})
@@ -99,14 +99,14 @@ func (f *fleet) run(ctx context.Context) {
 			f.report.write([]*Result{f.failure(ctx, err)})
 		}
 		for range closed {
-			door.try(errClosed)
+			reached.count(errNoConnect)
 		}
 		handle(found)
 	})
 	handle(f.Databases.Names)
 	group.Wait()
-	f.report.keptOut(door.kept)
-	if err := door.err(); err != nil {
+	f.report.keptOut(reached.kept)
+	if err := reached.err(); err != nil {
 		f.report.write([]*Result{f.failure(ctx, err)})
 	}
 }

@@ -18,17 +18,17 @@ type watch struct {
 	group sync.WaitGroup     // of what is being done
 	count progress           // of first looks
 
-	mu       sync.Mutex
-	watched  map[string]*watched
-	unlisted *Result  // the failure of the last listing, nil if it succeeded
-	closed   []string // databases that a pattern matches and on which the role lacks CONNECT
-	outside  *Result  // the failure of being kept out of every database that was found, nil if there is another
-	listed   bool     // it came to an end once
-	partial  bool     // the beginning is logged even if not everything is known
-	logged   bool     // the beginning is logged
-	lasting  bool     // the watch does not end by itself
-	ended    bool     // the watch has ended by itself
-	late     bool     // that a look takes too long is logged
+	mu        sync.Mutex
+	watched   map[string]*watched
+	unlisted  *Result  // the failure of the last listing, nil if it succeeded
+	noConnect []string // databases that a pattern matches and on which the role lacks CONNECT
+	noAccess  *Result  // the failure of being kept out of every database that was found, nil if there is another
+	listed    bool     // it came to an end once
+	partial   bool     // the beginning is logged even if not everything is known
+	logged    bool     // the beginning is logged
+	lasting   bool     // the watch does not end by itself
+	ended     bool     // the watch has ended by itself
+	late      bool     // that a look takes too long is logged
 }
 
 // watched is a database that is handled again and again.
@@ -122,7 +122,7 @@ func (w *watch) list(ctx context.Context) {
 	case err != nil:
 		w.unlisted = w.compare(w.unlisted, w.failure(ctx, err))
 	default:
-		w.unlisted, w.closed = nil, closed
+		w.unlisted, w.noConnect = nil, closed
 		for _, name := range found {
 			if w.watched[name] == nil {
 				w.begin(ctx, name)
@@ -136,7 +136,7 @@ func (w *watch) list(ctx context.Context) {
 			delete(w.watched, name)
 			switch {
 			case slices.Contains(closed, name):
-				w.newDatabase(name).logKeptOut(errClosed)
+				w.newDatabase(name).logKeptOut(errNoConnect)
 			case one.target != "":
 				w.log.Info("the database is not found any more", "target", one.target)
 			}
@@ -213,7 +213,7 @@ func (w *watch) assess(ctx context.Context) {
 		done = done && one.looked
 	}
 	if done {
-		w.checkDoor(ctx)
+		w.checkAccess(ctx)
 	}
 	results := w.results()
 	if !w.lasting {
@@ -253,7 +253,7 @@ func (w *watch) results() (all []*Result) {
 
 // failures returns the Results that stand for all databases that are not named.
 func (w *watch) failures() (all []*Result) {
-	for _, r := range []*Result{w.unlisted, w.outside} {
+	for _, r := range []*Result{w.unlisted, w.noAccess} {
 		if r != nil {
 			all = append(all, r)
 		}
@@ -281,7 +281,7 @@ func (w *watch) write(ctx context.Context) {
 			report(one.inOrder())
 		}
 	}
-	w.report.keptOut(w.door().kept)
+	w.report.keptOut(w.access().kept)
 	if failures := w.failures(); len(failures) > 0 {
 		report(failures)
 	}
