@@ -4,8 +4,9 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"net"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -130,8 +131,11 @@ func (c *Conn) ServerVersion() string { return Shorten(c.pg.ParameterStatus("ser
 
 // MajorVersion returns the server's major version, 0 if that cannot be read.
 func (c *Conn) MajorVersion() int {
-	var major int
-	_, _ = fmt.Sscanf(c.ServerVersion(), "%d", &major)
+	version := c.ServerVersion()
+	if end := strings.IndexFunc(version, func(r rune) bool { return r < '0' || r > '9' }); end >= 0 {
+		version = version[:end]
+	}
+	major, _ := strconv.Atoi(version)
 	return major
 }
 
