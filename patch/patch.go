@@ -115,6 +115,6 @@ func (r *Result) endedBy(cause error) *Result {
 		return r
 	}
 	last := *r
-	last.Err = fmt.Errorf("%s (%w)", explain(r.Err), cause)
+	last.Err = fmt.Errorf("%s; %w", explain(r.Err), cause)
 	return &last
 }

@@ -6,6 +6,7 @@ package pgtest
 // It waits, or has waited.
 const (
 	WaitsForServer      = "waiting for PostgreSQL"
+	WaitsForMigration   = "waiting for a migration of Evolution's"
 	IsStandby           = "the server is a standby"
 	MigrationRuns       = "a migration of Evolution's is running"
 	MigrationMayCreate  = "a migration is running that may create the table"
@@ -14,7 +15,7 @@ const (
 	GaveUp              = "gave up after PATCH_WAIT_TIMEOUT="
 	StayedInUse         = "stayed in use for PATCH_LOCK_RETRY="
 	HiddenTime          = "a time hidden from this role" // since when a lock is held
-	InterruptedBy       = "interrupted by "
+	InterruptedBy       = "interrupted ("
 )
 
 // It cannot connect.
