@@ -63,6 +63,8 @@ func (s *schema) attempt(ctx, waiting context.Context, state catalog.Inspection)
 	switch {
 	case p.Unguarded != "" && s.cfg.MayChange():
 		return unguarded(s.cfg, state.State, p.Unguarded)
+	case state.Table == nil && len(p.SQL) > 0 && request.Goal == plan.Apply && bool(s.cfg.DryRun):
+		return &MissingError{what: "table " + state.QualifiedTable(), remedy: "so the guard would be installed, if the role may"}
 	case !s.cfg.MayChange() || len(p.SQL) == 0:
 		return s.missing(waiting, state.State)
 	}

@@ -53,6 +53,7 @@ const (
 	IsElsewhere      = "the table exists in schema " // that schema
 	OnceMore         = "once more"                   // the advice to run the program again
 	OnceMoreLater    = "run this once more after Evolution has started"
+	GuardWouldBe     = "so the guard would be installed"
 	NoGuard          = "the guard cannot be installed"
 	NoGuardInNothing = "so no guard can be installed" // in a database that is not there
 	GuardNeedsName   = "a guard needs the name of the schema"
