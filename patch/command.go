@@ -36,7 +36,7 @@ func command(ctx context.Context, args, environ []string, stdout, stderr io.Writ
 		return err
 	case "":
 	default:
-		environ = append(environ[:len(environ):len(environ)], "PATCH_ACTION="+argument)
+		environ = append(environ[:len(environ):len(environ)], "PATCH_ACTION="+argument, "PATCH_WATCH=0") // an argument runs once
 	}
 	cfg, err := config.Parse(ctx, environ)
 	log := newLogger(cfg, stderr)

@@ -117,10 +117,11 @@ const (
 
 // The course of a watch.
 const (
-	Connected    = "connected"
-	Watching     = "watching"
-	TooSlow      = "a look takes longer than PATCH_WATCH"
-	StateChanged = "the state has changed"
-	LeftOut      = "a database that was found is left out"
-	DatabaseGone = "the database is not found any more"
+	Connected      = "connected"
+	WatchConnected = "a watch is connected that will apply the fixes again: " // the process IDs
+	Watching       = "watching"
+	TooSlow        = "a look takes longer than PATCH_WATCH"
+	StateChanged   = "the state has changed"
+	LeftOut        = "a database that was found is left out"
+	DatabaseGone   = "the database is not found any more"
 )
