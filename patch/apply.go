@@ -36,7 +36,9 @@ func (c *change) execute(ctx context.Context) (after catalog.Inspection, err err
 	}
 	for _, sql := range c.plan.SQL {
 		c.log.Debug("executed", "sql", postgres.OneLine(sql))
-		c.log.Log(ctx, c.cfg.ItemLevel(), "done", "sql", postgres.Shorten(postgres.OneLine(sql), 120))
+	}
+	for _, words := range c.plan.Words {
+		c.log.Log(ctx, c.cfg.ItemLevel(), words)
 	}
 	if c.plan.Replaced != "" {
 		c.log.Warn("the guard was installed for other fixes, and now applies these: " + c.plan.Replaced)

@@ -36,7 +36,7 @@ func command(ctx context.Context, args, environ []string, stdout, stderr io.Writ
 		return err
 	case "":
 	default:
-		environ = append(environ[:len(environ):len(environ)], "PATCH_ACTION="+argument)
+		environ = append(environ[:len(environ):len(environ)], "PATCH_ACTION="+argument, "PATCH_WATCH=0") // an argument runs once
 	}
 	cfg, err := config.Parse(ctx, environ)
 	log := newLogger(cfg, stderr)
@@ -64,8 +64,11 @@ const maxText = 6 << 10
 // newLogger writes to standard error in the format asked for.
 func newLogger(cfg config.Config, stderr io.Writer) *slog.Logger {
 	options := &slog.HandlerOptions{Level: cfg.LogLevel.Level, ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
-		if a.Value.Kind() == slog.KindString {
+		switch a.Value.Kind() {
+		case slog.KindString:
 			a.Value = slog.StringValue(postgres.Shorten(a.Value.String(), maxText))
+		case slog.KindDuration: // of which JSON would have the nanoseconds
+			a.Value = slog.StringValue(a.Value.String())
 		}
 		return a
 	}}

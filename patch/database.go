@@ -134,11 +134,16 @@ func (d *database) retry(ctx context.Context, limit time.Duration, attempt func(
 // logWaiting reports that PostgreSQL, or something in it, is not ready yet.
 func (d *database) logWaiting(err error, elapsed time.Duration) {
 	d.waitsFor = err
+	what := "waiting for PostgreSQL"
+	var notReady *postgres.NotReadyError
+	if errors.As(err, &notReady) {
+		what = cmp.Or(notReady.Waiting, what)
+	}
 	if elapsed < 10*time.Second {
-		d.log.Info("waiting for PostgreSQL", "reason", explain(err))
+		d.log.Info(what, "reason", explain(err))
 		return
 	}
-	d.log.Info("still waiting for PostgreSQL", "for", elapsed.Round(time.Second), "reason", explain(err))
+	d.log.Info("still "+what, "for", elapsed.Round(time.Second), "reason", explain(err))
 }
 
 // attempt makes one attempt, after which others may go on over another connection unless everything is done.

@@ -65,7 +65,13 @@ func (e *passwordError) Unwrap() error { return e.cause }
 // Interrupted is the signal that ended the work before it was done.
 type Interrupted struct{ Signal syscall.Signal }
 
-func (e Interrupted) Error() string { return "interrupted by " + e.Signal.String() }
+func (e Interrupted) Error() string {
+	name := "SIGTERM"
+	if e.Signal == syscall.SIGINT {
+		name = "SIGINT"
+	}
+	return "interrupted (" + name + ")"
+}
 
 // errNotInPlace is what status finds where a fix is not in place.
 var errNotInPlace = errors.New("a fix that was asked for is not in place")

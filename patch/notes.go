@@ -19,7 +19,8 @@ type note struct {
 
 // notes returns what the log says of a Result. An error stands in the line of the report; it is also logged if the line comes later
 // (watch) or the exit status hides it (PATCH_ON_ERROR=continue).
-func notes(cfg *config.Config, r Result, fixes []plan.Fix, s plan.State, missing *MissingError) (found []note) {
+func notes(cfg *config.Config, r Result, seen sight, s plan.State, missing *MissingError) (found []note) {
+	fixes := seen.fixes
 	add := func(level slog.Level, message string, args ...any) { found = append(found, note{level, message, args}) }
 	var keptOut *keptOutError
 	switch {
@@ -46,6 +47,9 @@ func notes(cfg *config.Config, r Result, fixes []plan.Fix, s plan.State, missing
 	}
 	if s.LeavesReplica() && plan.Pads(fixes) && cfg.Action != config.ActionRevert {
 		add(slog.LevelWarn, "somebody has set session_replication_role to replica in a session that a pooler gives to others, and no trigger pads the keys stored from there: end the pooler's sessions (RECONNECT in PgBouncer), and let nobody set it but with SET LOCAL")
+	}
+	if len(seen.watches) > 0 {
+		add(slog.LevelWarn, "a watch is connected that will apply the fixes again: "+strings.Join(seen.watches, ", ")+"; stop it first, and take it out of the stack")
 	}
 	for _, f := range fixes {
 		if untried := s.Untried(f, r.Changed); f.Pad && len(untried) > 0 && cfg.Action != config.ActionRevert {

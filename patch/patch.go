@@ -55,7 +55,8 @@ type sight struct {
 	assessment plan.Assessment     // zero if there was no plan
 	sql        []string            // what a dry run would execute
 	changed    bool
-	unanswered bool // a COMMIT was sent and not answered
+	watches    []string // the sessions of a watch, after a revert
+	unanswered bool     // a COMMIT was sent and not answered
 }
 
 // newResult returns the Result of a schema of which this was seen, and that an error ended, nil for none. It returns nil where there is
@@ -90,7 +91,7 @@ func newResult(cfg *config.Config, target string, at place, seen sight, err erro
 			r.Err = &UnknownError{err}
 		}
 	}
-	r.Notes = notes(cfg, *r, seen.fixes, state, missing)
+	r.Notes = notes(cfg, *r, seen, state, missing)
 	return r
 }
 
@@ -115,6 +116,6 @@ func (r *Result) endedBy(cause error) *Result {
 		return r
 	}
 	last := *r
-	last.Err = fmt.Errorf("%s (%w)", explain(r.Err), cause)
+	last.Err = fmt.Errorf("%s; %w", explain(r.Err), cause)
 	return &last
 }

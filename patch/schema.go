@@ -63,6 +63,8 @@ func (s *schema) attempt(ctx, waiting context.Context, state catalog.Inspection)
 	switch {
 	case p.Unguarded != "" && s.cfg.MayChange():
 		return unguarded(s.cfg, state.State, p.Unguarded)
+	case state.Table == nil && len(p.SQL) > 0 && request.Goal == plan.Apply && bool(s.cfg.DryRun):
+		return &MissingError{what: "table " + state.QualifiedTable(), remedy: "so the guard would be installed, if the role may"}
 	case !s.cfg.MayChange() || len(p.SQL) == 0:
 		return s.missing(waiting, state.State)
 	}
@@ -72,6 +74,9 @@ func (s *schema) attempt(ctx, waiting context.Context, state catalog.Inspection)
 		return err
 	}
 	s.seen.state, s.seen.assessment, s.seen.changed = &after, plan.Assess(request, after.State), true
+	if request.Goal == plan.Revert {
+		s.seen.watches, _ = scope(s.cfg).Names(waiting, s.conn, catalog.SessionsOf(config.WatchName))
+	}
 	return nil
 }
 
@@ -134,7 +139,7 @@ func (s *schema) mayComeAgain(err error) bool {
 func (s *schema) conclude(ctx context.Context, err error) {
 	if err != nil && ctx.Err() != nil {
 		if err = context.Cause(ctx); s.seen.state == nil && s.waitsFor != nil && s.cfg.Watches() {
-			err = fmt.Errorf("%s (%w)", explain(s.waitsFor), err) // a watch that has seen nothing says why
+			err = fmt.Errorf("%s; %w", explain(s.waitsFor), err) // a watch that has seen nothing says why
 		}
 	}
 	var missing *MissingError
@@ -146,21 +151,24 @@ func (s *schema) conclude(ctx context.Context, err error) {
 	s.count.schemasDone.Add(1)
 }
 
+// migration is what the log says while Prisma's lock is held, or something in its list has not finished.
+const migration = "waiting for a migration of Evolution's"
+
 // ready returns an error as long as something has to be waited for before anything is planned.
 func (s *schema) ready(ctx context.Context, state plan.State) error {
 	switch {
 	case !s.cfg.MayChange():
 		return nil
 	case state.Table == nil && state.Migrating:
-		return &postgres.NotReadyError{Reason: "a migration is running that may create the table", Cause: s.missing(ctx, state)}
+		return &postgres.NotReadyError{Waiting: migration, Reason: "a migration is running that may create the table", Cause: s.missing(ctx, state)}
 	case state.Migrating: // what it leaves is what counts, be it more to do or a table that would be refused half-way
-		return &postgres.NotReadyError{Reason: "a migration of Evolution's is running"}
+		return &postgres.NotReadyError{Waiting: migration, Reason: "a migration of Evolution's is running"}
 	case s.cfg.OnMissingTable != config.MissingWait:
 		return nil
 	case state.Table == nil:
 		return retryUntilPresent(s.cfg, s.missing(ctx, state))
 	case state.Migrations.Unfinished > 0:
-		return &postgres.NotReadyError{Reason: "a migration was begun and has not finished; if Evolution is not running, see its log"}
+		return &postgres.NotReadyError{Waiting: migration, Reason: "a migration was begun and has not finished; if Evolution is not running, see its log"}
 	}
 	return nil
 }
@@ -171,8 +179,9 @@ func retryUntilPresent(c *config.Config, missing error) error {
 		return missing
 	}
 	return &postgres.NotReadyError{
-		Reason: missing.Error() + " (where Evolution itself waits for this container, it never comes: there, set PATCH_ON_MISSING_TABLE=guard or continue)",
-		Cause:  missing,
+		Waiting: "waiting for Evolution's table",
+		Reason:  missing.Error() + " (where Evolution itself waits for this container, it never comes: there, set PATCH_ON_MISSING_TABLE=guard or continue)",
+		Cause:   missing,
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 
 	"evolution-openai-patch/patch/plan"
 	"evolution-openai-patch/patch/postgres"
+	"evolution-openai-patch/patch/quote"
 )
 
 // Database is one of a server.
@@ -64,3 +65,9 @@ func (c Scope) Names(ctx context.Context, conn *postgres.Conn, sql string) (name
 
 // OtherSchemas lists at most 20 schemas that hold the table, for a message.
 const OtherSchemas = "SELECT c.relnamespace::pg_catalog.regnamespace::pg_catalog.text FROM pg_catalog.pg_class c WHERE c.relname = '" + plan.TableName + "' AND c.relkind = 'r' ORDER BY 1 LIMIT 20"
+
+// SessionsOf lists at most five sessions in the database that have an application_name, for a message.
+func SessionsOf(application string) string {
+	return `SELECT pg_catalog.format('pid %s%s', a.pid, ' from ' || pg_catalog.host(a.client_addr)) FROM pg_catalog.pg_stat_activity a
+		WHERE a.datname = pg_catalog.current_database() AND a.application_name = ` + quote.Literal(application) + ` ORDER BY a.pid LIMIT 5`
+}

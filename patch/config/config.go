@@ -192,12 +192,18 @@ func splitURIs(uri string) []string {
 	return uris
 }
 
+// WatchName is the application_name of a watch's sessions.
+const WatchName = "evolution-openai-patch watch"
+
 // addSource adds a source to the configuration. The schema is that of the connection string, "" if it names none.
 func (c *Config) addSource(connection postgres.Config, schema string) error {
 	if err := checkName(schema, "schema"); err != nil {
 		return err
 	}
 	connection.ApplicationName = "evolution-openai-patch"
+	if c.Watches() {
+		connection.ApplicationName = WatchName
+	}
 	target, err := postgres.NewTarget(connection)
 	if err != nil {
 		return err

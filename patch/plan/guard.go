@@ -148,6 +148,7 @@ func (p *Plan) guard(r Request, s State) {
 	}
 	if g := s.Guard; g != nil && g.Trigger != nil && g.Trigger.Mine && g.Foreign(r.Schema) == "" {
 		p.add("DROP EVENT TRIGGER %s", quote.Identifier(GuardName(r.Schema)))
+		p.say("removed the guard")
 	}
 }
 
@@ -207,6 +208,7 @@ func (p *Plan) installGuard(r Request, s State) {
 		p.add("REVOKE ALL ON FUNCTION %s.%s() FROM %s", name, function, s.grantees())
 	}
 	p.add("CREATE EVENT TRIGGER %s ON ddl_command_end WHEN TAG IN ('CREATE INDEX') EXECUTE FUNCTION %s.%s()", name, name, function)
+	p.say("installed the guard")
 }
 
 // guardSetClauses returns the SET clauses of CREATE FUNCTION for guardSettings.

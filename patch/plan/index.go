@@ -40,18 +40,22 @@ func (p *Plan) index(f Fix, r Request, s State) error {
 	if r.Goal == Revert {
 		if plainIndex {
 			p.add("DROP INDEX IF EXISTS %s", quote.Qualified(s.Schema, f.Index))
+			p.say("dropped the plain index %s", f.Index)
 		}
 		if len(unique) == 0 {
 			p.add("CREATE UNIQUE %s", definition)
+			p.say("created the unique index on %s", quote.Identifier(f.Column))
 		}
 		return nil
 	}
 	for _, x := range unique {
 		p.add("%s", dropUnique(s, x))
+		p.say("dropped the unique index on %s", quote.Identifier(f.Column))
 	}
 	// A release that is not known yet may have dropped the index itself, and a later one may use the name for something else.
 	if r.KeepNames && !plainIndex && (len(unique) > 0 || !beyondKnown(s.Migrations.Last)) {
 		p.add("CREATE %s", definition)
+		p.say("left a plain index under the name %s", f.Index)
 	}
 	return nil
 }

@@ -70,12 +70,16 @@ func (p *Plan) pad(f Fix, s State) {
 		p.add("DROP TRIGGER %s ON %s", ObjectName, s.QualifiedTable())
 	}
 	create := drop || trigger == nil
+	if create {
+		p.say("created the padding trigger")
+	}
 	if create && !foreign {
 		p.add("%s", CreatePadTrigger(s.Schema))
 	}
 	if s.Keys.Bare > 0 {
 		p.add("UPDATE ONLY %s SET %s = rtrim(%s, ' ') || ' ' WHERE %s", s.QualifiedTable(), column, column, s.Table.Paddable())
 		p.Rows += s.Keys.Bare
+		p.say("padded %d keys", s.Keys.Bare)
 	}
 	if create && foreign {
 		p.add("%s", CreatePadTrigger(s.Schema))
@@ -97,10 +101,12 @@ func (p *Plan) unpad(f Fix, s State) error {
 		return Refuse("function %s is used by others: %s; drop them first", PadFunction(s.Schema), strings.Join(s.Function.Users, ", "))
 	}
 	p.add("DROP FUNCTION %s", PadFunction(s.Schema))
+	p.say("dropped the padding trigger")
 	p.Pads = true
 	if s.Keys.Spaced > 0 {
 		p.add("UPDATE ONLY %s SET %s = rtrim(%s, ' ') WHERE %s LIKE '%% '", table, column, column, column)
 		p.Rows += s.Keys.Spaced
+		p.say("took the space from %d keys", s.Keys.Spaced)
 	}
 	return nil
 }

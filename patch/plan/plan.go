@@ -30,6 +30,7 @@ type Request struct {
 // Plan is what leads from a State to what is requested.
 type Plan struct {
 	SQL       []string          // DDL, in order; empty: nothing to do
+	Words     []string          // what it does, for people
 	Found     map[string]string // the fix's name → what there is of it, for people
 	Rows      int               // rows that the SQL changes
 	Pads      bool              // the SQL changes keys or the padding
@@ -75,6 +76,11 @@ func (p *Plan) fixes(r Request, s State) error {
 		}
 	}
 	return nil
+}
+
+// say adds what the statements do, in words for the log.
+func (p *Plan) say(format string, args ...any) {
+	p.Words = append(p.Words, fmt.Sprintf(format, args...))
 }
 
 // add adds a statement.

@@ -204,6 +204,9 @@ func TestModelNextPlanIsEmpty(t *testing.T) {
 		if a := Assess(r, s); r.Goal == Apply && (unmet != (len(p.SQL) > 0) || unmet != (a.Status == Unpatched)) {
 			t.Fatalf("unmet: %t, but %s, and the plan is %q", unmet, a.Status, p.SQL)
 		}
+		if (len(p.SQL) > 0) != (len(p.Words) > 0) {
+			t.Fatalf("%q is told as %q", p.SQL, p.Words)
+		}
 		after := execAll(t, s, p)
 		if next := mustPlan(t, r, after); len(next.SQL) > 0 {
 			t.Fatalf("after %q the plan is %q", p.SQL, next.SQL)

@@ -25,8 +25,9 @@ const (
 // NotReadyError reports a server that answers, but of which something has to change before the caller can go on. It is
 // retryable.
 type NotReadyError struct {
-	Reason string
-	Cause  error // what it is if waiting does not help; nil if that is the NotReadyError itself
+	Reason  string
+	Waiting string // what the log calls the wait, "" for one for PostgreSQL itself
+	Cause   error  // what it is if waiting does not help; nil if that is the NotReadyError itself
 }
 
 func (e *NotReadyError) Error() string { return e.Reason }

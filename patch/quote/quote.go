@@ -32,11 +32,13 @@ func Array(values []string) string {
 	return Literal("{" + strings.Join(elements, ",") + "}")
 }
 
-// Literal returns s as an SQL string constant that means the same whatever standard_conforming_strings is set to.
+// escapes is what an E constant writes in another way, so that it stands in one line.
+var escapes = strings.NewReplacer("'", "''", `\`, `\\`, "\n", `\n`, "\r", `\r`, "\t", `\t`)
+
+// Literal returns s as an SQL string constant in one line that means the same whatever standard_conforming_strings is set to.
 func Literal(s string) string {
-	quoted := "'" + strings.ReplaceAll(s, "'", "''") + "'"
-	if strings.Contains(s, `\`) {
-		return " E" + strings.ReplaceAll(quoted, `\`, `\\`)
+	if strings.ContainsAny(s, "\\\n\r\t") {
+		return " E'" + escapes.Replace(s) + "'"
 	}
-	return quoted
+	return "'" + strings.ReplaceAll(s, "'", "''") + "'"
 }

@@ -122,7 +122,7 @@ func TestWatchStoppedWhileItsServerIsAway(t *testing.T) {
 	t.Parallel()
 	p := pgtest.Start(t, "DATABASE_CONNECTION_URI="+pgtest.URI("u", "localhost:"+pgtest.FreePort(), "x", ""), "PATCH_WATCH=1s")
 	p.WaitFor(pgtest.WaitsForServer)
-	p.Stop(syscall.SIGTERM).Expect(t, 0, "failed: ", "changed=false", "apikey-index=failed", "connection refused", "("+pgtest.InterruptedBy+`terminated)"`)
+	p.Stop(syscall.SIGTERM).Expect(t, 0, "failed: ", "changed=false", "apikey-index=failed", "connection refused", "; "+pgtest.InterruptedBy+`SIGTERM)"`)
 }
 
 // A program that is stopped during its first run reports what it has found so far.
@@ -195,7 +195,7 @@ func TestWatchStoppedWhileItFails(t *testing.T) {
 	p.WaitFor("msg=" + pgtest.Watching)
 	d.Exec(`CREATE UNIQUE INDEX again ON "OpenaiCreds"("apiKey") WHERE true AND id <> ''`)
 	p.WaitFor(pgtest.IsRefused)
-	p.Stop(syscall.SIGTERM).Expect(t, 0, "failed: ", pgtest.OnPurpose, "("+pgtest.InterruptedBy+`terminated)"`)
+	p.Stop(syscall.SIGTERM).Expect(t, 0, "failed: ", pgtest.OnPurpose, "; "+pgtest.InterruptedBy+`SIGTERM)"`)
 }
 
 func TestWatchEndsForLastingTroubles(t *testing.T) {

@@ -97,7 +97,7 @@ func ended(p *pgtest.Process) bool {
 func (f *fleet) waitUntilGone() {
 	f.t.Helper()
 	pgtest.MustUntil(f.t, func() error {
-		if n := pgtest.Text(f.t, f.admin, "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'evolution-openai-patch'"); n != "0" {
+		if n := pgtest.Text(f.t, f.admin, "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'evolution-openai-patch%'"); n != "0" {
 			return fmt.Errorf("%s sessions are left", n)
 		}
 		return nil

@@ -98,7 +98,7 @@ func TestFleetWatchGoesOn(t *testing.T) {
 			if !hasIndex(t, prisma) || !hasIndex(t, user) {
 				t.Error("a database was patched although it is migrated, or in use")
 			}
-			if n := strings.Count(p.Stderr.String(), `msg="`+pgtest.WaitsForServer+`" target=`+f.Address()+"/go_migrated "); n != 1 { // on a slow machine it is said again that it goes on
+			if n := strings.Count(p.Stderr.String(), `msg="`+pgtest.WaitsForMigration+`" target=`+f.Address()+"/go_migrated "); n != 1 { // on a slow machine it is said again that it goes on
 				t.Errorf("that a migration is running is logged %d times, want once", n)
 			}
 			pgtest.Exec(t, user, "COMMIT")

@@ -74,7 +74,7 @@ func (b *bench) start(environ ...string) *pgtest.Process {
 func (b *bench) settled() (now string, err error) {
 	d := b.databases[0]
 	err = pgtest.Until(func() error {
-		if n := d.Text(`SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'evolution-openai-patch'`); n != "0" {
+		if n := d.Text(`SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name LIKE 'evolution-openai-patch%'`); n != "0" {
 			return fmt.Errorf("%s sessions of the program are left", n)
 		}
 		return nil
@@ -131,7 +131,7 @@ func TestBackendIsKilled(t *testing.T) {
 	kills(t, amount(21, 100), []string{"apply", "revert", "guard"}, func(b *bench, at time.Duration, watch ...string) {
 		p := b.start(append(slices.Clip(b.environ), watch...)...)
 		<-time.After(at)
-		b.databases[0].Text(`SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'evolution-openai-patch'`)
+		b.databases[0].Text(`SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE datname = current_database() AND application_name LIKE 'evolution-openai-patch%'`)
 		if watch != nil {
 			p.WaitFor("state=" + b.says + " every=")
 			_ = p.Cmd.Process.Signal(syscall.SIGTERM)

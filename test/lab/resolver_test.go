@@ -52,7 +52,7 @@ func mustDrop(t *testing.T, d *pgtest.Database) {
 	})
 	dropped := d.Text("SELECT clock_timestamp()")
 	pgtest.MustUntil(t, func() error {
-		if d.Text(`SELECT count(*) FROM pg_stat_activity WHERE application_name = 'evolution-openai-patch' AND query_start > '`+dropped+`'`) == "0" {
+		if d.Text(`SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'evolution-openai-patch%' AND query_start > '`+dropped+`'`) == "0" {
 			return errors.New("the program does nothing")
 		}
 		return nil

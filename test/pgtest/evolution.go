@@ -108,7 +108,7 @@ func (d *Database) HeldLocks() string {
 	}
 	return query(`SELECT coalesce(string_agg(concat_ws(' ', a.pid, a.state, l.mode, l.relation::regclass, l.locktype), '; '), '')
 		FROM pg_stat_activity a LEFT JOIN pg_locks l ON l.pid = a.pid AND (l.locktype = 'advisory' OR l.relation = to_regclass('evolution_api."OpenaiCreds"'))
-		WHERE a.datname = current_database() AND a.application_name = 'evolution-openai-patch' AND (l.pid IS NOT NULL OR a.state LIKE 'idle in transaction%')`)
+		WHERE a.datname = current_database() AND a.application_name LIKE 'evolution-openai-patch%' AND (l.pid IS NOT NULL OR a.state LIKE 'idle in transaction%')`)
 }
 
 // SmallDump does what a dump of a small database of Evolution's does, in the same order: tables, rows, indexes.

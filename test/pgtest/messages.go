@@ -6,6 +6,7 @@ package pgtest
 // It waits, or has waited.
 const (
 	WaitsForServer      = "waiting for PostgreSQL"
+	WaitsForMigration   = "waiting for a migration of Evolution's"
 	IsStandby           = "the server is a standby"
 	MigrationRuns       = "a migration of Evolution's is running"
 	MigrationMayCreate  = "a migration is running that may create the table"
@@ -14,7 +15,7 @@ const (
 	GaveUp              = "gave up after PATCH_WAIT_TIMEOUT="
 	StayedInUse         = "stayed in use for PATCH_LOCK_RETRY="
 	HiddenTime          = "a time hidden from this role" // since when a lock is held
-	InterruptedBy       = "interrupted by "
+	InterruptedBy       = "interrupted ("
 )
 
 // It cannot connect.
@@ -52,6 +53,7 @@ const (
 	IsElsewhere      = "the table exists in schema " // that schema
 	OnceMore         = "once more"                   // the advice to run the program again
 	OnceMoreLater    = "run this once more after Evolution has started"
+	GuardWouldBe     = "so the guard would be installed"
 	NoGuard          = "the guard cannot be installed"
 	NoGuardInNothing = "so no guard can be installed" // in a database that is not there
 	GuardNeedsName   = "a guard needs the name of the schema"
@@ -94,6 +96,7 @@ const (
 
 // The report, and what the log says besides it.
 const (
+	DroppedIndex    = "dropped the unique index on "
 	NotInPlace      = "the fix is not in place"
 	NoTrigger       = "no padding trigger"
 	NoPlainIndex    = "no plain index under the name "
@@ -114,10 +117,11 @@ const (
 
 // The course of a watch.
 const (
-	Connected    = "connected"
-	Watching     = "watching"
-	TooSlow      = "a look takes longer than PATCH_WATCH"
-	StateChanged = "the state has changed"
-	LeftOut      = "a database that was found is left out"
-	DatabaseGone = "the database is not found any more"
+	Connected      = "connected"
+	WatchConnected = "a watch is connected that will apply the fixes again: " // the process IDs
+	Watching       = "watching"
+	TooSlow        = "a look takes longer than PATCH_WATCH"
+	StateChanged   = "the state has changed"
+	LeftOut        = "a database that was found is left out"
+	DatabaseGone   = "the database is not found any more"
 )

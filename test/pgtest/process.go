@@ -89,7 +89,7 @@ func (d *Database) PatchBeside(sql string, environ ...string) Outcome {
 	Exec(d.t, c, "BEGIN; "+sql)
 	p := d.Start(append(environ, "PATCH_LOCK_TIMEOUT=10s")...)
 	MustUntil(d.t, func() error {
-		if n := d.Text(`SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'evolution-openai-patch' AND wait_event_type = 'Lock'`); n != "1" {
+		if n := d.Text(`SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name LIKE 'evolution-openai-patch%' AND wait_event_type = 'Lock'`); n != "1" {
 			return fmt.Errorf("%s sessions of the program wait for a lock", n)
 		}
 		return nil

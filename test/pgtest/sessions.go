@@ -10,7 +10,7 @@ import (
 
 // programSessions counts the program's sessions on a server. One that waits for the lock of its database has authenticated and takes a
 // connection, but is in pg_stat_activity only from PostgreSQL 18 on, and there without its application_name.
-const programSessions = `SELECT count(*) FROM (SELECT pid FROM pg_stat_activity WHERE application_name = 'evolution-openai-patch'
+const programSessions = `SELECT count(*) FROM (SELECT pid FROM pg_stat_activity WHERE application_name LIKE 'evolution-openai-patch%'
 	UNION SELECT pid FROM pg_locks WHERE locktype = 'object' AND classid = 'pg_database'::regclass AND NOT granted) AS sessions`
 
 // CountSessions counts the program's sessions again and again, until the test ends or stop is called, which returns the largest
