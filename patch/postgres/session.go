@@ -13,6 +13,7 @@ import (
 // is stopped, does not notice that a connection is closed.
 type session struct {
 	net.Conn
+	reading     sync.Mutex // the driver may read and, in the background, drain at the same time
 	buffer      *bufio.Reader
 	answers     string // the types of the messages that the server may answer with next; "" for any
 	requiresTLS bool
@@ -23,6 +24,8 @@ type session struct {
 
 // Read implements net.Conn.
 func (s *session) Read(p []byte) (int, error) {
+	s.reading.Lock()
+	defer s.reading.Unlock()
 	if s.answers != "" {
 		if err := s.greet(); err != nil {
 			return 0, err
