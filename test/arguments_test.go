@@ -46,7 +46,9 @@ func TestArgumentsRunOnce(t *testing.T) {
 	environ := []string{"DATABASE_CONNECTION_URI=" + d.URI(), "PATCH_WATCH=1h", pgtest.AllFixes}
 	watch := pgtest.Start(t, environ...)
 	watch.WaitFor(`msg=` + pgtest.Watching)
-	run := func(argument string) pgtest.Outcome { return pgtest.RunArgs(context.Background(), []string{argument}, environ) }
+	run := func(argument string) pgtest.Outcome {
+		return pgtest.RunArgs(context.Background(), []string{argument}, environ)
+	}
 	run("status").Expect(t, 0, "patched: ")
 	pid := d.Text(`SELECT coalesce(string_agg(pid::text, ','), '') FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'evolution-openai-patch watch'`)
 	run("revert").Expect(t, 0, "unpatched: ", "changed=true", pgtest.WatchConnected+"pid "+pid)

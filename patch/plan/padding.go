@@ -79,7 +79,7 @@ func (p *Plan) pad(f Fix, s State) {
 	if s.Keys.Bare > 0 {
 		p.add("UPDATE ONLY %s SET %s = rtrim(%s, ' ') || ' ' WHERE %s", s.QualifiedTable(), column, column, s.Table.Paddable())
 		p.Rows += s.Keys.Bare
-		p.say("padded %d keys", s.Keys.Bare)
+		p.say("padded keys: %d", s.Keys.Bare)
 	}
 	if create && foreign {
 		p.add("%s", CreatePadTrigger(s.Schema))
@@ -106,7 +106,7 @@ func (p *Plan) unpad(f Fix, s State) error {
 	if s.Keys.Spaced > 0 {
 		p.add("UPDATE ONLY %s SET %s = rtrim(%s, ' ') WHERE %s LIKE '%% '", table, column, column, column)
 		p.Rows += s.Keys.Spaced
-		p.say("took the space from %d keys", s.Keys.Spaced)
+		p.say("removed the space from keys: %d", s.Keys.Spaced)
 	}
 	return nil
 }

@@ -127,6 +127,6 @@ func TestWatchStoppedAfterCommit(t *testing.T) {
 		t.Fatal("the program changed something too early")
 	}
 	d.Exec(pgtest.SmallDump)
-	p.WaitFor(pgtest.DroppedIndex)
+	p.WaitFor(pgtest.PaddedKeys)
 	p.Stop(syscall.SIGTERM).Expect(t, 0, "patched: ", "changed=true")
 }

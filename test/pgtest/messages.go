@@ -96,7 +96,7 @@ const (
 
 // The report, and what the log says besides it.
 const (
-	DroppedIndex    = "dropped the unique index on "
+	PaddedKeys      = "padded keys: "
 	NotInPlace      = "the fix is not in place"
 	NoTrigger       = "no padding trigger"
 	NoPlainIndex    = "no plain index under the name "
