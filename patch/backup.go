@@ -157,6 +157,9 @@ func (c *change) backupTail(columns []string) string {
 		} else {
 			l.add("%s;", x.Definition)
 		}
+		if x.Comment != "" { // which revert knows the plain index by
+			l.add("COMMENT ON INDEX %s IS %s;", x.Name, quote.Literal(x.Comment))
+		}
 	}
 	if s.PadTrigger() != nil && plan.CheckPadding(s.State) == nil {
 		l.add("%s;", plan.CreatePadFunction(s.Schema))
@@ -172,7 +175,7 @@ func (c *change) backupTail(columns []string) string {
 func (c *change) indexes() (indexes []*plan.Index) {
 	for _, x := range c.before.Table.Indexes {
 		for _, f := range c.request.Fixes {
-			if f.Index != "" && !x.Primary && (c.before.Named(x, f.Index) || x.Unique && x.Covers(f.Column)) {
+			if f.Index != "" && !x.Primary && (c.before.Named(x, f.Index) || x.Covers(f.Column) && (x.Unique || x.Comment != "")) {
 				indexes = append(indexes, x)
 			}
 		}

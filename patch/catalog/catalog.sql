@@ -82,7 +82,9 @@ WHERE f.proname = 'evolution_openai_patch' AND f.pronargs = 0
 SELECT i.indexrelid AS oid, i.indexrelid::pg_catalog.regclass AS name,
     pg_catalog.left(pg_catalog.pg_get_indexdef(i.indexrelid), 4001) AS definition, pg_catalog.left(pg_catalog.pg_get_indexdef(i.indexrelid, 1, false), 4001) AS key,
     i.indisunique AS unique, i.indisprimary AS primary, i.indnkeyatts AS keys, i.indkey::pg_catalog.int2[] AS columns,
-    i.indexprs IS NOT NULL AS expressions, i.indpred IS NOT NULL AS partial, i.indisreplident AS identity
+    i.indexprs IS NOT NULL AS expressions, i.indpred IS NOT NULL AS partial, i.indisreplident AS identity,
+    (SELECT pg_catalog.left(c.description, 200) FROM pg_catalog.pg_description c
+        WHERE c.objoid = i.indexrelid AND c.classoid = 'pg_catalog.pg_class'::pg_catalog.regclass AND c.objsubid = 0) AS comment
 FROM pg_catalog.pg_index i
 WHERE i.indrelid = ANY (:'tables'::pg_catalog.oid[])
 ORDER BY i.indexrelid

@@ -108,6 +108,7 @@ type Index struct {
 	Expressions bool         `json:"expressions"`
 	Partial     bool         `json:"partial"`
 	Identity    bool         `json:"identity"` // it is the replica identity
+	Comment     string       `json:"comment"`
 	Constraints []Constraint `json:"-"`        // that it implements, or that need it
 }
 
