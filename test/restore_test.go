@@ -1,8 +1,11 @@
 package test
 
 import (
+	"errors"
 	"strings"
 	"testing"
+
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"evolution-openai-patch/test/pgtest"
 )
@@ -131,4 +134,23 @@ func TestRestoreWithOtherSettings(t *testing.T) {
 	}
 	d.Exec(`DROP FUNCTION evolution_api.now(); DROP SCHEMA decoy CASCADE`)
 	d.ExpectSortedDump(before)
+}
+
+// A dump of the rows alone, in which credentials share a key, needs a table that was patched before.
+func TestRowsAloneNeedThePatchFirst(t *testing.T) {
+	t.Parallel()
+	d := pgtest.NewEvolution(t, "public")
+	d.Patch().Expect(t, 0, "patched: ", "changed=true")
+	d.Register("2.3", "i1", "one", pgtest.APIKey)
+	d.Register("2.3", "i2", "two", pgtest.APIKey)
+	rows := `INSERT INTO "OpenaiCreds"(id, name, "apiKey", "updatedAt", "instanceId") VALUES ` +
+		d.Text(`SELECT string_agg(format('(%L, %L, %L, now(), %L)', id, name, "apiKey", "instanceId"), ', ') FROM "OpenaiCreds"`)
+	fresh := pgtest.NewEvolution(t, "public")
+	var pgErr *pgconn.PgError
+	if _, err := fresh.Conn.Exec(t.Context(), rows); !errors.As(err, &pgErr) || pgErr.Code != "23505" {
+		t.Fatalf("without the patch: %v", err)
+	}
+	fresh.Patch().Expect(t, 0, "patched: ", "changed=true")
+	fresh.Exec(rows)
+	fresh.Patch().Expect(t, 0, "patched: ", "changed=false")
 }

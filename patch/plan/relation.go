@@ -109,7 +109,7 @@ type Index struct {
 	Partial     bool         `json:"partial"`
 	Identity    bool         `json:"identity"` // it is the replica identity
 	Comment     string       `json:"comment"`
-	Constraints []Constraint `json:"-"`        // that it implements, or that need it
+	Constraints []Constraint `json:"-"` // that it implements, or that need it
 }
 
 // Constraint describes a constraint of the table, or a foreign key that refers to it.
