@@ -73,13 +73,13 @@ func (p *Plan) keepName(f Fix, s State, dropped bool) {
 	if dropped {
 		add = p.add
 	}
-	did := "marked"
 	if named == nil {
 		add("CREATE INDEX %s ON %s (%s)", quote.Identifier(f.Index), s.QualifiedTable(), quote.Identifier(f.Column))
-		did = "left"
+		p.say("left a plain index under the name %s", f.Index)
+	} else {
+		p.say("marked the plain index %s as one that stands for a unique index", f.Index)
 	}
 	add("COMMENT ON INDEX %s IS %s", quote.Qualified(s.Schema, f.Index), quote.Literal(IndexComment))
-	p.say("%s a plain index under the name %s", did, f.Index)
 }
 
 // Unkept reports whether no index has the name of the unique one that a fix drops, where Evolution's releases that are known have it.
