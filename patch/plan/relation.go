@@ -95,10 +95,20 @@ func (t *Relation) CanCopy(columns ...string) bool {
 	})
 }
 
+// indexNamed returns the index of that name, nil if there is none.
+func (t *Relation) indexNamed(name string) *Index {
+	if i := slices.IndexFunc(t.Indexes, func(x *Index) bool { return x.Bare == name }); i >= 0 {
+		return t.Indexes[i]
+	}
+	return nil
+}
+
 // Index describes one index of the table.
 type Index struct {
 	OID         string       `json:"oid"`
 	Name        string       `json:"name"`       // qualified and quoted
+	Bare        string       `json:"bare"`       // the name alone
+	Comment     string       `json:"comment"`    // at most 1000 characters of it
 	Definition  string       `json:"definition"` // at most 4001 characters of it
 	Key         string       `json:"key"`        // the first key column or expression, as PostgreSQL prints it
 	Keys        int          `json:"keys"`
@@ -108,8 +118,7 @@ type Index struct {
 	Expressions bool         `json:"expressions"`
 	Partial     bool         `json:"partial"`
 	Identity    bool         `json:"identity"` // it is the replica identity
-	Comment     string       `json:"comment"`
-	Constraints []Constraint `json:"-"` // that it implements, or that need it
+	Constraints []Constraint `json:"-"`        // that it implements, or that need it
 }
 
 // Constraint describes a constraint of the table, or a foreign key that refers to it.
