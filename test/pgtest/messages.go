@@ -80,6 +80,8 @@ const (
 	SortsBefore       = "rename it to one that sorts before "
 	ConnectAs         = "connect as "
 	SharedValue       = "credentials share a value"
+	Listed            = " stays in credential " // the id
+	ChangedIn         = " and changes in "      // those of others
 	Untried           = "no stored key shows whether"
 )
 
