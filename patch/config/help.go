@@ -11,7 +11,7 @@ import (
 func Help() string {
 	var b strings.Builder
 	b.WriteString(`evolution-openai-patch lets the instances of an Evolution API share one OpenAI API key: it waits for PostgreSQL,
-removes what keeps a second instance from using the key from the database, verifies that and exits.
+removes from the database what keeps a second instance from using the key, verifies that and exits.
 
 Usage: evolution-openai-patch [apply | status | revert | version | help]
 
