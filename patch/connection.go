@@ -52,8 +52,8 @@ func (d *database) logIn(ctx context.Context) error {
 		if !d.named && !d.entered && postgres.KeptOut(err) {
 			d.keptOut = err
 		}
-		if d.fleet.Unreplaced != "" && postgres.SQLState(err) == postgres.InvalidPassword {
-			err = &passwordError{d.fleet.Unreplaced, err}
+		if d.fleet.PasswordHint != "" && postgres.SQLState(err) == postgres.InvalidPassword {
+			err = &passwordError{d.fleet.PasswordHint, err}
 		}
 		if postgres.NoDatabase(err) {
 			err = d.missing("database ", "")

@@ -62,16 +62,13 @@ func (e *UnknownError) Error() string {
 
 func (e *UnknownError) Unwrap() error { return e.cause }
 
-// passwordError reports that the server has refused a password in which nobody has replaced $(NAME).
+// passwordError reports that the server has refused a password, and what may be wrong with it.
 type passwordError struct {
-	unreplaced string
-	cause      error
+	hint  string
+	cause error
 }
 
-func (e *passwordError) Error() string {
-	return fmt.Sprintf("%s; the password holds %s, which Kubernetes replaces only by a variable that stands above it in the container's env", explain(e.cause), e.unreplaced)
-}
-
+func (e *passwordError) Error() string { return explain(e.cause) + "; " + e.hint }
 func (e *passwordError) Unwrap() error { return e.cause }
 
 // Interrupted is the signal that ended the work before it was done.

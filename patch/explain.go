@@ -55,9 +55,10 @@ var remedies = []struct{ code, message, text string }{
 	{postgres.InternalError, "password authentication", wrongPassword}, // from Neon's proxy
 	{postgres.InvalidPassword, "", wrongPassword},
 	{postgres.InvalidAuthorizationSpecification, "not permitted to log in", "give it the right with ALTER ROLE … LOGIN, or connect as another role"},
+	{postgres.InvalidAuthorizationSpecification, "does not exist", "create the role, or connect as another"},
 	{postgres.InvalidAuthorizationSpecification, "no encryption", wantsTLS},
 	{postgres.InvalidAuthorizationSpecification, "SSL off", wantsTLS}, // before PostgreSQL 14
-	{postgres.InvalidAuthorizationSpecification, "", "the server lets this role in neither from here nor in this way; see its pg_hba.conf"},
+	{postgres.InvalidAuthorizationSpecification, "", "pg_hba.conf does not allow this role from this address or with this method"},
 	{postgres.InsufficientPrivilege, " pg_", "what every role may read of PostgreSQL's catalog was taken from this one: GRANT it to PUBLIC again, or connect as a superuser"},
 	{postgres.InsufficientPrivilege, "for database", "grant the role CONNECT on the database, or connect as another"},
 	{postgres.InsufficientPrivilege, "for schema", "grant the role USAGE and CREATE on the schema, or connect as a superuser"},
@@ -66,7 +67,7 @@ var remedies = []struct{ code, message, text string }{
 	{postgres.DependentObjectsStillExist, "", "drop what depends on it, and try again"},
 	{postgres.QueryCanceled, "statement timeout", "the change takes longer than this program allows; set PATCH_CONNECT_TIMEOUT to a longer time"},
 	{postgres.ReadOnlySQLTransaction, "", "the database takes no changes; connect to the primary"},
-	{postgres.SerializationFailure, "", "the standby did not wait with what it replays until the table was read; connect to the primary, or raise max_standby_streaming_delay"},
+	{postgres.SerializationFailure, "", "the standby cancelled the read because of replication; connect to the primary, or raise max_standby_streaming_delay"},
 	{postgres.TooManyConnections, "for role", "raise the role's CONNECTION LIMIT, or let Evolution's connection_limit leave one free"},
 	{postgres.TooManyConnections, "for database", "raise the database's CONNECTION LIMIT, or let Evolution's connection_limit leave one free"},
 	{postgres.TooManyConnections, "", "raise max_connections, or let Evolution's connection_limit leave one free"},

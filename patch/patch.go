@@ -86,7 +86,10 @@ func newResult(cfg *config.Config, target string, at place, seen sight, err erro
 	case watchStopped && seen.state != nil: // what a watch knows is what it has seen
 		r.Assessment = plan.Assess(plan.Request{Schema: at.Schema, Fixes: seen.fixes, KeepNames: bool(cfg.KeepNames)}, state)
 	case err != nil:
-		r.Status, r.Fixes, r.Err = plan.Failed, plan.EveryFix(seen.fixes, plan.Failed).Fixes, err
+		r.Status, r.Err = plan.Failed, err
+		if r.Fixes == nil || r.Unknown { // otherwise they are what they were
+			r.Fixes = plan.EveryFix(seen.fixes, plan.Failed).Fixes
+		}
 		var unknown *UnknownError
 		if r.Unknown && !errors.As(err, &unknown) {
 			r.Err = &UnknownError{err}

@@ -46,8 +46,9 @@ func TestRevertRefusesDuplicates(t *testing.T) {
 	d.Register("2.3", "i2", "short too", "short")
 	before := d.Dump()
 	o := d.Patch(pgtest.AllFixes, "PATCH_ACTION=revert")
-	o.Expect(t, 3, "failed: ", pgtest.SharedValue, "…0123 in i1/shared name/36", "name shared name, instance i1",
-		"instance i2", "instance i3", "… in i1/short/5", "shared name in ")
+	o.Expect(t, 3, "failed: ", pgtest.SharedValue, " apikey-index=patched apikey-check=patched name-index=patched ",
+		"…0123"+pgtest.Listed+"i1/shared name/36 (shared name) of instance one"+pgtest.ChangedIn+"i2/shared name/36 (shared name) of instance two, i3/",
+		" of instance three", "…"+pgtest.Listed+"i1/short/5", "shared name"+pgtest.Listed)
 	d.ExpectDump(before)
 	d.Restore(pgtest.TempFile(t, remedy(t, o)))
 	d.Patch(pgtest.AllFixes, "PATCH_ACTION=revert").Expect(t, 0, "unpatched: ", "changed=true")
@@ -116,9 +117,21 @@ func TestRevertListsFewDuplicates(t *testing.T) {
 		SELECT 'c' || lpad(i::text, 3, '0'), 'name ' || i, CASE WHEN i <= 30 THEN 'sk-shared-by-thirty' ELSE 'sk-shared-by-two-' || i / 2 END, now(), 'i1' FROM generate_series(1, 301) AS i`)
 	d.Exec(`ALTER TABLE "OpenaiCreds" DISABLE TRIGGER USER; UPDATE "OpenaiCreds" SET "apiKey" = rtrim("apiKey") WHERE id = 'c030'; ALTER TABLE "OpenaiCreds" ENABLE TRIGGER USER`)
 	o := d.Patch("PATCH_FIXES=apikey-index,apikey-check", "PATCH_ACTION=revert")
-	o.Expect(t, 3, pgtest.SharedValue, "…irty in c001 (name name 1, instance i1), c002 ", "c020 (name name 20, instance i1) and 10 ", "…-100 in c200 ")
+	o.Expect(t, 3, pgtest.SharedValue, "…irty"+pgtest.Listed+"c001 (name 1) of instance one"+pgtest.ChangedIn+"c002 ", "c020 (name 20) of instance one, 10 ", "…-100"+pgtest.Listed+"c200 ")
 	o.ExpectNot(t, "c021", "sk-shared")
 	if listed := strings.Count(o.Stdout, "(name "); listed > 60 || len(o.Stdout) > 8<<10 {
 		t.Errorf("the line has %d credentials and %d bytes", listed, len(o.Stdout))
 	}
+}
+
+// Somebody who keeps the table of the instances in use does not hold up the refusal, which then shows their ids.
+func TestRevertDoesNotWaitForNames(t *testing.T) {
+	t.Parallel()
+	d := pgtest.NewEvolution(t, "evolution_api")
+	d.Patch(pgtest.AllFixes).Expect(t, 0, "patched: ")
+	d.Register("2.3", "i1", "one", pgtest.APIKey)
+	d.Register("2.3", "i2", "two", pgtest.APIKey)
+	other := d.Server.Connect(t, d.Name)
+	pgtest.Exec(t, other, `BEGIN; LOCK TABLE evolution_api."Instance" IN ACCESS EXCLUSIVE MODE`)
+	d.Patch(pgtest.AllFixes, "PATCH_ACTION=revert").Expect(t, 3, pgtest.Listed, "(one) of instance i1", "(two) of instance i2")
 }

@@ -208,7 +208,7 @@ func (s *Inspection) AskAgain(b *postgres.Batch, keysChange bool) func() (Inspec
 			q.ask(b, values, &after)
 		}
 	}
-	var keys *postgres.Slot
+	var keys *postgres.Value
 	if keysChange {
 		keys = countKeys(b, s.State)
 	}

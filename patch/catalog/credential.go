@@ -1,6 +1,7 @@
 package catalog
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -67,6 +68,36 @@ func (c Scope) Shared(ctx context.Context, conn *postgres.Conn, s Inspection, fi
 		})
 	}
 	b.Exec("COMMIT")
-	err = conn.Send(ctx, b, 2*limits.Idle)
+	if err = conn.Send(ctx, b, 2*limits.Idle); err == nil {
+		c.nameInstances(ctx, conn, s.Schema, all)
+	}
 	return all, err
+}
+
+// nameInstances replaces the ids of instances by their names where all of that table can be read. COPY runs no code of others: it fails
+// on a view, and where a policy would hide rows.
+func (c Scope) nameInstances(ctx context.Context, conn *postgres.Conn, schema string, all []plan.Credential) {
+	names := map[string]string{}
+	for _, one := range all {
+		names[one.Instance] = one.Instance
+	}
+	b := conn.Begin("READ ONLY", c.Limits)
+	b.Rows(postgres.CopyTo(schema, plan.InstancesName, "id", "name"), func(row []byte) error {
+		id, name, _ := bytes.Cut(row, []byte("\t"))
+		if _, listed := names[string(id)]; !listed {
+			return nil
+		}
+		if value := postgres.CopyValues(name)[0]; value != nil {
+			names[string(id)] = postgres.Shorten(*value, 100)
+		}
+		return nil
+	})
+	b.Exec("COMMIT")
+	if conn.Send(ctx, b, c.Limits.Idle) != nil {
+		conn.RollBack(ctx, c.Limits.Idle)
+		return
+	}
+	for i := range all {
+		all[i].Instance = names[all[i].Instance]
+	}
 }

@@ -53,7 +53,7 @@ func countKey(k *plan.Keys, id, raw []byte, limit int) {
 
 // countKeys adds a query for the same counts, to be executed while the table is locked and a query can run no code of its owner's. It
 // replaces COPY there because a client that stalls in the middle of COPY would keep the lock.
-func countKeys(b *postgres.Batch, s plan.State) *postgres.Slot {
+func countKeys(b *postgres.Batch, s plan.State) *postgres.Value {
 	return b.Read(fmt.Sprintf(`SELECT pg_catalog.json_build_object(
 		'bare', count(*) FILTER (WHERE %[1]s),
 		'full', count(*) FILTER (WHERE %[2]s AND NOT (%[1]s)),

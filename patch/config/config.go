@@ -52,7 +52,7 @@ type Source struct {
 	Databases       Databases // of the same server
 	Schemas         Schemas   // of each database that is named
 	SchemasOfOthers Schemas   // of each database that is found by a pattern
-	Unreplaced      string    // the first $(NAME) in the password, "" for none
+	PasswordHint    string    // what may be wrong with the password if the server refuses it, "" for nothing
 }
 
 // Parse reads the environment, in the form of os.Environ, and the secret file that it may name. The error joins a
@@ -147,6 +147,8 @@ func (c *Config) readSources(ctx context.Context, vars map[string]string) error 
 		variable, uri = "DATABASE_URL", string(c.DatabaseURL)
 	case uri == "" && vars["PGHOST"] != "":
 		return c.addLibpqSource(vars)
+	case uri == "" && vars["DATABASE_CONNECTION_URL"] != "":
+		return &Error{variable, "is not set or empty; DATABASE_CONNECTION_URL is set: did you mean DATABASE_CONNECTION_URI?"}
 	case uri == "":
 		return &Error{variable, "is not set or empty; give it the very string that Evolution gets"}
 	}
@@ -160,24 +162,21 @@ func (c *Config) readSources(ctx context.Context, vars map[string]string) error 
 		if len(uris) > 1 {
 			named = fmt.Sprintf("%s: connection string %d of %d", variable, i+1, len(uris))
 		}
-		connection, schema, err := readURI(unquote(uri), vars)
+		var connection postgres.Config
+		var schema string
+		uri, err := prisma.Expand(unquote(uri), vars)
+		if err == nil {
+			connection, schema, err = prisma.Parse(uri)
+		}
 		if err != nil && len(uris) > 1 {
 			err = fmt.Errorf("%w; connection strings are separated by white space, so that in a password is written %%20", err)
 		}
 		if err == nil {
-			err = c.addSource(connection, schema)
+			err = c.addSource(connection, schema, prisma.PasswordHint(connection.Password, uri))
 		}
 		errs = append(errs, problem(named, err))
 	}
 	return errors.Join(errs...)
-}
-
-// readURI reads one connection string.
-func readURI(uri string, vars map[string]string) (connection postgres.Config, schema string, err error) {
-	if uri, err = prisma.Expand(uri, vars); err != nil {
-		return connection, "", err
-	}
-	return prisma.Parse(uri)
 }
 
 // splitURIs splits connection strings at white space. Where each is in quotes, the outermost two were taken for a pair around
@@ -196,7 +195,7 @@ func splitURIs(uri string) []string {
 const WatchName = "evolution-openai-patch watch"
 
 // addSource adds a source to the configuration. The schema is that of the connection string, "" if it names none.
-func (c *Config) addSource(connection postgres.Config, schema string) error {
+func (c *Config) addSource(connection postgres.Config, schema, passwordHint string) error {
 	if err := checkName(schema, "schema"); err != nil {
 		return err
 	}
@@ -208,7 +207,7 @@ func (c *Config) addSource(connection postgres.Config, schema string) error {
 	if err != nil {
 		return err
 	}
-	t := Source{target, c.Databases, c.Schemas, c.Schemas, prisma.Unreplaced(connection.Password)}
+	t := Source{target, c.Databases, c.Schemas, c.Schemas, passwordHint}
 	if len(t.Databases.Names)+len(t.Databases.Patterns) == 0 {
 		t.Databases.Names = []string{target.Database()}
 	}

@@ -17,7 +17,7 @@ func (c *Config) addLibpqSource(vars map[string]string) error {
 		return err
 	}
 	variable := "PGHOST"
-	err = c.addSource(connection, "")
+	err = c.addSource(connection, "", prisma.PasswordHint(connection.Password, ""))
 	var setting *postgres.SettingError
 	if errors.As(err, &setting) {
 		variable = "PG" + strings.ToUpper(setting.Keyword) // as libpq names its variables

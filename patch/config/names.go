@@ -62,7 +62,7 @@ func (d *Databases) UnmarshalText(text []byte) error {
 		}
 		pattern, err := translate(pattern)
 		if err != nil {
-			return fmt.Errorf("%w, as number %d of %d", err, i+1, len(names))
+			return fmt.Errorf("name %d of %d %w", i+1, len(names), err)
 		}
 		if leftOut {
 			d.LeftOut = append(d.LeftOut, pattern)
@@ -96,7 +96,7 @@ func translate(pattern string) (string, error) {
 		}
 	}
 	if _, err := path.Match(string(text), ""); err != nil || malformed {
-		return "", errors.New("holds a pattern that is not well formed")
+		return "", errors.New("is a pattern that is not well formed")
 	}
 	return string(text), nil
 }

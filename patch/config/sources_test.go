@@ -3,6 +3,7 @@ package config
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 )
 
@@ -34,11 +35,25 @@ func TestVariablesInConnectionStrings(t *testing.T) {
 	}
 }
 
-// What Kubernetes has not replaced in a password is remembered, and nothing else of the password.
-func TestUnreplacedInPassword(t *testing.T) {
-	cfg, err := Parse(t.Context(), []string{"DATABASE_CONNECTION_URI=postgresql://u:Sup3r$(PASS)Secret@h/d postgresql://u:p@h/d"})
-	if err != nil || cfg.Sources[0].Unreplaced != "$(PASS)" || cfg.Sources[1].Unreplaced != "" {
-		t.Errorf("%v", err)
+// What may be wrong with a password as it is written is remembered, and nothing else of the password.
+func TestPasswordHint(t *testing.T) {
+	for uri, want := range map[string]string{
+		"postgresql://u:Sup3r$(PASS)Secret@h/d": "$(PASS)", "postgresql://u:Sup3r@Secret@h/d": "%40", "postgresql://u:Sup3r%2Secret@h/d": "%25", "postgresql://u:${PASS}@h/d": "%25",
+		"postgresql://u:Sup3rSecret@h/d?schema=a@b%41": "", "postgresql://u@h/d": "", "postgresql://u%40:Sup3rSecret@h/d": "",
+	} {
+		cfg, err := Parse(t.Context(), []string{"DATABASE_CONNECTION_URI=" + uri, "PASS=Sup3r%41Secret"})
+		if err != nil {
+			t.Fatalf("%s: %v", uri, err)
+		}
+		if hint := cfg.Sources[0].PasswordHint; !strings.Contains(hint, want) || (hint == "") != (want == "") || strings.Contains(hint, "Sup3r") || strings.Contains(hint, "Secret") {
+			t.Errorf("%s: %q", uri, hint)
+		}
+	}
+	for password, want := range map[string]string{"p@%41": "", "$(PASS)": "$(PASS)"} {
+		cfg, err := Parse(t.Context(), []string{"PGHOST=h", "PGUSER=u", "PGPASSWORD=" + password})
+		if hint := cfg.Sources[0].PasswordHint; err != nil || !strings.Contains(hint, want) || (hint == "") != (want == "") {
+			t.Errorf("PGPASSWORD=%s: %v, %q", password, err, hint)
+		}
 	}
 }
 

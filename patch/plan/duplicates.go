@@ -12,12 +12,12 @@ import (
 type Credential struct {
 	ID       string `json:"id"`
 	Name     string `json:"name"`
-	Instance string `json:"instance"`
-	Value    string `json:"value"`  // as it may be printed
-	Group    int    `json:"group"`  // the number of the value
-	Size     int    `json:"size"`   // how many credentials share the value
-	Groups   int    `json:"groups"` // how many values are shared
-	Column   string `json:"-"`      // of the value
+	Instance string `json:"instance"` // its name, or its id where that cannot be read
+	Value    string `json:"value"`    // as it may be printed
+	Group    int    `json:"group"`    // the number of the value
+	Size     int    `json:"size"`     // how many credentials share the value
+	Groups   int    `json:"groups"`   // how many values are shared
+	Column   string `json:"-"`        // of the value
 }
 
 // The most that is listed of what credentials share.
@@ -29,22 +29,25 @@ const (
 // Duplicates returns the refusal to create the unique indexes of fixes over rows that share a value. It lists the rows, and
 // holds the SQL that makes the values differ.
 func Duplicates(fixes []Fix, auto bool, s State, credentials []Credential) *RefusedError {
-	hint, listed := "", "" // if the rows could not be read
+	needs, hint, listed := "", "", "" // nothing is listed if the rows could not be read
 	var unneeded []string
 	for _, f := range fixes {
 		if !f.Auto { // with auto, it is selected because its index is gone
 			unneeded = append(unneeded, f.Column)
 		}
+		if f.Secret {
+			needs = ". Then each of their instances needs a key of its own: in Evolution, create a credential with another key, choose it in the bots and default settings, and only then delete the old one"
+		}
 	}
 	if auto && len(unneeded) > 0 {
-		hint = "; if the index on " + quote.Identifiers(unneeded) + " was gone before this program ran, set PATCH_FIXES to the other fixes"
+		hint = ". If the index on " + quote.Identifiers(unneeded) + " was gone before this program ran, set PATCH_FIXES to the other fixes"
 	}
 	if len(credentials) > 0 {
 		listed = ". The groups: " + strings.Join(listGroups(credentials), "; ")
 	}
 	return &RefusedError{
-		Reason: "the unique index cannot come back while credentials share a value; the remedy changes all but the first of each group, whose instances then need a key of their own (deleting them in Evolution fails or takes their bots along)" +
-			hint + listed,
+		Reason: "the unique index cannot come back while credentials share a value. The remedy leaves it to the first of each group and changes the others: run it in psql (docker compose exec -it postgres psql -U USER DB)" +
+			needs + hint + listed,
 		Remedy: distinctSQL(fixes, s),
 	}
 }
@@ -76,19 +79,19 @@ func listGroups(credentials []Credential) (groups []string) {
 	return groups
 }
 
-// describeGroup describes the credentials that share one value.
+// describeGroup describes the credentials that share one value, which the first of them keeps.
 func describeGroup(group []Credential) string {
 	var members []string
 	for length := 0; len(members) < len(group) && length <= maxListed; {
 		m := group[len(members)]
-		members = append(members, fmt.Sprintf("%s (name %s, instance %s)", m.ID, m.Name, m.Instance))
+		members = append(members, fmt.Sprintf("%s (%s) of instance %s", m.ID, m.Name, m.Instance))
 		length += len(members[len(members)-1])
 	}
-	text := group[0].Value + " in " + strings.Join(members, ", ")
+	changed := members[1:]
 	if more := group[0].Size - len(members); more > 0 {
-		text += fmt.Sprintf(" and %d more", more)
+		changed = append(changed, fmt.Sprintf("%d more", more))
 	}
-	return text
+	return fmt.Sprintf("%s stays in credential %s and changes in %s", group[0].Value, members[0], strings.Join(changed, ", "))
 }
 
 // distinctSQL returns the SQL that makes the values of the columns of these fixes differ: of each group of credentials that

@@ -27,11 +27,11 @@ func TestDuplicates(t *testing.T) {
 		hint        bool
 		groups      string
 	}{
-		"keys":           {Fixes[:2], false, sharing("apiKey", 1), false, "…-000 in a0 (name same, instance ), b0 (name n0, instance i)"},
-		"two keys":       {Fixes[:1], true, sharing("apiKey", 2), false, "…-000 in a0 (name same, instance ), b0 (name n0, instance i); …-001 in a1 (name same, instance ), b1 (name n1, instance i)"},
-		"names":          {Fixes[2:], false, sharing("name", 1), false, "…-000 in a0 (name same, instance ), b0 (name n0, instance i)"},
-		"names, auto":    {Fixes[2:], true, sharing("name", 1), true, "…-000 in a0 (name same, instance ), b0 (name n0, instance i)"},
-		"both":           {Fixes, false, append(sharing("apiKey", 1), sharing("name", 1)...), false, "…-000 in a0 (name same, instance ), b0 (name n0, instance i); …-000 in a0 (name same, instance ), b0 (name n0, instance i)"},
+		"keys":           {Fixes[:2], false, sharing("apiKey", 1), false, "…-000 stays in credential a0 (same) of instance  and changes in b0 (n0) of instance i"},
+		"two keys":       {Fixes[:1], true, sharing("apiKey", 2), false, "…-000 stays in credential a0 (same) of instance  and changes in b0 (n0) of instance i; …-001 stays in credential a1 (same) of instance  and changes in b1 (n1) of instance i"},
+		"names":          {Fixes[2:], false, sharing("name", 1), false, "…-000 stays in credential a0 (same) of instance  and changes in b0 (n0) of instance i"},
+		"names, auto":    {Fixes[2:], true, sharing("name", 1), true, "…-000 stays in credential a0 (same) of instance  and changes in b0 (n0) of instance i"},
+		"both":           {Fixes, false, append(sharing("apiKey", 1), sharing("name", 1)...), false, "…-000 stays in credential a0 (same) of instance  and changes in b0 (n0) of instance i; …-000 stays in credential a0 (same) of instance  and changes in b0 (n0) of instance i"},
 		"cannot be read": {Fixes[:1], false, nil, false, ""},
 	} {
 		err := Duplicates(c.fixes, c.auto, table(), c.credentials)
@@ -44,7 +44,7 @@ func TestDuplicates(t *testing.T) {
 
 // However many groups and members there are, the list is short, and says how many are left out.
 func TestDuplicatesListIsShort(t *testing.T) {
-	for n, more := range map[int]string{20: "", 150: fmt.Sprintf("and %d groups more", 150-32), 100_000: fmt.Sprintf("and %d groups more", 100_000-32)} {
+	for n, more := range map[int]string{20: "", 150: fmt.Sprintf("and %d groups more", 150-23), 100_000: fmt.Sprintf("and %d groups more", 100_000-23)} {
 		groups := listGroups(sharing("apiKey", n))
 		if last := groups[len(groups)-1]; more != "" && last != more || more == "" && len(groups) != n {
 			t.Errorf("%d groups: %d are listed, the last is %s", n, len(groups), last)
@@ -52,7 +52,7 @@ func TestDuplicatesListIsShort(t *testing.T) {
 	}
 	group := sharing("name", 1)[:1]
 	group[0].Size = 100_000
-	if got, want := listGroups(group)[0], "…-000 in a0 (name same, instance ) and 99999 more"; got != want {
+	if got, want := listGroups(group)[0], "…-000 stays in credential a0 (same) of instance  and changes in 99999 more"; got != want {
 		t.Errorf("%q, want %q", got, want)
 	}
 	long := Credential{ID: "a", Name: strings.Repeat("n", 100), Value: "v", Column: "name", Group: 1, Size: 50}

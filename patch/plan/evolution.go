@@ -3,6 +3,9 @@ package plan
 // TableName is the table of Evolution API that holds the OpenAI credentials, one row for each instance.
 const TableName = "OpenaiCreds"
 
+// InstancesName is the table that holds the instances, each with an id and a name.
+const InstancesName = "Instance"
+
 // MigrationsName is the table in which Prisma records the migrations that it has applied.
 const MigrationsName = "_prisma_migrations"
 

@@ -21,7 +21,7 @@ func (s *Selection) UnmarshalText(text []byte) error {
 		if words[i] == "auto" {
 			s.Auto = true
 		} else if !Contains(Fixes, words[i]) {
-			return fmt.Errorf("%w; write one or more of auto, %s, separated by commas", unknownFix(words[i], i+1, len(words)), strings.Join(fixNames(Fixes), ", "))
+			return fmt.Errorf("%w; known: auto, %s", unknownFix(words[i], i+1, len(words)), strings.Join(fixNames(Fixes), ", "))
 		}
 	}
 	for _, f := range Fixes {
@@ -42,9 +42,9 @@ func unknownFix(word string, position, of int) error {
 	case strings.ContainsAny(word, "; \t\n|:+"):
 		return errors.New("is not separated by commas")
 	case of == 1:
-		return errors.New("names a fix that this version does not have")
+		return errors.New("is not a fix")
 	}
-	return fmt.Errorf("names a fix that this version does not have, as number %d of %d", position, of)
+	return fmt.Errorf("name %d of %d is not a fix", position, of)
 }
 
 // Complete adds the fixes without which those named are of no use, and returns their names. Putting an index back requires instead that

@@ -17,23 +17,23 @@ type Batch struct {
 	begin      int                      // how many statements are those of Begin
 }
 
-// Slot holds what a query of a Batch returned: nothing before the batch is sent, and nothing for a query without a row.
-type Slot struct{ value []byte }
+// Value is what a query of a Batch returned: empty before the batch is sent, and for a query without a row.
+type Value struct{ bytes []byte }
 
 // Bytes returns the first column of the last row.
-func (s *Slot) Bytes() []byte { return s.value }
+func (v *Value) Bytes() []byte { return v.bytes }
 
 // Exec adds a statement whose result is discarded.
 func (b *Batch) Exec(sql string) { b.Rows(sql, nil) }
 
-// Read adds a query and returns the slot for the first column of its one row.
-func (b *Batch) Read(sql string) *Slot {
-	slot := new(Slot)
+// Read adds a query and returns where the first column of its one row will be.
+func (b *Batch) Read(sql string) *Value {
+	value := new(Value)
 	b.Rows(sql, func(row []byte) error {
-		slot.value = bytes.Clone(row)
+		value.bytes = bytes.Clone(row)
 		return nil
 	})
-	return slot
+	return value
 }
 
 // Rows adds a query or a COPY … TO STDOUT. The first column of each row of the query, or each row of the COPY as it is sent, is

@@ -59,8 +59,12 @@ func explain(err error) string {
 		switch {
 		case tcp != nil && tcp.IP.To4() == nil && slices.ContainsFunc(withoutIPv6, func(errno syscall.Errno) bool { return errors.Is(dial, errno) }):
 			return "the address is IPv6, which this container has not: use the host of the provider's pooler, or give the container IPv6"
-		case tcp != nil && tcp.IP.IsLoopback() && errors.Is(err, syscall.ECONNREFUSED):
-			return OneLine(dial.Err.Error()) + ": inside a container, localhost is the container itself; write the name of PostgreSQL's service instead"
+		case tcp != nil && errors.Is(dial, syscall.ECONNREFUSED):
+			refused := fmt.Sprintf("connection refused: nothing listens on port %d there", tcp.Port)
+			if tcp.IP.IsLoopback() {
+				refused += "; inside a container, localhost is the container itself: write the name of PostgreSQL's service instead"
+			}
+			return refused
 		}
 		return OneLine(dial.Err.Error())
 	case errors.As(err, &notReady):

@@ -12,8 +12,8 @@ var (
 	reference = regexp.MustCompile(`\\?\$\{[A-Za-z_][A-Za-z0-9_]*\}`)
 	// unreplaced matches $(NAME) with any name that Kubernetes takes.
 	unreplaced = regexp.MustCompile(`\$\([-._A-Za-z][-._A-Za-z0-9]*\)`)
-	// beforePassword matches a URL's beginning as far as the end of the password, and captures what stands before it.
-	beforePassword = regexp.MustCompile(`^([^:/?#]*://[^:/?#]*:)[^/?#]*@`)
+	// passwordOf matches a URL's beginning as far as the end of the password, and captures what stands before it, and it.
+	passwordOf = regexp.MustCompile(`^([^:/?#]*://[^:/?#]*:)([^/?#]*)@`)
 )
 
 // Expand replaces ${NAME} by the value of that variable. As with Prisma (prisma, packages/internals/src/dotenvExpand.ts), this comes
@@ -38,13 +38,23 @@ func Expand(uri string, variables map[string]string) (string, error) {
 	return expanded, nil
 }
 
-// Unreplaced returns the first $(NAME) in a text, "" if there is none: what Kubernetes leaves of a variable that it does not know.
-func Unreplaced(text string) string { return unreplaced.FindString(text) }
-
-// CheckReplaced returns an error if the string holds $(NAME) outside the password, which may hold any text.
+// CheckReplaced returns an error if the string holds $(NAME) outside the password, which may hold any text. Kubernetes leaves that of a
+// variable that it does not know.
 func CheckReplaced(uri string) error {
-	if name := Unreplaced(beforePassword.ReplaceAllString(uri, "$1@")); name != "" {
+	if name := unreplaced.FindString(passwordOf.ReplaceAllString(uri, "$1@")); name != "" {
 		return fmt.Errorf("it holds %s, which Kubernetes replaces only by a variable that stands above it in the container's env", name)
 	}
 	return nil
+}
+
+// PasswordHint returns what may be wrong with a password that a server refuses, and with how the connection string writes it, "" for
+// nothing. The string may be empty.
+func PasswordHint(password, uri string) string {
+	if name := unreplaced.FindString(password); name != "" {
+		return "the password holds " + name + ", which Kubernetes replaces only by a variable that stands above it in the container's env"
+	}
+	if written := passwordOf.FindStringSubmatch(uri); written != nil && strings.ContainsAny(written[2], "@%") {
+		return "in the connection string, write @ in the password as %40 and % as %25"
+	}
+	return ""
 }

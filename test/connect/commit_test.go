@@ -12,7 +12,7 @@ import (
 // The report says changed=unknown if and only if the program cannot know whether its change was committed.
 func TestLostCommit(t *testing.T) {
 	t.Parallel()
-	unknown := []string{"failed: ", "changed=unknown", "PATCH_ACTION=status tells"}
+	unknown := []string{"failed: ", "changed=unknown", "apikey-index=failed", "PATCH_ACTION=status tells"}
 	for name, c := range map[string]struct {
 		place pgtest.Place
 		later pgtest.Later

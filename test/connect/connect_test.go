@@ -98,8 +98,9 @@ func TestPassingTroubles(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { nobody.Close() }) // accepts connections and sends nothing
+	refused := pgtest.FreePort()
 	for name, c := range map[string]struct{ uri, says string }{
-		"refused":        {pgtest.URI("u", "localhost:"+pgtest.FreePort(), "x", ""), "connection refused: " + pgtest.IsContainer},
+		"refused":        {pgtest.URI("u", "localhost:"+refused, "x", ""), pgtest.NothingListens + refused + " there; " + pgtest.IsContainer},
 		"unknown host":   {pgtest.URI("u", "no-such-host.invalid", "x", ""), `\"no-such-host.invalid\" ` + pgtest.UnknownHost},
 		"silent":         {pgtest.URI("u", nobody.Addr().String(), "x", ""), pgtest.NoAnswer},
 		"silent, TLS":    {strings.ReplaceAll(pgtest.URI("u", nobody.Addr().String(), "x", ""), "disable", "require"), pgtest.NoAnswer},
@@ -132,6 +133,8 @@ func TestLastingTroubles(t *testing.T) {
 	for name, c := range map[string]struct{ uri, says string }{
 		"password":         {strings.Replace(server, "Sup3r", "Wrong", 1), pgtest.WrongPassword},
 		"not replaced":     {strings.Replace(server, "Sup3r", "$(PASS)", 1), pgtest.PasswordHolds + "$(PASS), "},
+		"not encoded":      {strings.Replace(server, "Sup3r", "Sup@3r", 1), pgtest.WriteEncoded},
+		"decoded":          {strings.Replace(server, "Sup3r", "Sup%41r", 1), pgtest.WriteEncoded},
 		"no such role":     {strings.Replace(server, "//postgres", "//nobody_here", 1), pgtest.WrongPassword},
 		"not allowed in":   {pgtest.URI("u", pgtest.Listen(t, pgtest.AnswerError("SFATAL\x00C28000\x00Mno pg_hba.conf entry for host\x00\x00")), "x", ""), "pg_hba.conf"},
 		"no TLS":           {strings.ReplaceAll(server, "sslmode=disable", "sslmode=require"), pgtest.OffersNoTLS},

@@ -149,7 +149,7 @@ func TestLockEtiquette(t *testing.T) {
 	holder := d.NewConn()
 	pgtest.Exec(t, holder, `BEGIN; SELECT * FROM "OpenaiCreds"`)
 	o := d.Patch("PATCH_LOCK_RETRY=300ms")
-	o.Expect(t, 1, pgtest.StayedInUse+"300ms", "PATCH_LOCK_TIMEOUT=50ms", "pid "+pgtest.Text(t, holder, "SELECT pg_backend_pid()")+" (")
+	o.Expect(t, 1, "apikey-index=unpatched", pgtest.StayedInUse+"300ms", "PATCH_LOCK_TIMEOUT=50ms", "pid "+pgtest.Text(t, holder, "SELECT pg_backend_pid()")+" (")
 	o.ExpectNot(t, pgtest.HiddenTime)
 	d.Patch("PATCH_LOCK_RETRY=0").Expect(t, 1, pgtest.StayedInUse)
 

@@ -41,6 +41,8 @@ const (
 	MayNotConnect   = "grant the role CONNECT on the database"
 	WeakMode        = "goes only with sslmode=verify-full" // after sslrootcert=system
 	PasswordHolds   = "the password holds "                // what stands there for a variable
+	WriteEncoded    = "write @ in the password as %40 and % as %25"
+	NothingListens  = "connection refused: nothing listens on port " // which one
 	WantsTLS        = "take sslmode=disable out of the connection string"
 	NameOfTenant    = "the user name of a Supabase pooler"
 	NameOfEndpoint  = "begins with the ID of its endpoint"
@@ -82,6 +84,8 @@ const (
 	SortsBefore       = "rename it to one that sorts before "
 	ConnectAs         = "connect as "
 	SharedValue       = "credentials share a value"
+	Listed            = " stays in credential " // the id
+	ChangedIn         = " and changes in "      // those of others
 	Untried           = "no stored key shows whether"
 )
 
