@@ -15,6 +15,8 @@ import (
 const (
 	IndexOnly = "PATCH_FIXES=apikey-index" // the default of auto before Evolution 2.3.0
 	AllFixes  = "PATCH_FIXES=apikey-index,apikey-check,name-index"
+	PadKeys   = "PATCH_FIXES=apikey-index,apikey-check"
+	Keep      = "PATCH_KEEP_INDEX_NAMES=true"
 	Guard     = "PATCH_ON_MISSING_TABLE=guard"
 	Shortly   = "PATCH_WAIT_TIMEOUT=" + ShortWait
 	ShortWait = "15s" // for what never comes: an attempt, or all else, is done in that time on a busy machine, too
