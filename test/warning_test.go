@@ -49,23 +49,23 @@ func begin(d *pgtest.Database, name string) {
 func TestWarningOfAFailedMigration(t *testing.T) {
 	t.Parallel()
 	d := pgtest.NewEvolution(t, "public")
-	d.Patch(pgtest.Keep).ExpectNot(t, pgtest.MigrationFailed)
+	d.Patch().ExpectNot(t, pgtest.MigrationFailed)
 	begin(d, "20990101000000_no_more_unique")
 	named := pgtest.MigrationFailed + `\"20990101000000_no_more_unique\"`
-	d.Patch(pgtest.Keep).Expect(t, 0, "patched: ", "changed=false", named, "P3009")
-	d.Patch(pgtest.Keep, "PATCH_ACTION=status").Expect(t, 0, "patched: ", named)
-	d.Patch(pgtest.Keep, "PATCH_DRY_RUN=true").Expect(t, 0, "patched: ", named)
+	d.Patch().Expect(t, 0, "patched: ", "changed=false", named, "P3009")
+	d.Patch("PATCH_ACTION=status").Expect(t, 0, "patched: ", named)
+	d.Patch("PATCH_DRY_RUN=true").Expect(t, 0, "patched: ", named)
 
 	prisma := d.NewConn() // which runs it now
 	pgtest.Exec(t, prisma, "SELECT pg_advisory_lock(72707369)")
-	o := d.Patch(pgtest.Keep, "PATCH_ACTION=status")
+	o := d.Patch("PATCH_ACTION=status")
 	o.Expect(t, 0, "patched: ")
 	o.ExpectNot(t, pgtest.MigrationFailed)
 	pgtest.Exec(t, prisma, "SELECT pg_advisory_unlock_all()")
 
 	d.Patch("PATCH_ACTION=revert").ExpectNot(t, pgtest.MigrationFailed)
 	d.Exec(`UPDATE "_prisma_migrations" SET rolled_back_at = now() WHERE finished_at IS NULL`)
-	d.Patch(pgtest.Keep).ExpectNot(t, pgtest.MigrationFailed)
+	d.Patch().ExpectNot(t, pgtest.MigrationFailed)
 }
 
 // At most three are named, each of them cut, and whatever their names hold stays within the line.
@@ -146,13 +146,13 @@ func TestWarningOfTablesWithoutList(t *testing.T) {
 		empty.Patch(mode).ExpectNot(t, pgtest.WithoutList)
 	}
 	d := pgtest.NewEvolution(t, "public")
-	d.Patch(pgtest.Keep).ExpectNot(t, pgtest.WithoutList)
+	d.Patch().ExpectNot(t, pgtest.WithoutList)
 	d.Exec(`ALTER TABLE "_prisma_migrations" RENAME TO gone`)
-	d.Patch(pgtest.Keep).Expect(t, 0, "patched: ", pgtest.WithoutList)
-	d.Patch(pgtest.Keep, "PATCH_ACTION=status").Expect(t, 0, "patched: ", pgtest.WithoutList)
+	d.Patch().Expect(t, 0, "patched: ", pgtest.WithoutList)
+	d.Patch("PATCH_ACTION=status").Expect(t, 0, "patched: ", pgtest.WithoutList)
 	d.Patch("PATCH_ACTION=revert").ExpectNot(t, pgtest.WithoutList)
 	d.Exec(`ALTER TABLE gone RENAME TO "_prisma_migrations"; ALTER TABLE "_prisma_migrations" DROP COLUMN rolled_back_at`)
-	d.Patch(pgtest.Keep).ExpectNot(t, pgtest.WithoutList) // nothing is known of a list of another kind
+	d.Patch().ExpectNot(t, pgtest.WithoutList) // nothing is known of a list of another kind
 }
 
 // Once the key is not unique, one instance can have it twice. That is counted, and no key is printed.
@@ -160,15 +160,15 @@ func TestWarningOfOneKeyTwiceInOneInstance(t *testing.T) {
 	t.Parallel()
 	d := pgtest.NewEvolution(t, "public")
 	d.Register("2.3", "i1", "one", pgtest.APIKey)
-	d.Patch(pgtest.PadKeys).ExpectNot(t, pgtest.RepeatedKeys)
+	d.Patch().ExpectNot(t, pgtest.RepeatedKeys)
 	d.Register("2.3", "i2", "two", pgtest.APIKey)
 	d.Exec(`INSERT INTO "OpenaiCreds"(id, "updatedAt", "instanceId") VALUES ('n1', now(), 'i1'), ('n2', now(), 'i1')`) // without a key
-	d.Patch(pgtest.PadKeys).ExpectNot(t, pgtest.RepeatedKeys)
+	d.Patch().ExpectNot(t, pgtest.RepeatedKeys)
 	if d.Register("2.3", "i2", "three", pgtest.APIKey) != 201 {
 		t.Fatal("the instance is refused its own key")
 	}
-	d.Patch(pgtest.PadKeys).Expect(t, 0, "patched: ", "changed=false", pgtest.RepeatedKeys+`1 (of instance \"i2\")`)
-	d.Patch(pgtest.PadKeys, "PATCH_ACTION=status").Expect(t, 0, pgtest.RepeatedKeys+"1 ")
+	d.Patch().Expect(t, 0, "patched: ", "changed=false", pgtest.RepeatedKeys+`1 (of instance \"i2\")`)
+	d.Patch("PATCH_ACTION=status").Expect(t, 0, pgtest.RepeatedKeys+"1 ")
 	d.Patch(pgtest.IndexOnly).ExpectNot(t, pgtest.RepeatedKeys) // which reads no key
 
 	// A key that is not padded yet is the same key, and the run that pads it says so, too.
@@ -178,8 +178,8 @@ func TestWarningOfOneKeyTwiceInOneInstance(t *testing.T) {
 		d.Exec(`ALTER TABLE "OpenaiCreds" ENABLE TRIGGER evolution_openai_patch`)
 	}
 	unpadded(`('u', '` + pgtest.APIKey + `', now(), 'i1'), ('e1', E'tab\t\\N\n\\', now(), 'i3'), ('e2', E'tab\t\\N\n\\  ', now(), 'i3'), ('e3', '', now(), 'i3')`)
-	d.Patch(pgtest.PadKeys).Expect(t, 0, "patched: ", "changed=true", pgtest.RepeatedKeys+`3 (of instance \"i1\")`)
-	d.Patch(pgtest.PadKeys, "PATCH_ACTION=revert").ExpectNot(t, pgtest.RepeatedKeys)
+	d.Patch().Expect(t, 0, "patched: ", "changed=true", pgtest.RepeatedKeys+`3 (of instance \"i1\")`)
+	d.Patch("PATCH_ACTION=revert").ExpectNot(t, pgtest.RepeatedKeys)
 }
 
 // What of the table is not as Evolution creates it is no error of this count, which few bytes are enough for.
@@ -202,7 +202,7 @@ func TestOneKeyTwiceInTablesOfOthers(t *testing.T) {
 			d := pgtest.NewEvolution(t, "public")
 			d.Exec(`DROP INDEX "OpenaiCreds_apiKey_key"; ` + c.sql)
 			for _, action := range []string{"status", "apply"} {
-				o := d.Patch(pgtest.PadKeys, "PATCH_ACTION="+action)
+				o := d.Patch("PATCH_ACTION=" + action)
 				o.ExpectCode(t, 0, 5)
 				if c.says == "" {
 					o.ExpectNot(t, pgtest.RepeatedKeys)
