@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"strings"
 
 	"evolution-openai-patch/patch/config"
@@ -122,5 +123,14 @@ func (l *noteList) tellOfRest(r Result, s plan.State) {
 func logNotes(log *slog.Logger, r *Result) {
 	for _, n := range r.Notes {
 		log.With("target", r.Target, "schema", r.Schema).Log(context.Background(), n.level, n.message, n.args...)
+	}
+}
+
+// logWarnings logs the warnings of a Result but for those that are known.
+func logWarnings(log *slog.Logger, r *Result, known []string) {
+	for _, w := range r.Warnings {
+		if !slices.Contains(known, w) {
+			log.Warn(w, "target", r.Target, "schema", r.Schema)
+		}
 	}
 }

@@ -29,7 +29,8 @@ type Result struct {
 	Evolution string   // the releases that the database can be of, "" if that is unknown
 	SQL       []string // what a dry run would execute
 	Err       error
-	Notes     []note // what the log says besides
+	Notes     []note   // what the log says besides
+	Warnings  []string // what will keep Evolution from starting
 
 	stopped bool // a watch was stopped before the schema was done
 }
@@ -96,6 +97,9 @@ func newResult(cfg *config.Config, target string, at place, seen sight, err erro
 		}
 	}
 	r.Notes = notes(cfg, *r, seen, state, missing)
+	if cfg.Action != config.ActionRevert {
+		r.Warnings = plan.Warnings(state)
+	}
 	return r
 }
 

@@ -187,7 +187,7 @@ func (s *schema) ready(state plan.State) error {
 	case state.Table == nil:
 		return retryUntilPresent(s.cfg, s.missing(state))
 	case state.Migrations.Unfinished > 0:
-		return &postgres.NotReadyError{Waiting: migration, Reason: "a migration was begun and has not finished; if Evolution is not running, see its log"}
+		return &postgres.NotReadyError{Waiting: migration, Reason: "a migration was begun and has not finished: " + state.Migrations.UnfinishedNames() + "; if Evolution is not running, see its log"}
 	}
 	return nil
 }

@@ -62,7 +62,7 @@ func TestWaitForTheTable(t *testing.T) {
 
 	d.Patch("PATCH_ACTION=revert").Expect(t, 0, "unpatched: ", "changed=true")
 	d.Exec(`UPDATE "_prisma_migrations" SET finished_at = NULL WHERE migration_name LIKE '20251122%'`)
-	d.Patch(wait, pgtest.Shortly).Expect(t, 4, pgtest.MigrationUnfinished)
+	d.Patch(wait, pgtest.Shortly).Expect(t, 4, pgtest.MigrationUnfinished+`: \"20251122003044_openai_bot_description\"`)
 	d.Exec(`UPDATE "_prisma_migrations" SET finished_at = now()`)
 	d.Patch(wait).Expect(t, 0, "patched: ", "changed=true")
 }

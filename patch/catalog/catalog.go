@@ -215,7 +215,8 @@ func (s *Inspection) AskAgain(b *postgres.Batch, keysChange bool) func() (Inspec
 	return func() (Inspection, error) {
 		after.Replica, after.ReplicaLeft = s.Replica, s.ReplicaLeft // which the change has set for itself
 		if keys != nil {
-			after.Keys = new(plan.Keys)
+			counted := *s.Keys // with what is not counted again
+			after.Keys = &counted
 			if err := json.Unmarshal(keys.Bytes(), after.Keys); err != nil {
 				return after, fmt.Errorf("count the keys: %w", err)
 			}

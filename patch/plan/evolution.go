@@ -15,6 +15,9 @@ var ListColumns = []string{"migration_name", "finished_at", "rolled_back_at"}
 // KeyColumn is the column that holds the keys. It is the only one that the padding is written for: its function names it.
 const KeyColumn = "apiKey"
 
+// InstanceColumn is the column that says which instance a credential is of.
+const InstanceColumn = "instanceId"
+
 // Prisma's advisory lock has the key 72707369, which `prisma migrate deploy` holds while it runs (prisma-engines,
 // schema-engine, PostgreSQL connector). catalog.sql checks whether it is held; the program never acquires it.
 

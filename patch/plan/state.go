@@ -184,13 +184,20 @@ type Keys struct {
 	Spaced int `json:"spaced"` // end in one or more spaces
 	Full   int `json:"full"`   // are so long that no space fits at their end
 
+	Repeated   int    `json:"-"` // credentials that repeat a key of their own instance; 0 if there are too many keys to compare
+	RepeatedIn string `json:"-"` // one such instance, by its id, cut
+
 	Long []byte `json:"-"` // the beginning of the id of a credential whose key is longer than maxKey, nil if there is none
 }
 
 // Migrations is what Prisma's list says. It is zero if the list cannot be read.
 type Migrations struct {
-	Last       string // time stamp of the last one that is finished
-	Listed     bool   // there is at least one
-	Evolutions bool   // Evolution's first is one of them
-	Unfinished int    // begun, neither finished nor rolled back
+	Last       string   // time stamp of the last one that is finished
+	Listed     bool     // there is at least one
+	Evolutions bool     // Evolution's first is one of them
+	Unfinished int      // begun, neither finished nor rolled back
+	Names      []string // of the first MaxNames of these, each cut
 }
+
+// MaxNames is the most unfinished migrations that are named.
+const MaxNames = 3

@@ -10,7 +10,8 @@ import (
 	"evolution-openai-patch/test/pgtest"
 )
 
-// Three to log in, two to look, two to change; where keys are stored, one more to ask whose code a change would run.
+// Three to log in, two to look, two to change; where keys are stored, one more to ask whose code a change would run. What a look warns
+// of takes none.
 func TestRoundTrips(t *testing.T) {
 	t.Parallel()
 	d := pgtest.NewEvolution(t, "evolution_api")
@@ -24,6 +25,9 @@ func TestRoundTrips(t *testing.T) {
 		{`ALTER TABLE evolution_api."OpenaiCreds" DISABLE TRIGGER evolution_openai_patch; INSERT INTO evolution_api."OpenaiCreds"(id, "apiKey", "updatedAt", "instanceId")
 			SELECT 'c', 'sk-c', now(), id FROM evolution_api."Instance" LIMIT 1`, "changed=true", 8},
 		{"", "changed=false", 5},
+		{`UPDATE evolution_api."_prisma_migrations" SET finished_at = NULL WHERE migration_name LIKE '20251122%'`, pgtest.MigrationFailed, 5},
+		{`INSERT INTO evolution_api."OpenaiCreds"(id, "apiKey", "updatedAt", "instanceId") SELECT 'd', 'sk-c', now(), id FROM evolution_api."Instance" LIMIT 1`, pgtest.RepeatedKeys, 5},
+		{`DROP TABLE evolution_api."_prisma_migrations"`, pgtest.WithoutList, 5},
 	} {
 		if c.before != "" {
 			d.Exec(c.before)

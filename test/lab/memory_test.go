@@ -82,9 +82,11 @@ func hoards() map[string]hoard {
 		"name of a migration":      {`ALTER TABLE "_prisma_migrations" ALTER migration_name TYPE text;` + large(stored, `UPDATE "_prisma_migrations" SET migration_name = migration_name || '%s'`), refused, refused},
 		"logs of a migration":      {large(stored, `UPDATE "_prisma_migrations" SET logs = '%s'`), done, done},
 		"migrations":               {`INSERT INTO "_prisma_migrations"(id, checksum, migration_name, finished_at) SELECT i, 'x', '20240101000000_' || i, now() FROM generate_series(1, 200000) AS i`, done, done},
+		"migrations that failed":   {`INSERT INTO "_prisma_migrations"(id, checksum, migration_name) SELECT i, 'x', repeat('\', 255) FROM generate_series(1, 200000) AS i`, done, done},
 		"statistics":               {many(ten, `CREATE STATISTICS s%s ON id, name FROM "OpenaiCreds"`), either, either},
 		"keys that end in spaces":  {insertInto + `SELECT 'c' || i, 'n' || i, 'sk-' || i || repeat(' ', i % 4), now(), 'i1' FROM generate_series(1, ` + rows + `) AS i`, done, done},
 		"credentials with one key": {`DROP INDEX "OpenaiCreds_apiKey_key"; ` + insertInto + `SELECT 'c' || i, 'n' || i, 'sk-shared-by-all', now(), 'i1' FROM generate_series(1, ` + rows + `) AS i`, done, refused},
+		"one key in one instance":  {`DROP INDEX "OpenaiCreds_apiKey_key"; ` + insertInto + `SELECT 'c' || i, 'n' || i, 'sk-' || i % 10000, now(), 'i1' FROM generate_series(1, ` + rows + `) AS i`, done, either},
 		"pairs with one key":       {`DROP INDEX "OpenaiCreds_apiKey_key"; ` + insertInto + `SELECT 'c' || i, 'n' || i, 'sk-shared-by-two' || i / 2, now(), 'i1' FROM generate_series(1, ` + rows + `) AS i`, done, refused},
 	}
 }

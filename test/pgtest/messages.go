@@ -121,6 +121,13 @@ const (
 	UnknownArgument = "unknown argument"
 )
 
+// What lies ahead of Evolution.
+const (
+	MigrationFailed = "a migration has failed or was interrupted: " // its name
+	WithoutList     = "ends with P3005"
+	RepeatedKeys    = "credentials that repeat a key of their own instance: " // how many
+)
+
 // The course of a watch.
 const (
 	Connected      = "connected"
