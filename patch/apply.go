@@ -55,7 +55,7 @@ func (c *change) explainFailure(ctx context.Context, err error) error {
 	case pgErr != nil && (pgErr.Detail != postgres.UniqueViolation || c.request.Goal == plan.Apply):
 		return plan.ExplainCaught(s.State, pgErr.ConstraintName, pgErr.Detail)
 	case pgErr != nil:
-		return plan.Duplicates(c.request.Fixes, c.cfg.Fixes.Auto, s.State, c.shared(ctx))
+		return plan.Duplicates(c.plan.Unique, c.cfg.Fixes.Auto, s.State, c.shared(ctx))
 	case postgres.LockUnavailable(err):
 		return fmt.Errorf("lock: %s stayed in use for PATCH_LOCK_RETRY=%s: %s; PATCH_LOCK_TIMEOUT=%s must exceed the longest transaction on the table%s",
 			s.QualifiedTable(), c.cfg.LockRetry, explain(err), c.cfg.LockTimeout, c.holders(ctx, "; held by ", catalog.OnTable(s.State)))
@@ -169,7 +169,7 @@ func (c *change) verify(after catalog.Inspection) error {
 
 // shared reads the credentials that share a value, for a message. It returns nil if they cannot be read.
 func (c *change) shared(ctx context.Context) []plan.Credential {
-	all, err := scope(c.cfg).Shared(ctx, c.conn, c.before, c.request.Fixes)
+	all, err := scope(c.cfg).Shared(ctx, c.conn, c.before, c.plan.Unique)
 	if err != nil {
 		c.log.Debug("the credentials that share a value cannot be listed", "reason", explain(err))
 		c.conn.RollBack(ctx, c.cfg.ConnectTimeout.Duration)

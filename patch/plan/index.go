@@ -114,6 +114,7 @@ func (p *Plan) restore(f Fix, s State, unique bool) {
 	case unique:
 	case len(kept) > 0 || s.Migrations.known():
 		p.add("%s", create)
+		p.Unique = append(p.Unique, f)
 		p.say("created the unique index on %s", quote.Identifier(f.Column))
 	default:
 		p.Left = append(p.Left, create)

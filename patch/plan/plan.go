@@ -31,6 +31,7 @@ type Request struct {
 type Plan struct {
 	SQL       []string          // DDL, in order; empty: nothing to do
 	Optional  bool              // every fix holds without the SQL, which only leaves names that a later migration may use
+	Unique    []Fix             // whose unique indexes the SQL creates, in the order of revert
 	Left      []string          // what would be reverted if it were known not to be Evolution's will
 	Words     []string          // what it does, for people
 	Found     map[string]string // the fix's name → what there is of it, for people
