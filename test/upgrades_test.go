@@ -1,9 +1,12 @@
 package test
 
 import (
+	"errors"
 	"os"
 	"strings"
 	"testing"
+
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"evolution-openai-patch/test/pgtest"
 )
@@ -105,8 +108,8 @@ func TestTwoCredentialsOfOneInstance(t *testing.T) {
 	d.Exec(`INSERT INTO "OpenaiSetting"(id, "openaiCredsId", "instanceId") VALUES ('s1', 'c3', 'i1'), ('s2', 'c5', 'i2')`)
 
 	const migration = "20991231000000_key_of_an_instance"
-	if err := futureMigration(t, d, migration, swapUnique); err == nil {
-		t.Fatal("the migration succeeds")
+	if err := futureMigration(t, d, migration, swapUnique); !isUniqueViolation(err) {
+		t.Fatalf("the migration does not meet the key of one instance: %v", err)
 	}
 	look := strings.TrimSuffix(strings.TrimSpace(pgtest.Block(t, "docs/upgrades.md", "twice-look")), ";")
 	if found := d.Text(`SELECT string_agg(instance || ': ' || credentials, '; ') FROM (` + look + `) AS found`); found != "one: c1, c2, c3" {
@@ -139,4 +142,32 @@ func TestTwoCredentialsOfOneInstance(t *testing.T) {
 func failedLook(t *testing.T) string {
 	t.Helper()
 	return strings.TrimSuffix(strings.TrimSpace(pgtest.Block(t, "docs/upgrades.md", "failed-look")), ";")
+}
+
+// Rows of credentials that share a key go into a new database of Evolution's after the program has run there, and not before.
+func TestRowsOfADump(t *testing.T) {
+	t.Parallel()
+	source, target := pgtest.NewEvolution(t, "evolution_api"), pgtest.NewEvolution(t, "evolution_api")
+	patchByDefault(t, source).Expect(t, 0, "patched: ")
+	for _, instance := range []string{"i1", "i2"} {
+		if code := source.Register("2.3.7", instance, instance, pgtest.APIKey); code != 201 {
+			t.Fatalf("instance %s: HTTP %d", instance, code)
+		}
+	}
+	rows := source.Text(`SELECT string_agg(format('INSERT INTO "OpenaiCreds"(id, name, "apiKey", "updatedAt", "instanceId") VALUES (%L, %L, %L, now(), %L)',
+		id, name, "apiKey", "instanceId"), ';') FROM "OpenaiCreds"`)
+	if _, err := target.Conn.Exec(t.Context(), rows); !isUniqueViolation(err) {
+		t.Errorf("before: %v", err)
+	}
+	patchByDefault(t, target).Expect(t, 0, "patched: ", "changed=true")
+	target.Exec(rows)
+	if keys := target.Text(`SELECT string_agg(DISTINCT "apiKey", '|') FROM "OpenaiCreds"`); keys != pgtest.APIKey+" " {
+		t.Error("the keys are not what they were")
+	}
+}
+
+// isUniqueViolation reports whether rows or an index were refused because a value is there twice.
+func isUniqueViolation(err error) bool {
+	var refused *pgconn.PgError
+	return errors.As(err, &refused) && refused.Code == "23505"
 }
