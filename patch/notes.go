@@ -97,7 +97,7 @@ func (l *noteList) tellOfFixes(cfg *config.Config, r Result, fixes []plan.Fix, s
 			l.add(slog.LevelInfo, "the fix is not in place", "fix", f.Name, "found", r.Found[f.Name])
 		}
 		if bool(cfg.KeepNames) && s.Unkept(f) {
-			l.add(slog.LevelInfo, "no index has the name "+f.Index+", so a later migration of Evolution's that refers to it fails; apply leaves one, as the owner of the table")
+			l.add(slog.LevelInfo, "no index has the name "+f.Index+", so a later migration of Evolution's that refers to it fails; apply leaves one, where the role owns the table and may create in its schema")
 		}
 	}
 	for _, f := range plan.Fixes {

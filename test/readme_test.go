@@ -39,7 +39,7 @@ func TestUndoGuard(t *testing.T) {
 func TestBlockedUpgrade(t *testing.T) {
 	t.Parallel()
 	d := pgtest.NewEvolution(t, "evolution_api")
-	d.Patch("PATCH_KEEP_INDEX_NAMES=false").Expect(t, 0, "patched: ")
+	d.Patch(pgtest.KeepNoNames).Expect(t, 0, "patched: ")
 	dir := t.TempDir()
 	drop := dir + "/20991231000000_no_more_unique.sql"
 	if err := os.WriteFile(drop, []byte(`DROP INDEX "OpenaiCreds_apiKey_key";`), 0o600); err != nil {

@@ -66,8 +66,8 @@ func (p *Plan) index(f Fix, r Request, s State) error {
 // now, that is only done for releases which are known: a later one may have dropped the index itself, and may use its name.
 func (p *Plan) keepName(f Fix, s State, dropped bool) {
 	named := s.plain(f.Index)
-	if named != nil && named.stands() || !dropped && (!s.Migrations.known() || len(s.kept(f)) > 0) {
-		return
+	if named != nil && named.stands() || named == nil && !s.Table.Creates || !dropped && (!s.Migrations.known() || len(s.kept(f)) > 0) {
+		return // without a name that is kept, every fix holds
 	}
 	add := p.mend
 	if dropped {
