@@ -82,6 +82,23 @@ func TestEvolutionAllowsIt(t *testing.T) {
 	}
 }
 
+// A migration that renames the index succeeds on a patched database, and revert makes the index unique again under its new name.
+func TestRenamedIndex(t *testing.T) {
+	t.Parallel()
+	d := pgtest.NewEvolution(t, "evolution_api")
+	patchByDefault(t, d).Expect(t, 0, "patched: ")
+	if err := futureMigration(t, d, "20991231000000_renamed", `ALTER INDEX "OpenaiCreds_apiKey_key" RENAME TO "renamed"`); err != nil {
+		t.Fatal(err)
+	}
+	patchByDefault(t, d).Expect(t, 0, "patched: ", "changed=false")
+	composeRun(t, d, "docs/upgrades.md", "allowed-revert").Expect(t, 0, "unpatched: ", "changed=true")
+	unique := d.Text(`SELECT string_agg(indexrelid::regclass::text, ' ' ORDER BY 1) FROM pg_index
+		WHERE indrelid = '"OpenaiCreds"'::regclass AND indisunique AND pg_get_indexdef(indexrelid) LIKE '%("apiKey")'`)
+	if unique != "renamed" {
+		t.Errorf("the unique indexes are %q", unique)
+	}
+}
+
 // patchByDefault runs the program with the connection string of a database and nothing else.
 func patchByDefault(t *testing.T, d *pgtest.Database) pgtest.Outcome {
 	t.Helper()
