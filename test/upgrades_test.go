@@ -161,28 +161,6 @@ func failedLook(t *testing.T) string {
 	return strings.TrimSuffix(strings.TrimSpace(pgtest.Block(t, "docs/upgrades.md", "failed-look")), ";")
 }
 
-// Rows of credentials that share a key go into a new database of Evolution's after the program has run there, and not before.
-func TestRowsOfADump(t *testing.T) {
-	t.Parallel()
-	source, target := pgtest.NewEvolution(t, "evolution_api"), pgtest.NewEvolution(t, "evolution_api")
-	patchByDefault(t, source).Expect(t, 0, "patched: ")
-	for _, instance := range []string{"i1", "i2"} {
-		if code := source.Register("2.3.7", instance, instance, pgtest.APIKey); code != 201 {
-			t.Fatalf("instance %s: HTTP %d", instance, code)
-		}
-	}
-	rows := source.Text(`SELECT string_agg(format('INSERT INTO "OpenaiCreds"(id, name, "apiKey", "updatedAt", "instanceId") VALUES (%L, %L, %L, now(), %L)',
-		id, name, "apiKey", "instanceId"), ';') FROM "OpenaiCreds"`)
-	if _, err := target.Conn.Exec(t.Context(), rows); !isUniqueViolation(err) {
-		t.Errorf("before: %v", err)
-	}
-	patchByDefault(t, target).Expect(t, 0, "patched: ", "changed=true")
-	target.Exec(rows)
-	if keys := target.Text(`SELECT string_agg(DISTINCT "apiKey", '|') FROM "OpenaiCreds"`); keys != pgtest.APIKey+" " {
-		t.Error("the keys are not what they were")
-	}
-}
-
 // isUniqueViolation reports whether rows or an index were refused because a value is there twice.
 func isUniqueViolation(err error) bool {
 	var refused *pgconn.PgError
