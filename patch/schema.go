@@ -40,6 +40,8 @@ func (s *schema) place() place { return place{s.fleet.position, s.target.Databas
 // messages are bounded by the context of the waiting.
 func (s *schema) attempt(ctx, waiting context.Context, state catalog.Inspection) error {
 	request := s.cfg.Request(state.State)
+	_, tried := s.limiter.kept.Load(s.place())
+	request.Mend = !tried
 	s.seen.fixes, s.seen.state, s.seen.assessment, s.seen.sql = request.Fixes, &state, plan.Assessment{}, nil
 	if state.Table == nil && !s.seen.named {
 		return errAbsent
@@ -65,14 +67,18 @@ func (s *schema) attempt(ctx, waiting context.Context, state catalog.Inspection)
 		return missingTable(s.cfg, state.State, p.Unguarded)
 	case state.Table == nil && len(p.SQL) > 0 && request.Goal == plan.Apply && bool(s.cfg.DryRun):
 		return &MissingError{what: "table " + state.QualifiedTable(), remedy: "so the guard would be installed, if the role may"}
-	case !s.cfg.MayChange() || len(p.SQL) == 0 || p.Optional && s.tried():
+	case !s.cfg.MayChange() || len(p.SQL) == 0:
 		return s.missing(state.State)
+	}
+	if p.Optional() {
+		s.limiter.kept.Store(s.place(), true)
 	}
 	after, err := s.apply(ctx, request, state, p)
 	switch {
-	case err != nil && p.Optional && s.conn.Usable():
+	case err != nil && p.Mends > 0 && s.conn.Usable() && (p.Optional() || !postgres.Retryable(err) && !errors.Is(err, errInUse)):
 		s.log.Debug("no name was kept", "reason", explain(err))
-		return nil
+		s.limiter.kept.Store(s.place(), true)
+		return s.attempt(ctx, waiting, state) // without what may have failed
 	case err != nil:
 		s.distrusts = s.distrusts || errors.Is(err, catalog.ErrSchemaChanged)
 		return err
@@ -82,12 +88,6 @@ func (s *schema) attempt(ctx, waiting context.Context, state catalog.Inspection)
 		s.seen.watches, _ = scope(s.cfg).Names(waiting, s.conn, catalog.SessionsOf(config.WatchName))
 	}
 	return nil
-}
-
-// tried reports whether this process has tried before to leave the names that were not kept.
-func (s *schema) tried() bool {
-	_, tried := s.limiter.kept.LoadOrStore(s.place(), true)
-	return tried
 }
 
 // checkCode refuses a schema in which code of others would run when keys change, or are counted. Where no stored key changes in a table

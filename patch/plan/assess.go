@@ -51,7 +51,7 @@ func Assess(r Request, s State) Assessment {
 		switch {
 		case s.notYet(f):
 			a.Fixes[f.Name] = Pending
-		case len(p.SQL) > 0 && !p.Optional || err != nil: // what cannot be applied may still be reverted
+		case len(p.SQL) > 0 || err != nil: // what cannot be applied may still be reverted
 			a.Fixes[f.Name] = Unpatched
 		}
 	}

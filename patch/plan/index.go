@@ -58,30 +58,31 @@ func (p *Plan) index(f Fix, r Request, s State) error {
 		p.add("%s", dropUnique(s, x))
 		p.say("dropped the unique index on %s", quote.Identifier(f.Column))
 	}
-	if r.KeepNames {
-		p.keepName(f, s, len(unique) > 0)
+	if dropped := len(unique) > 0; r.KeepNames && !s.Table.Closed && (dropped || r.Mend) {
+		p.keepName(f, s, dropped)
 	}
 	return nil
 }
 
 // keepName leaves a plain index, with a comment, under the name of the unique one that was dropped, now or before. It replaces nobody's
-// comment. Where none is dropped now, that is only done for releases which are known: a later one may have dropped the index itself, and may use its name.
+// comment. Where none is dropped now, that is only done for releases which are known: a later one may have dropped the index itself, and
+// may use its name.
 func (p *Plan) keepName(f Fix, s State, dropped bool) {
 	named := s.plain(f.Index)
 	if named != nil && named.Comment != "" || !dropped && (!s.Migrations.known() || len(s.kept(f)) > 0) {
 		return
 	}
-	add := p.mend
-	if dropped {
-		add = p.add
-	}
+	before := len(p.SQL)
 	if named == nil {
-		add("CREATE INDEX %s ON %s (%s)", quote.Identifier(f.Index), s.QualifiedTable(), quote.Identifier(f.Column))
+		p.add("CREATE INDEX %s ON %s (%s)", quote.Identifier(f.Index), s.QualifiedTable(), quote.Identifier(f.Column))
 		p.say("left a plain index under the name %s", f.Index)
 	} else {
 		p.say("marked the plain index %s as one that stands for a unique index", f.Index)
 	}
-	add("COMMENT ON INDEX %s IS %s", quote.Qualified(s.Schema, f.Index), quote.Literal(IndexComment))
+	p.add("COMMENT ON INDEX %s IS %s", quote.Qualified(s.Schema, f.Index), quote.Literal(IndexComment))
+	if !dropped {
+		p.Mends += len(p.SQL) - before
+	}
 }
 
 // Unkept reports whether no index has the name of the unique one that a fix drops, where Evolution's releases that are known have it.

@@ -23,14 +23,15 @@ type Request struct {
 	Schema    string
 	Fixes     []Fix
 	Goal      Goal
-	KeepNames bool // leave a plain index under the name of a dropped one
+	KeepNames bool // leave a plain index under the name of one that is dropped
+	Mend      bool // leave one too where none was left before
 	Guard     bool // install the guard where there is no table yet
 }
 
 // Plan is what leads from a State to what is requested.
 type Plan struct {
 	SQL       []string          // DDL, in order; empty: nothing to do
-	Optional  bool              // every fix holds without the SQL, which only leaves names that a later migration may use
+	Mends     int               // how many statements of the SQL only leave what was not left before
 	Left      []string          // what would be reverted if it were known not to be Evolution's will
 	Words     []string          // what it does, for people
 	Found     map[string]string // the fix's name → what there is of it, for people
@@ -54,8 +55,8 @@ func Make(r Request, s State) (Plan, error) {
 		}
 	}
 	e := s.ForeignEventTrigger()
-	if p.Optional && (e != nil || !s.Table.Mine || s.Standby) {
-		p.SQL, p.Words, p.Optional = nil, nil, false
+	if p.Optional() && (e != nil || !s.Table.Mine || s.Standby) {
+		p.SQL, p.Words, p.Mends = nil, nil, 0
 	}
 	if e != nil && len(p.SQL) > 0 {
 		return p, Refuse("event trigger %s would run a function of role %s with the rights of %s; make a superuser its owner, or disable it",
@@ -92,15 +93,10 @@ func (p *Plan) say(format string, args ...any) {
 // add adds a statement.
 func (p *Plan) add(format string, args ...any) {
 	p.SQL = append(p.SQL, fmt.Sprintf(format, args...))
-	p.Optional = false
 }
 
-// mend adds a statement without which every fix holds.
-func (p *Plan) mend(format string, args ...any) {
-	optional := p.Optional || len(p.SQL) == 0
-	p.add(format, args...)
-	p.Optional = optional
-}
+// Optional reports whether every fix holds without the SQL.
+func (p *Plan) Optional() bool { return p.Mends > 0 && p.Mends == len(p.SQL) }
 
 // kinds spells out pg_class.relkind (PostgreSQL documentation, pg_class).
 var kinds = map[string]string{

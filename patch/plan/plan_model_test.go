@@ -196,7 +196,7 @@ func drawState(t *rapid.T, asShipped bool) State {
 }
 
 func drawRequest(t *rapid.T, goal Goal) Request {
-	r := Request{Schema: "s", Goal: goal, KeepNames: rapid.Bool().Draw(t, "keep names")}
+	r := Request{Schema: "s", Goal: goal, KeepNames: rapid.Bool().Draw(t, "keep names"), Mend: true}
 	for _, f := range Fixes {
 		if rapid.Bool().Draw(t, f.Name+" requested") {
 			r.Fixes = append(r.Fixes, f)
@@ -219,7 +219,7 @@ func TestModelNextPlanIsEmpty(t *testing.T) {
 		s, r := drawState(t, false), drawRequest(t, rapid.SampledFrom([]Goal{Apply, Revert}).Draw(t, "goal"))
 		p := mustPlan(t, r, s)
 		unmet := slices.ContainsFunc(r.Fixes, func(f Fix) bool { return !inPlace(f, s) })
-		if a := Assess(r, s); r.Goal == Apply && (unmet != (len(p.SQL) > 0 && !p.Optional) || unmet != (a.Status == Unpatched)) {
+		if a := Assess(r, s); r.Goal == Apply && (unmet != (len(p.SQL) > 0 && !p.Optional()) || unmet != (a.Status == Unpatched)) {
 			t.Fatalf("unmet: %t, but %s, and the plan is %q", unmet, a.Status, p.SQL)
 		}
 		if known := s.Migrations.known(); r.Goal == Apply && r.KeepNames && known && slices.ContainsFunc(r.Fixes, func(f Fix) bool { return !keepsName(f, s) }) && len(p.SQL) == 0 {

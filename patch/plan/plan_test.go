@@ -141,7 +141,7 @@ var plans = map[string]struct {
 func TestPlan(t *testing.T) {
 	for title, c := range plans {
 		for goal, want := range map[Goal]string{Apply: c.apply, Revert: c.revert} {
-			p, err := Make(Request{Fixes: c.fixes, Goal: goal, KeepNames: c.keep}, c.s)
+			p, err := Make(Request{Fixes: c.fixes, Goal: goal, KeepNames: c.keep, Mend: true}, c.s)
 			var refusal *RefusedError
 			if errors.As(err, &refusal) != (want == refused) {
 				t.Errorf("%s, goal %d: %v", title, goal, err)
@@ -156,7 +156,7 @@ func TestPlan(t *testing.T) {
 			if !slices.EqualFunc(p.SQL, prefixes, strings.HasPrefix) {
 				t.Errorf("%s, goal %d: %q, want %q", title, goal, p.SQL, prefixes)
 			}
-			if a := Assess(Request{Fixes: c.fixes, KeepNames: c.keep}, c.s); goal == Apply && (a.Status == Patched) != (len(p.SQL) == 0 || p.Optional) {
+			if a := Assess(Request{Fixes: c.fixes, KeepNames: c.keep}, c.s); goal == Apply && (a.Status == Patched) != (len(p.SQL) == 0 || p.Optional()) {
 				t.Errorf("%s: %s, but the plan is %q", title, a.Status, p.SQL)
 			}
 		}

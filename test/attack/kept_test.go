@@ -227,6 +227,23 @@ func TestAttackOnAKeptName(t *testing.T) {
 		a.Exec(fmt.Sprintf(`GRANT SELECT ON ALL TABLES IN SCHEMA evolution_api TO %s`, a.mallory))
 		a.patchAs(a.mallory, pgtest.AllFixes).Expect(t, 0, "patched: ", "changed=false", pgtest.NotKept)
 	})
+	t.Run("owner who may create nothing in the schema", func(t *testing.T) {
+		t.Parallel()
+		a := newAttackOnEvolution(t)
+		a.Exec(`ALTER SCHEMA evolution_api OWNER TO postgres; GRANT USAGE ON SCHEMA evolution_api TO ` + a.evo)
+		a.patchAs(a.evo, pgtest.IndexOnly).Expect(t, 0, "patched: ", "changed=true", pgtest.NotKept)
+		a.patchAs(a.evo, pgtest.IndexOnly).Expect(t, 0, "patched: ", "changed=false", pgtest.NotKept)
+		a.patchAs("postgres", pgtest.IndexOnly).Expect(t, 0, "patched: ", "changed=true", pgtest.LeftPlain)
+	})
+	t.Run("key that fits into no index", func(t *testing.T) {
+		t.Parallel()
+		a := newAttackOnEvolution(t)
+		pgtest.Exec(t, a.asEvo, `ALTER TABLE "OpenaiCreds" ALTER "apiKey" TYPE text; DROP INDEX "OpenaiCreds_apiKey_key"`)
+		pgtest.Exec(t, a.asEvo, `INSERT INTO "OpenaiCreds"(id, name, "apiKey", "updatedAt", "instanceId")
+			SELECT 'c3', 'n3', string_agg(md5(i::text), ''), now(), 'i1' FROM generate_series(1, 1000) AS i`)
+		a.patchAs("postgres", pgtest.AllFixes).Expect(t, 0, "patched: ", "changed=true", pgtest.NotKept)
+		a.patchAs("postgres", pgtest.AllFixes).Expect(t, 0, "patched: ", "changed=false", pgtest.NotKept)
+	})
 	t.Run("name that is taken", func(t *testing.T) {
 		t.Parallel()
 		a := newAttackOnEvolution(t)
