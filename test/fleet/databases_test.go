@@ -101,7 +101,7 @@ func TestFleetOfEveryDatabase(t *testing.T) {
 		o.Expect(t, 0)
 		expectLast(t, o, fmt.Sprintf("done: %d unpatched (%d changed), 3 %s", len(want), len(want), pgtest.WithoutTable))
 		for name, dump := range f.dumps(names[0], `it's`, "a/b") {
-			if !strings.Contains(dump, "OpenaiCreds_apiKey_key") || strings.Contains(dump, "evolution_openai_patch") {
+			if !strings.Contains(dump, `CREATE UNIQUE INDEX "OpenaiCreds_apiKey_key"`) || strings.Contains(dump, "evolution_openai_patch") {
 				t.Errorf("database %s is not reverted", name)
 			}
 		}

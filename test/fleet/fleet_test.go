@@ -156,12 +156,13 @@ func expectLast(t testing.TB, o pgtest.Outcome, message string) {
 // hasIndex reports whether the database behind a connection has a unique index of the keys in schema public.
 func hasIndex(t testing.TB, c *pgx.Conn) bool {
 	t.Helper()
-	return pgtest.Text(t, c, uniqueIndexes+` AND schemaname = 'public'`) != "0"
+	return pgtest.Text(t, c, uniqueIndexes+` AND relnamespace = 'public'::regnamespace`) != "0"
 }
 
 const (
 	inJSON        = "PATCH_LOG_FORMAT=json"
-	uniqueIndexes = `SELECT count(*) FROM pg_indexes WHERE indexdef LIKE 'CREATE UNIQUE % ("apiKey")'`
+	uniqueIndexes = `SELECT count(*) FROM pg_index JOIN pg_class ON pg_class.oid = indrelid JOIN pg_attribute ON attrelid = indrelid AND attnum = indkey[0]
+		WHERE indisunique AND relname = 'OpenaiCreds' AND attname = 'apiKey'`
 	recreateIndex = `CREATE UNIQUE INDEX IF NOT EXISTS again ON "OpenaiCreds"("apiKey")` // beside the one that was left
-	lockTable     = `BEGIN; LOCK TABLE "OpenaiCreds" IN ACCESS SHARE MODE` // as a long transaction of Evolution's does
+	lockTable     = `BEGIN; LOCK TABLE "OpenaiCreds" IN ACCESS SHARE MODE`               // as a long transaction of Evolution's does
 )
