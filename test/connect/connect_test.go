@@ -9,7 +9,8 @@ import (
 	"evolution-openai-patch/test/pgtest"
 )
 
-// Three to log in, two to look, two to change; where keys are stored, one more to ask whose code a change would run.
+// Three to log in, two to look, two to change; where keys are stored, one more to ask whose code a change would run. To leave a name that
+// was not kept is a change.
 func TestRoundTrips(t *testing.T) {
 	t.Parallel()
 	d := pgtest.NewEvolution(t, "evolution_api")
@@ -22,6 +23,10 @@ func TestRoundTrips(t *testing.T) {
 		{`DROP TRIGGER evolution_openai_patch ON evolution_api."OpenaiCreds"`, "changed=true", 7},
 		{`ALTER TABLE evolution_api."OpenaiCreds" DISABLE TRIGGER evolution_openai_patch; INSERT INTO evolution_api."OpenaiCreds"(id, "apiKey", "updatedAt", "instanceId")
 			SELECT 'c', 'sk-c', now(), id FROM evolution_api."Instance" LIMIT 1`, "changed=true", 8},
+		{"", "changed=false", 5},
+		{`DROP INDEX evolution_api."OpenaiCreds_apiKey_key"`, "changed=true", 7},
+		{"", "changed=false", 5},
+		{`ALTER SCHEMA evolution_api RENAME TO elsewhere; CREATE SCHEMA evolution_api`, "changed=true", 7}, // a guard
 		{"", "changed=false", 5},
 	} {
 		if c.before != "" {

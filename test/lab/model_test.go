@@ -237,5 +237,9 @@ func (m *model) revert(r request) answer {
 	}
 	changed := after.String() != m.String()
 	*m = after
-	return answer{0, "unpatched", changed}
+	state, fixed := "unpatched", after.clone()
+	if fixed.fix(request{r.key, r.check, r.name, false}); fixed.String() == after.String() { // everything was left
+		state = "patched"
+	}
+	return answer{0, state, changed}
 }
