@@ -78,6 +78,9 @@ func (s *schema) attempt(ctx, waiting context.Context, state catalog.Inspection)
 		return err
 	}
 	s.seen.state, s.seen.assessment, s.seen.changed = &after, plan.Assess(request, after.State), true
+	if rest, err := plan.Make(request, after.State); err == nil && rest.Optional && !p.Optional {
+		return s.attempt(ctx, waiting, after)
+	}
 	if request.Goal == plan.Revert {
 		s.seen.watches, _ = scope(s.cfg).Names(waiting, s.conn, catalog.SessionsOf(config.WatchName))
 	}

@@ -64,7 +64,7 @@ var identity = []*query{
 var details = append([]*query{
 	{"collations", hasCollation, func(s *Inspection) any { return &s.rows.collations }},
 	{"function_use", Scope.mayRevertPadding, func(s *Inspection) any { return &s.Function }},
-	{"elsewhere", lacksTable, func(s *Inspection) any { return &s.Elsewhere }},
+	elsewhere,
 	{"strangers", Scope.mayGuard, func(s *Inspection) any { return &s.Strangers }},
 	{"indexes", hasTable, func(s *Inspection) any { return &s.rows.indexes }},
 	{"constraints", hasTable, func(s *Inspection) any { return &s.rows.constraints }},
@@ -75,6 +75,9 @@ var details = append([]*query{
 	{"grantees", Scope.mayCreate, func(s *Inspection) any { return &s.Grantees }},
 	{"event_triggers", Scope.mayMeetEventTriggers, func(s *Inspection) any { return &s.EventTriggers }},
 }, guardQueries...)
+
+// elsewhere is asked for a message, on which nothing depends.
+var elsewhere = &query{"elsewhere", lacksTable, func(s *Inspection) any { return &s.Elsewhere }}
 
 // code is asked before keys change. It is the most expensive of the questions.
 var code = &query{"code", hasTable, func(s *Inspection) any { return &s.Code }}
@@ -185,8 +188,10 @@ func (s *Inspection) requireUnchanged(b *postgres.Batch, answers []*answer) {
 	}
 }
 
-// RequireUnchanged requires the same of all that was read of the catalog.
-func (s *Inspection) RequireUnchanged(b *postgres.Batch) { s.requireUnchanged(b, s.answers) }
+// RequireUnchanged requires the same of all that was read of the catalog, but for what any other role may change at any time.
+func (s *Inspection) RequireUnchanged(b *postgres.Batch) {
+	s.requireUnchanged(b, slices.DeleteFunc(slices.Clone(s.answers), func(a *answer) bool { return a.query == elsewhere }))
+}
 
 // RequireGuardUnchanged requires the same of the guard.
 func (s *Inspection) RequireGuardUnchanged(b *postgres.Batch) {

@@ -15,7 +15,9 @@ const IndexComment = indexMark + " left this index in place of a unique one, whi
 const indexMark = "evolution-openai-patch"
 
 // stands reports whether the index was left in place of a unique one.
-func (x *Index) stands() bool { return !x.Unique && strings.HasPrefix(x.Comment, indexMark) }
+func (x *Index) stands() bool {
+	return !x.Unique && !x.special() && strings.HasPrefix(x.Comment, indexMark)
+}
 
 // kept returns the indexes on the column of a fix that were left in place of a unique one, under whatever names.
 func (s State) kept(f Fix) (found []*Index) {
@@ -62,24 +64,25 @@ func (p *Plan) index(f Fix, r Request, s State) error {
 	return nil
 }
 
-// keepName leaves a plain index, with a comment, under the name of the unique one that was dropped, now or before. Where none is dropped
-// now, that is only done for releases which are known: a later one may have dropped the index itself, and may use its name.
+// keepName leaves a plain index, with a comment, under the name of the unique one that was dropped, now or before. It replaces nobody's
+// comment. Where none is dropped now, that is only done for releases which are known: a later one may have dropped the index itself, and
+// may use its name.
 func (p *Plan) keepName(f Fix, s State, dropped bool) {
 	named := s.plain(f.Index)
-	if named != nil && named.stands() || named == nil && !s.Table.Creates || !dropped && (!s.Migrations.known() || len(s.kept(f)) > 0) {
-		return // without a name that is kept, every fix holds
+	if named != nil && named.Comment != "" || named == nil && !s.Table.Creates || !dropped && (!s.Migrations.known() || len(s.kept(f)) > 0) {
+		return
 	}
-	add := p.mend
+	steps := &p.later
 	if dropped {
-		add = p.add
+		steps = &p.Steps
 	}
 	if named == nil {
-		add("CREATE INDEX %s ON %s (%s)", quote.Identifier(f.Index), s.QualifiedTable(), quote.Identifier(f.Column))
-		p.say("left a plain index under the name %s", f.Index)
+		steps.add("CREATE INDEX %s ON %s (%s)", quote.Identifier(f.Index), s.QualifiedTable(), quote.Identifier(f.Column))
+		steps.say("left a plain index under the name %s", f.Index)
 	} else {
-		p.say("marked the plain index %s as one that stands for a unique index", f.Index)
+		steps.say("marked the plain index %s as one that stands for a unique index", f.Index)
 	}
-	add("COMMENT ON INDEX %s IS %s", quote.Qualified(s.Schema, f.Index), quote.Literal(IndexComment))
+	steps.add("COMMENT ON INDEX %s IS %s", quote.Qualified(s.Schema, f.Index), quote.Literal(IndexComment))
 }
 
 // Unkept reports whether no index has the name of the unique one that a fix drops, where Evolution's releases that are known have it.
@@ -96,10 +99,11 @@ func (s State) plain(name string) *Index {
 }
 
 // restore makes unique again what stands for a unique index. Where nothing does, Evolution's unique index is created for releases which
-// are known to have it; a later one may have lifted the uniqueness itself.
+// are known to have it; a later one may have lifted the uniqueness itself. An index of its name that has somebody's comment is somebody's.
 func (p *Plan) restore(f Fix, s State, unique bool) {
 	kept, name := s.kept(f), f.Index
-	if named := s.plain(f.Index); named != nil && len(kept) == 0 && !unique && s.Migrations.known() {
+	named := s.plain(f.Index)
+	if named != nil && named.Comment == "" && len(kept) == 0 && !unique && s.Migrations.known() {
 		kept = []*Index{named} // of an earlier version, which left no comment
 	}
 	for i, x := range kept {
@@ -112,11 +116,14 @@ func (p *Plan) restore(f Fix, s State, unique bool) {
 	create := fmt.Sprintf("CREATE UNIQUE INDEX %s ON %s (%s)", quote.Identifier(name), s.QualifiedTable(), quote.Identifier(f.Column))
 	switch {
 	case unique:
-	case len(kept) > 0 || s.Migrations.known():
+	case len(kept) > 0 || s.Migrations.known() && named == nil:
 		p.add("%s", create)
-		p.Unique = append(p.Unique, f)
 		p.say("created the unique index on %s", quote.Identifier(f.Column))
+		p.Unique = append(p.Unique, f)
 	default:
+		if named != nil {
+			create = "DROP INDEX " + named.Name + "; " + create
+		}
 		p.Left = append(p.Left, create)
 	}
 }
