@@ -59,6 +59,7 @@ const (
 	StillGuarded         = "still guarded: "
 	NothingOfEvolutions  = "and nothing of Evolution's" // in the schema
 	OfAnotherApplication = "holds the migrations of another application"
+	CannotReadList       = " cannot read "                     // Prisma's list
 	KeptTheGuard         = "kept the event trigger of schema " // that schema
 	GuardOfAnother       = "holds the guard of another schema"
 	HoldsFunction        = "holds a function "
