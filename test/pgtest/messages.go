@@ -64,6 +64,7 @@ const (
 	GuardOfAnother       = "holds the guard of another schema"
 	HoldsFunction        = "holds a function "
 	HoldsAnother         = "holds what this program did not make: "
+	GuardLeft            = "a guard that another role installed is left"
 	NoApplication        = "no application has tables in schema "
 )
 
