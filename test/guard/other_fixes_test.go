@@ -126,7 +126,7 @@ func (p pair) install(t *testing.T, d *pgtest.Database) *pgtest.Database {
 	return d
 }
 
-// left runs the program without a guard being requested, and then the first migrations.
+// left runs the program without another guard being requested, and then the first migrations.
 func (p pair) left(t *testing.T, d *pgtest.Database) {
 	before := d.Dump()
 	d.Patch(p.requested.with("PATCH_ACTION=status")...).Expect(t, 0, p.status...)
