@@ -1,0 +1,239 @@
+package test
+
+import (
+	"testing"
+
+	"evolution-openai-patch/test/pgtest"
+)
+
+// What a later release of Evolution may do to the index that keeps instances from sharing a key.
+const (
+	dropIndex     = `DROP INDEX "OpenaiCreds_apiKey_key"`
+	makeComposite = `DROP INDEX "OpenaiCreds_apiKey_key"; CREATE UNIQUE INDEX "OpenaiCreds_apiKey_instanceId_key" ON "OpenaiCreds"("apiKey", "instanceId")`
+	renameIndex   = `ALTER INDEX "OpenaiCreds_apiKey_key" RENAME TO "OpenaiCreds_key"`
+
+	asEvolution = "OpenaiCreds_apiKey_key OpenaiCreds_name_key" // its unique indexes
+	lifted      = pgtest.Lifted
+)
+
+// journeys are what becomes of a database of Evolution's in the course of years, where the program is given
+// DATABASE_CONNECTION_URI and, but for what stands before its name, nothing else.
+var journeys = map[string][]step{
+	"first boot, second boot, upgrades": {
+		silent("", 0, "guarded", "changed=true", "apikey-index=guarded apikey-check=guarded"),
+		evolution("2.2.3"),
+		post("one", 201), post("two", 201), padded(2), unique("OpenaiCreds_name_key"),
+		silent("", 0, "patched", "changed=false", "evolution=2.2.1-2.2.3"),
+		silent("status", 0, "patched"),
+		noGuard(""),
+		evolution("2.3.7"),
+		silent("", 0, "patched", "changed=false", "evolution=2.3.7"),
+		post("three", 201),
+		evolution("2.4.0-rc2"),
+		silent("", 0, "patched", "changed=false", "evolution=2.4.0-rc"),
+		silent("status", 0, "patched"),
+		post("four", 201), padded(4),
+		revertAfterRemedy(), padded(0), unique(asEvolution),
+		post("five", 400),
+		silent("status", 5, "unpatched"),
+		silent("", 0, "patched", "changed=true"),
+		post("five", 201),
+	},
+	"an Evolution 2.2 that runs already, and its upgrades": {
+		evolution("2.2.3"),
+		post("one", 201), post("two", 500),
+		silent("status", 5, "unpatched", "apikey-index=unpatched apikey-check=unpatched"),
+		silent("", 0, "patched", "changed=true", "apikey-index=patched apikey-check=patched"),
+		post("two", 201), padded(2),
+		silent("", 0, "patched", "changed=false"),
+		evolution("2.3.7"),
+		post("three", 201),
+		silent("", 0, "patched", "changed=false"),
+		evolution("2.4.0-rc2"),
+		post("four", 201),
+		silent("status", 0, "patched"),
+	},
+	"an Evolution 2.3 that runs already, and the way back": {
+		evolution("2.3.7"),
+		post("one", 201), post("two", 400), unique(asEvolution),
+		silent("", 0, "patched", "changed=true"),
+		post("two", 201), unique("OpenaiCreds_name_key"),
+		program("revert", 3, "failed", pgtest.SharedValue), padded(2),
+		revertAfterRemedy("apikey-check=unpatched", "apikey-index=unpatched"), padded(0), unique(asEvolution),
+		silent("revert", 0, "unpatched", "changed=false"),
+		post("three", 400),
+	},
+	"the padding alone, while keys are shared": {
+		evolution("2.3.7"),
+		silent("", 0, "patched", "changed=true"),
+		post("one", 201), post("two", 201), padded(2),
+		program("PATCH_FIXES=apikey-check revert", 0, "unpatched", "changed=true", "apikey-check=unpatched"),
+		padded(0), unique("OpenaiCreds_name_key"),
+		post("three", 400), // by the application
+		program("PATCH_FIXES=apikey-check revert", 0, "unpatched", "changed=false"),
+		revertAfterRemedy("apikey-index=unpatched"), unique(asEvolution),
+	},
+	"Evolution drops the index": {
+		evolution("2.3.7"),
+		silent("", 0, "patched", "changed=true"),
+		post("one", 201), post("two", 201),
+		future(lifted, dropIndex, passes),
+		post("three", 201),
+		program("", 0, "patched", "changed=false", "or later"),
+		program("status", 0, "patched", "changed=false"),
+		program("revert", 0, "unpatched", "changed=true", "level=WARN", "CREATE UNIQUE INDEX"),
+		padded(0), unique("OpenaiCreds_name_key"),
+		post("four", 201),
+		program("revert", 0, "unpatched", "changed=false"), unique("OpenaiCreds_name_key"),
+	},
+	"Evolution makes the index composite": {
+		evolution("2.3.7"),
+		silent("", 0, "patched", "changed=true"),
+		post("one", 201), post("two", 201),
+		future(lifted, makeComposite, passes),
+		post("three", 201),
+		post("three", 500), // one instance has a key once: that is Evolution's own rule now
+		program("", 0, "patched", "changed=false", "or later"),
+		program("status", 0, "patched", "changed=false"),
+		program("revert", 0, "unpatched", "changed=true", "level=WARN", "CREATE UNIQUE INDEX"),
+		padded(0), unique("OpenaiCreds_apiKey_instanceId_key OpenaiCreds_name_key"),
+		post("four", 201), post("four", 500),
+		program("revert", 0, "unpatched", "changed=false"), unique("OpenaiCreds_apiKey_instanceId_key OpenaiCreds_name_key"),
+	},
+	"Evolution renames the index": {
+		evolution("2.3.7"),
+		silent("", 0, "patched", "changed=true"),
+		post("one", 201), post("two", 201),
+		future("2.5.0", renameIndex, passes),
+		post("three", 201),
+		program("", 0, "patched", "changed=false", "or later"),
+		program("status", 0, "patched", "changed=false"),
+		revertAfterRemedy(), padded(0), unique("OpenaiCreds_key OpenaiCreds_name_key"),
+		post("four", 400),
+		program("", 0, "patched", "changed=true"), unique("OpenaiCreds_name_key"),
+		post("four", 201),
+	},
+	"a database without Evolution's names meets a release that drops the index": {
+		evolution("2.3.7"),
+		post("one", 201),
+		silent("PATCH_KEEP_INDEX_NAMES=false", 0, "patched", "changed=true"),
+		post("two", 201),
+		future(lifted, dropIndex, p3018),
+		program("", 0, "patched", pgtest.MigrationUnfinished, "20270101000000_3.0.0"),
+		program("status", 0, "patched", pgtest.MigrationUnfinished, "20270101000000_3.0.0"),
+		future(lifted, dropIndex, p3009),
+		psql(`CREATE INDEX IF NOT EXISTS "OpenaiCreds_apiKey_key" ON "OpenaiCreds"("apiKey")`),
+		psql(`UPDATE "_prisma_migrations" SET rolled_back_at = now() WHERE finished_at IS NULL AND rolled_back_at IS NULL`),
+		future(lifted, dropIndex, passes),
+		program("", 0, "patched", "changed=false"),
+		post("three", 201),
+	},
+	"a database patched without Evolution's names gets them": {
+		evolution("2.3.7"),
+		silent("PATCH_KEEP_INDEX_NAMES=false", 0, "patched", "changed=true"),
+		post("one", 201), post("two", 201),
+		program("status", 0, "patched"),
+		program("", 0, "patched", "changed=true"),
+		silent("", 0, "patched", "changed=false"),
+		future(lifted, dropIndex, passes),
+		post("three", 201),
+	},
+	"a dump is restored": {
+		evolution("2.3.7"),
+		silent("", 0, "patched", "changed=true"),
+		post("one", 201), post("two", 201),
+		restored,
+		silent("status", 0, "patched"),
+		silent("", 0, "patched", "changed=false"),
+		post("three", 201), padded(3),
+		evolution("2.4.0-rc2"),
+		revertAfterRemedy(), padded(0), unique(asEvolution),
+	},
+	"a dump is restored, and Evolution renames the index": {
+		evolution("2.3.7"),
+		silent("", 0, "patched", "changed=true"),
+		restored,
+		future("2.5.0", renameIndex, passes),
+		restored,
+		post("one", 201), post("two", 201),
+		program("", 0, "patched", "changed=false"),
+		revertAfterRemedy(), unique("OpenaiCreds_key OpenaiCreds_name_key"),
+	},
+	"a dump of a release that drops the index is restored": {
+		evolution("2.3.7"),
+		silent("", 0, "patched", "changed=true"),
+		post("one", 201), post("two", 201),
+		future(lifted, dropIndex, passes),
+		restored,
+		program("", 0, "patched", "changed=false"),
+		post("three", 201),
+		program("revert", 0, "unpatched", "changed=true"), padded(0), unique("OpenaiCreds_name_key"),
+		post("four", 201),
+	},
+	"the role is no superuser": {
+		owned,
+		program("", 0, "pending", "changed=false", "level=WARN", pgtest.NoGuard),
+		evolution("2.3.7"),
+		post("one", 201), post("two", 400),
+		silent("", 0, "patched", "changed=true"),
+		post("two", 201),
+		revertAfterRemedy(), unique(asEvolution),
+	},
+	"the connection string names another schema": {
+		evolution("2.3.7"),
+		post("one", 201),
+		asksFor("evolution"),
+		program("status", 0, "pending", "level=WARN", pgtest.IsElsewhere+"evolution_api"),
+		program("", 0, "guarded", "changed=true", "level=WARN", pgtest.IsElsewhere+"evolution_api"),
+		post("two", 400),
+		program("", 0, "guarded", "changed=false", "level=WARN", pgtest.IsElsewhere+"evolution_api"),
+		program("status", 0, "guarded", "level=WARN", pgtest.IsElsewhere+"evolution_api"),
+		asksFor("evolution_api"),
+		silent("", 0, "patched", "changed=true"),
+		program("PATCH_SCHEMAS=* revert", 0, "unpatched", "changed=true"),
+		noGuard("PATCH_SCHEMAS=* revert"), unique(asEvolution),
+		silent("", 0, "patched", "changed=true"),
+		post("two", 201),
+	},
+	"the connection string names no schema": {
+		evolution("2.3.7"),
+		post("one", 201),
+		asksFor(""), // so it is public
+		program("", 0, "guarded", "changed=true", "level=WARN", pgtest.IsElsewhere+"evolution_api"),
+		post("two", 400),
+		program("PATCH_SCHEMAS=* revert", 0, "unpatched", "changed=false"),
+		noGuard("PATCH_SCHEMAS=* revert"),
+	},
+	"the connection string names no schema, and public is another application's": {
+		evolution("2.3.7"),
+		post("one", 201),
+		psql(`CREATE TABLE public.invoices (id int)`),
+		asksFor(""),
+		program("", 0, "pending", "changed=false", "level=WARN", pgtest.IsElsewhere+"evolution_api"),
+		post("two", 400),
+		asksFor("evolution_api"),
+		silent("", 0, "patched", "changed=true"),
+		post("two", 201),
+	},
+	"the connection string names no schema, and public is another application of Prisma's": {
+		psql(`CREATE TABLE public."_prisma_migrations" (migration_name text, finished_at timestamptz, rolled_back_at timestamptz);
+			INSERT INTO public."_prisma_migrations" VALUES ('20230101000000_init', now())`),
+		asksFor(""),
+		program("", 0, "pending", "changed=false", "level=WARN", pgtest.NoGuard),
+		asksFor("evolution_api"),
+		silent("", 0, "guarded", "changed=true"),
+		evolution("2.3.7"),
+		post("one", 201), post("two", 201),
+	},
+}
+
+// A stranger who sets one variable gets what the documents promise, from the first boot to the way back.
+func TestJourney(t *testing.T) {
+	t.Parallel()
+	for name, steps := range journeys {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			travel(t, "evolution_api", steps)
+		})
+	}
+}
