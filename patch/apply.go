@@ -70,14 +70,14 @@ func (c *change) explainGuardFailure(ctx context.Context, err error) error {
 		if c.request.Goal == plan.Revert {
 			return fmt.Errorf("guard: %s", why)
 		}
-		return unguarded(c.cfg, s.State, why)
+		return missingTable(c.cfg, s.State, why)
 	}
 	outrun := []string{
 		postgres.DuplicateSchema, postgres.DuplicateObject, postgres.DuplicateFunction, postgres.UniqueViolation, postgres.InvalidSchemaName, postgres.UndefinedObject,
 	}
 	switch code := postgres.SQLState(err); {
 	case code == postgres.InsufficientPrivilege && c.request.Goal == plan.Apply:
-		return because(fmt.Sprintf("role %s may not create event triggers; connect as a superuser", quote.Identifier(s.Role)))
+		return because(fmt.Sprintf("role %s may not create event triggers, which takes a superuser", quote.Identifier(s.Role)))
 	case slices.Contains(outrun, code), code == postgres.InternalError && postgres.Retryable(err): // the latter: the same row was changed
 		return &postgres.NotReadyError{Reason: "the guard was installed or removed by somebody else at the same moment", Cause: because(reason)}
 	case postgres.LockUnavailable(err):

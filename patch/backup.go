@@ -172,7 +172,7 @@ func (c *change) backupTail(columns []string) string {
 func (c *change) indexes() (indexes []*plan.Index) {
 	for _, x := range c.before.Table.Indexes {
 		for _, f := range c.request.Fixes {
-			if f.Index != "" && !x.Primary && (c.before.Named(x, f.Index) || x.Unique && x.Covers(f.Column)) {
+			if f.Index != "" && !x.Primary && (x.Bare == f.Index || x.Unique && x.Covers(f.Column)) {
 				indexes = append(indexes, x)
 			}
 		}

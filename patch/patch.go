@@ -55,6 +55,7 @@ type sight struct {
 	assessment plan.Assessment     // zero if there was no plan
 	sql        []string            // what a dry run would execute
 	changed    bool
+	left       []string // what a revert leaves, as the SQL that would put it back
 	watches    []string // the sessions of a watch, after a revert
 	unanswered bool     // a COMMIT was sent and not answered
 }

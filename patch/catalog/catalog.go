@@ -64,6 +64,8 @@ var identity = []*query{
 var details = append([]*query{
 	{"collations", hasCollation, func(s *Inspection) any { return &s.rows.collations }},
 	{"function_use", Scope.mayRevertPadding, func(s *Inspection) any { return &s.Function }},
+	{"elsewhere", lacksTable, func(s *Inspection) any { return &s.Elsewhere }},
+	{"strangers", Scope.mayGuard, func(s *Inspection) any { return &s.Strangers }},
 	{"indexes", hasTable, func(s *Inspection) any { return &s.rows.indexes }},
 	{"constraints", hasTable, func(s *Inspection) any { return &s.rows.constraints }},
 	{"triggers", hasTable, func(s *Inspection) any { return &s.Triggers }},
@@ -84,6 +86,8 @@ var guardQueries = []*query{
 }
 
 func hasTable(_ Scope, s *Inspection) bool { return s.Table != nil }
+
+func lacksTable(_ Scope, s *Inspection) bool { return s.Table == nil }
 
 func hasGuard(_ Scope, s *Inspection) bool { return s.guarded }
 

@@ -115,12 +115,13 @@ var timeStamp = regexp.MustCompile(`^[0-9]{14}`)
 
 // readMigrations adds the statement that reads Prisma's list into s, if that can be read.
 func readMigrations(b *postgres.Batch, s *plan.State) {
-	columns := []string{"migration_name", "finished_at", "rolled_back_at"}
-	if !s.List.CanCopy(columns...) {
+	if !s.List.CanCopy(plan.ListColumns...) {
 		return
 	}
-	b.Rows(postgres.CopyTo(s.Schema, plan.MigrationsName, columns...), func(row []byte) error {
+	b.Rows(postgres.CopyTo(s.Schema, plan.MigrationsName, plan.ListColumns...), func(row []byte) error {
 		name, rest, _ := bytes.Cut(row, []byte("\t"))
+		s.Migrations.Listed = true
+		s.Migrations.Evolutions = s.Migrations.Evolutions || string(name) == plan.FirstMigration
 		switch finished, rolledBack, _ := strings.Cut(strings.TrimSuffix(string(rest), "\n"), "\t"); {
 		case rolledBack != `\N`:
 		case finished == `\N`:

@@ -30,6 +30,8 @@ type Request struct {
 // Plan is what leads from a State to what is requested.
 type Plan struct {
 	SQL       []string          // DDL, in order; empty: nothing to do
+	Optional  bool              // every fix holds without the SQL, which only leaves names that a later migration may use
+	Left      []string          // what would be reverted if it were known not to be Evolution's will
 	Words     []string          // what it does, for people
 	Found     map[string]string // the fix's name → what there is of it, for people
 	Rows      int               // rows that the SQL changes
@@ -51,7 +53,11 @@ func Make(r Request, s State) (Plan, error) {
 			return p, err
 		}
 	}
-	if e := s.ForeignEventTrigger(); e != nil && len(p.SQL) > 0 {
+	e := s.ForeignEventTrigger()
+	if p.Optional && (e != nil || !s.Table.Mine || s.Standby) {
+		p.SQL, p.Words, p.Optional = nil, nil, false
+	}
+	if e != nil && len(p.SQL) > 0 {
 		return p, Refuse("event trigger %s would run a function of role %s with the rights of %s; make a superuser its owner, or disable it",
 			quote.Identifier(e.Name), quote.Identifier(e.Owner), quote.Identifier(s.Role))
 	}
@@ -86,6 +92,14 @@ func (p *Plan) say(format string, args ...any) {
 // add adds a statement.
 func (p *Plan) add(format string, args ...any) {
 	p.SQL = append(p.SQL, fmt.Sprintf(format, args...))
+	p.Optional = false
+}
+
+// mend adds a statement without which every fix holds.
+func (p *Plan) mend(format string, args ...any) {
+	optional := p.Optional || len(p.SQL) == 0
+	p.add(format, args...)
+	p.Optional = optional
 }
 
 // kinds spells out pg_class.relkind (PostgreSQL documentation, pg_class).
