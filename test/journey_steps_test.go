@@ -24,6 +24,7 @@ type traveller struct {
 	prisma    *pgx.Conn               // Evolution's connection for its migrations
 	evolution *pgtest.EvolutionServer // its HTTP
 	role      string                  // in the connection string
+	database  string                  // in the connection string
 	schema    string                  // in the connection string, "" for none
 
 	registered int            // credentials so far
@@ -47,7 +48,7 @@ func travel(t *testing.T, schema string, steps []step) {
 // use goes on with a database, and this release of Evolution.
 func (j *traveller) use(d *pgtest.Database, release string) {
 	j.d, j.prisma, j.evolution = d, d.NewConn(), pgtest.NewEvolutionServer(j.T, d, "")
-	j.evolution.Version = release
+	j.evolution.Version, j.database = release, d.Name
 	d.Exec("SET search_path TO " + pgtest.Quote(d.Schema)) // a restored one has none
 }
 
@@ -144,7 +145,7 @@ func (j *traveller) request(path string, body any) (status int, message string) 
 // run runs the program with the connection string and nothing else but what is written before and after its name, such as
 // "PATCH_FIXES=apikey-check revert".
 func (j *traveller) run(command string) pgtest.Outcome {
-	environ := append(slices.Clone(pgtest.Patient), "DATABASE_CONNECTION_URI="+pgtest.URI(j.role, j.d.Server.Address(), j.d.Name, j.schema))
+	environ := append(slices.Clone(pgtest.Patient), "DATABASE_CONNECTION_URI="+pgtest.URI(j.role, j.d.Server.Address(), j.database, j.schema))
 	var args []string
 	for _, word := range strings.Fields(command) {
 		if strings.Contains(word, "=") {
@@ -160,8 +161,8 @@ func (j *traveller) run(command string) pgtest.Outcome {
 func program(command string, code int, state string, words ...string) step {
 	return func(j *traveller) {
 		j.last = j.run(command)
-		environ, args := options.FindString(command), options.ReplaceAllString(command, "")
-		j.say("$ %s", strings.TrimSpace(environ+"evolution-openai-patch "+args))
+		environ := options.FindString(command)
+		j.say("$ %s", strings.Join(strings.Fields(environ+" evolution-openai-patch "+strings.TrimPrefix(command, environ)), " "))
 		for line := range strings.Lines(noise.ReplaceAllString(j.last.Stderr, "") + j.last.Stdout) {
 			j.say("  %s", strings.TrimSuffix(line, "\n"))
 		}
@@ -230,7 +231,7 @@ func restored(j *traveller) {
 // transaction.
 func noGuard(command string) step {
 	return func(j *traveller) {
-		j.d.ExpectNoGuardAfter(func() { j.run(command).ExpectCode(j.T, 0) })
+		j.d.Server.OpenDatabase(j.T, j.database, "").ExpectNoGuardAfter(func() { j.run(command).ExpectCode(j.T, 0) })
 		j.say("nothing is left of a guard")
 	}
 }
@@ -241,6 +242,12 @@ func asksFor(schema string) step {
 		j.schema = schema
 		j.say("the connection string ends in ?schema=%s", schema)
 	}
+}
+
+// asksForDatabase goes on with a connection string that has another database, in which there is nothing.
+func asksForDatabase(j *traveller) {
+	j.database = pgtest.NewDatabase(j.T, "public").Name
+	j.say("the connection string has another database")
 }
 
 // owned goes on with a role that owns the database and is no superuser, for Evolution as for the program.

@@ -54,13 +54,14 @@ const (
 	OnceMore         = "once more"                   // the advice to run the program again
 	OnceMoreLater    = "run this once more after Evolution has started"
 	GuardWouldBe     = "so the guard would be installed"
-	NoGuard          = "the guard cannot be installed"
+	NoGuard          = "no guard can be installed"
 	NoGuardInNothing = "so no guard can be installed" // in a database that is not there
 	GuardNeedsName   = "a guard needs the name of the schema"
 	KeptTheGuard     = "kept the event trigger of schema " // that schema
 	GuardOfAnother   = "holds the guard of another schema"
 	HoldsFunction    = "holds a function "
 	HoldsAnother     = "holds what this program did not make: "
+	NameIsWrong      = "the name in the connection string is wrong" // if Evolution runs already
 	NoApplication    = "no application has tables in schema "
 )
 
@@ -113,6 +114,13 @@ const (
 	KeptOutOfAll    = "this role may connect to none of the databases that PATCH_DATABASES finds"
 	NoneMatches     = "no database matches"
 	UnknownArgument = "unknown argument"
+)
+
+// What lies ahead of Evolution.
+const (
+	MigrationFailed = "a migration has failed or was interrupted: " // its name
+	WithoutList     = "ends with P3005"
+	RepeatedKeys    = "credentials that repeat a key of their own instance: " // how many
 )
 
 // The course of a watch.
