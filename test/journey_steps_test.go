@@ -224,6 +224,7 @@ func padded(n int) step {
 // restored goes on where a dump of the database was restored.
 func restored(j *traveller) {
 	j.say("pg_dump, and psql into another database")
+	_ = j.prisma.Close(context.Background())
 	j.use(j.d.RestoreElsewhere(j.T), j.evolution.Version)
 }
 
