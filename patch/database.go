@@ -245,7 +245,7 @@ func (d *database) list(ctx context.Context) error {
 	}
 	if len(d.schemas) == 0 && d.named {
 		return retryUntilPresent(d.cfg, d.missing("a schema with table "+quote.Identifier(plan.TableName)+" in database ",
-			"and a guard needs the name of the schema: set PATCH_SCHEMAS, or ?schema= in the connection string"))
+			"it needs the name of the schema, in PATCH_SCHEMAS or in ?schema= of the connection string"))
 	}
 	slices.SortFunc(d.schemas, func(a, b *schema) int { return strings.Compare(a.name, b.name) })
 	d.listed = true

@@ -18,20 +18,19 @@ type MissingError struct {
 }
 
 func (e *MissingError) Error() string {
-	missing := e.what + " does not exist"
+	what := e.what + " does not exist"
+	if e.noGuard != "" {
+		what += ", and no guard can be installed: " + e.noGuard
+	}
 	switch {
 	case len(e.schemas) > 0:
-		return missing + ", but " + elsewhere(e.schemas)
+		return e.what + " does not exist, but " + elsewhere(e.schemas)
 	case e.remedy != "":
-		return missing + ", " + e.remedy
-	case e.noGuard != "":
-		missing += ", and no guard can be installed: " + e.noGuard
+		return e.what + " does not exist, " + e.remedy
+	case e.watched:
+		return what + "; if Evolution runs already, the name in the connection string is wrong; otherwise the watch goes on until Evolution has created it"
 	}
-	missing += "; if Evolution runs already, the name in the connection string is wrong; otherwise "
-	if e.watched {
-		return missing + "the watch goes on until Evolution has created it"
-	}
-	return missing + "run this once more after Evolution's first start"
+	return what + "; if Evolution runs already, the name in the connection string is wrong; otherwise run this once more after Evolution's first start, or set PATCH_WATCH in a container that Evolution does not wait for"
 }
 
 // elsewhere says which other schemas hold the table.

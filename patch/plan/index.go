@@ -66,20 +66,20 @@ func (p *Plan) index(f Fix, r Request, s State) error {
 // now, that is only done for releases which are known: a later one may have dropped the index itself, and may use its name.
 func (p *Plan) keepName(f Fix, s State, dropped bool) {
 	named := s.plain(f.Index)
-	if named != nil && named.stands() || !dropped && (!s.Migrations.known() || len(s.kept(f)) > 0) {
-		return
+	if named != nil && named.stands() || named == nil && !s.Table.Creates || !dropped && (!s.Migrations.known() || len(s.kept(f)) > 0) {
+		return // without a name that is kept, every fix holds
 	}
 	add := p.mend
 	if dropped {
 		add = p.add
 	}
-	did := "marked"
 	if named == nil {
 		add("CREATE INDEX %s ON %s (%s)", quote.Identifier(f.Index), s.QualifiedTable(), quote.Identifier(f.Column))
-		did = "left"
+		p.say("left a plain index under the name %s", f.Index)
+	} else {
+		p.say("marked the plain index %s as one that stands for a unique index", f.Index)
 	}
 	add("COMMENT ON INDEX %s IS %s", quote.Qualified(s.Schema, f.Index), quote.Literal(IndexComment))
-	p.say("%s a plain index under the name %s", did, f.Index)
 }
 
 // Unkept reports whether no index has the name of the unique one that a fix drops, where Evolution's releases that are known have it.
