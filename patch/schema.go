@@ -128,8 +128,8 @@ func (s *schema) apply(ctx context.Context, request plan.Request, state catalog.
 	var unknown *UnknownError
 	s.seen.unanswered = errors.As(err, &unknown) || err != nil && s.seen.unanswered
 	switch {
-	case err == nil:
-		return after, nil
+	case err == nil || p.Optional:
+		return after, err
 	case s.mayComeAgain(err):
 		s.log.Debug("the table is in use, trying again", "reason", explain(err))
 		return after, fmt.Errorf("%w: %w", errInUse, err)
