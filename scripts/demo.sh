@@ -53,7 +53,8 @@ stored() { sql -c "SELECT format('  %s: [%s]', \"instanceId\", \"apiKey\") FROM 
 
 # Runs the program as compose or docker run would, and prints all that it says but the time.
 patch() {
-    echo "\$ DATABASE_CONNECTION_URI='$DATABASE_CONNECTION_URI' evolution-openai-patch${*:+ $*}"
+    local schemas=${PATCH_SCHEMAS:+" PATCH_SCHEMAS='$PATCH_SCHEMAS'"}
+    echo "\$ DATABASE_CONNECTION_URI='$DATABASE_CONNECTION_URI'$schemas evolution-openai-patch${*:+ $*}"
     status=0
     "$dir/evolution-openai-patch" "$@" 2>&1 | tee "$dir/output" | sed -E 's/^time=[^ ]+ //' | fold -s -w 130 | sed 's/^/  /' || status=$?
     echo "  exit status $status"
@@ -106,9 +107,10 @@ patch
 say "7. The way back is refused while the two share the key, which the unique index would forbid"
 patch revert
 
-say "8. The line ends with the SQL that changes the key of all but the first, and after that revert restores what was there"
+say "8. That line ends with SQL, which gives support a key of its own. Then revert restores what was there, and with PATCH_SCHEMAS='*' takes
+   away the guard that step 3 left in schema public"
 sql -c "$(sed -n 's/.* remedy: //p' "$dir/output")"
-patch revert
+PATCH_SCHEMAS='*' patch revert
 stored
 
 say "Done. The server is stopped and everything it wrote is removed."
