@@ -40,7 +40,7 @@ func notes(cfg *config.Config, r Result, seen sight, s plan.State, missing *Miss
 	case missing != nil:
 		found.warn(missing.Error())
 	case s.Table == nil:
-		found.tellOfGuard(r, s)
+		found.tellOfGuard(r, seen, s)
 	case cfg.Action == config.ActionRevert:
 		found.tellOfRevert(seen)
 		found.tellOfRest(r, s)
@@ -52,10 +52,10 @@ func notes(cfg *config.Config, r Result, seen sight, s plan.State, missing *Miss
 }
 
 // tellOfGuard tells what is to be known where a guard is installed.
-func (l *noteList) tellOfGuard(r Result, s plan.State) {
+func (l *noteList) tellOfGuard(r Result, seen sight, s plan.State) {
 	const until = "the guard applies the fixes when Evolution creates its table; if Evolution runs already, the name in the connection string is wrong"
 	switch {
-	case len(s.Elsewhere) > 0:
+	case seen.named && len(s.Elsewhere) > 0:
 		l.warn(elsewhere(s.ElsewhereNames()))
 	case r.Status != plan.Guarded:
 	case r.Changed:

@@ -37,6 +37,7 @@ func TestStatusTellsWhatWasFound(t *testing.T) {
 	expect("name-index", "unpatched", `CREATE UNIQUE INDEX "OpenaiCreds_name_key"`)
 	d.Patch("PATCH_FIXES=auto", "PATCH_ACTION=revert").Expect(t, 0)
 	d.Patch("PATCH_FIXES=apikey-index").Expect(t, 0)
+	d.Patch("PATCH_FIXES=name-index", "PATCH_ACTION=status").Expect(t, 5, "unpatched: ", pgtest.NotInPlace)
 	d.Exec(`DROP INDEX "OpenaiCreds_apiKey_key"`)
 	d.Patch("PATCH_FIXES=apikey-index", "PATCH_ACTION=status").Expect(t, 0, "patched: ", pgtest.NotKept+"OpenaiCreds_apiKey_key")
 }
