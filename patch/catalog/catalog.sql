@@ -99,7 +99,7 @@ WHERE f.proname = 'evolution_openai_patch' AND f.pronargs = 0
 -- name: indexes
 -- The indexes of the tables. A definition of more than 4000 characters is cut, and its index refused.
 SELECT i.indexrelid AS oid, i.indexrelid::pg_catalog.regclass AS name, (SELECT c.relname FROM pg_catalog.pg_class c WHERE c.oid = i.indexrelid) AS bare,
-    (SELECT pg_catalog.left(d.description, 100) FROM pg_catalog.pg_description d
+    (SELECT pg_catalog.left(d.description, 1000) FROM pg_catalog.pg_description d
         WHERE d.classoid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.objoid = i.indexrelid AND d.objsubid = 0) AS comment,
     pg_catalog.left(pg_catalog.pg_get_indexdef(i.indexrelid), 4001) AS definition, pg_catalog.left(pg_catalog.pg_get_indexdef(i.indexrelid, 1, false), 4001) AS key,
     i.indisunique AS unique, i.indisprimary AS primary, i.indnkeyatts AS keys, i.indkey::pg_catalog.int2[] AS columns,

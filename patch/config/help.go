@@ -11,7 +11,7 @@ import (
 func Help() string {
 	var b strings.Builder
 	b.WriteString(`evolution-openai-patch lets the instances of an Evolution API share one OpenAI API key: it waits for PostgreSQL,
-removes what keeps a second instance from using the key from the database, verifies that and exits.
+removes from the database what keeps a second instance from using the key, verifies that and exits.
 
 Usage: evolution-openai-patch [apply | status | revert | version | help]
 
@@ -46,20 +46,20 @@ var variableHelp = []struct{ name, text string }{
 	{"DATABASE_URL", "used where neither is set; after that libpq's PGHOST, PGPORT, PGUSER, PGPASSWORD, PGDATABASE, PGSSLMODE …"},
 	{"DATABASE_PROVIDER", "postgresql or psql_bouncer"},
 	{"PATCH_ACTION", "apply; status (look only); revert (put back what the fixes took)"},
-	{"PATCH_FIXES", "comma-separated: auto, apikey-index, apikey-check, name-index. auto is what one key in several instances needs: apikey-index, and apikey-check where the database is Evolution 2.3.0 or later or a guard is armed; status and revert count what is there, too"},
-	{"PATCH_KEEP_INDEX_NAMES", "leave a plain index under a dropped one's name, so that a later migration that names it passes"},
-	{"PATCH_ON_MISSING_TABLE", "no database or table yet: continue (warn, exit 0), guard (install a one-shot event trigger, the guard), wait (until it is there and no migration is running), fail (exit 4)"},
+	{"PATCH_FIXES", "comma-separated: auto, apikey-index, apikey-check, name-index. auto is apikey-index and apikey-check, which one key in several instances needs; status and revert count what else is in place, too"},
+	{"PATCH_KEEP_INDEX_NAMES", "leave a plain index, with a comment, under the name of Evolution's index that is dropped, so that a later migration that names it passes; false: leave nothing"},
+	{"PATCH_ON_MISSING_TABLE", "no database or table yet: guard (install a one-shot event trigger, the guard, or warn where that is not possible; exit 0), continue (warn, exit 0), wait (until it is there and no migration is running), fail (exit 4)"},
 	{"PATCH_SCHEMAS", "comma-separated names, if not the schema of the connection string, which is public where none is named; *: every schema of the database that holds Evolution's table, at most 1000"},
 	{"PATCH_DATABASES", "comma-separated names and shell patterns, if not the database of the connection string; *: every database of the server that holds Evolution's table; a leading ! leaves out (it beats patterns, not names; alone it means * without those); [!…] negates"},
 	{"PATCH_CONNECTIONS", "the most connections that are open to one server at once"},
 	{"PATCH_WATCH", "stay, and put the fixes back in place at this interval, at least 100ms; 0 is off"},
 	{"PATCH_WAIT_TIMEOUT", "how long to wait for PostgreSQL, for a migration that is running and, with wait, for the table; 0 is for ever; with PATCH_WATCH it is always for ever"},
 	{"PATCH_CONNECT_TIMEOUT", "one attempt to connect to one address, authentication included; looking the host name up has a limit of its own, 15 s"},
-	{"PATCH_LOCK_TIMEOUT", "how long one attempt waits for the table lock; Evolution's queries queue behind it"},
+	{"PATCH_LOCK_TIMEOUT", "how long one attempt waits for the table lock; Evolution's queries queue behind it, and then behind the change itself, which this does not limit"},
 	{"PATCH_LOCK_RETRY", "how long to go on trying for the lock"},
 	{"PATCH_DRY_RUN", "print the SQL that would run, change nothing"},
 	{"PATCH_BACKUP_DIR", "before the first change, write an SQL file there that psql restores; it holds keys, mode 0600, and user 65532 must be able to write there"},
-	{"PATCH_ON_ERROR", "fail; continue (log the error and exit 0 all the same, configuration errors excepted)"},
+	{"PATCH_ON_ERROR", "fail; continue (log the error and exit 0 all the same, but for configuration errors, status where a fix is not in place, and an interruption)"},
 	{"PATCH_LOG_FORMAT", "text or json, for the log and for the report"},
 	{"PATCH_LOG_LEVEL", "debug, info, warn or error"},
 }

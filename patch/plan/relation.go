@@ -109,7 +109,7 @@ type Index struct {
 	OID         string       `json:"oid"`
 	Name        string       `json:"name"`       // qualified and quoted
 	Bare        string       `json:"bare"`       // the name alone
-	Comment     string       `json:"comment"`    // at most 100 characters of it
+	Comment     string       `json:"comment"`    // at most 1000 characters of it
 	Definition  string       `json:"definition"` // at most 4001 characters of it
 	Key         string       `json:"key"`        // the first key column or expression, as PostgreSQL prints it
 	Keys        int          `json:"keys"`

@@ -4,6 +4,7 @@ import (
 	"io"
 	"net"
 	"strings"
+	"syscall"
 	"testing"
 
 	"evolution-openai-patch/test/pgtest"
@@ -148,6 +149,18 @@ func TestLastingTroubles(t *testing.T) {
 			o.Expect(t, 0, c.says, "failed: ", "level=ERROR")
 		})
 	}
+}
+
+// PATCH_ON_ERROR=continue hides errors of the database. What status finds, an interruption and a wrong configuration are none.
+func TestContinueHidesErrorsOnly(t *testing.T) {
+	t.Parallel()
+	d := pgtest.NewEvolution(t, "public")
+	d.Patch("PATCH_ON_ERROR=continue", "PATCH_ACTION=status").Expect(t, 5, "unpatched: ")
+	d.Patch("PATCH_ON_ERROR=continue", "PATCH_FIXES=none").Expect(t, 2, "PATCH_FIXES: ")
+	pgtest.Exec(t, d.NewConn(), `BEGIN; SELECT * FROM "OpenaiCreds"`)
+	p := d.Start("PATCH_ON_ERROR=continue", "PATCH_LOG_LEVEL=debug")
+	p.WaitFor(pgtest.TableInUse)
+	p.Stop(syscall.SIGTERM).Expect(t, 143, "failed: ")
 }
 
 // A broken connection is treated as a restart of the server; the third one is an error.

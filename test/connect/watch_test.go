@@ -205,6 +205,7 @@ func TestWatchEndsForLastingTroubles(t *testing.T) {
 		code    int
 	}{
 		"password": {[]string{"DATABASE_CONNECTION_URI=" + strings.Replace(pgtest.Shared.URI("postgres", ""), "Sup3r", "Wrong", 1)}, 1},
+		"continue": {[]string{"DATABASE_CONNECTION_URI=" + strings.Replace(pgtest.Shared.URI("postgres", ""), "Sup3r", "Wrong", 1), "PATCH_ON_ERROR=continue"}, 0},
 		"missing":  {[]string{"DATABASE_CONNECTION_URI=" + pgtest.Shared.URI("postgres", ""), "PATCH_ON_MISSING_TABLE=fail"}, 4},
 		"revert":   {[]string{"DATABASE_CONNECTION_URI=" + pgtest.Shared.URI("postgres", ""), "PATCH_ACTION=revert"}, 2},
 		"dry run":  {[]string{"DATABASE_CONNECTION_URI=" + pgtest.Shared.URI("postgres", ""), "PATCH_DRY_RUN=true"}, 2},
