@@ -240,7 +240,7 @@ func (d *database) list(ctx context.Context) error {
 	}
 	for _, name := range guarded {
 		if !slices.ContainsFunc(d.schemas, func(s *schema) bool { return s.name == name }) {
-			d.add(name, true)
+			d.add(name, false)
 		}
 	}
 	if len(d.schemas) == 0 && d.named {

@@ -13,7 +13,8 @@ type MissingError struct {
 	what    string
 	schemas []string // others that hold the table
 	noGuard string   // why no guard can be installed, "" if none is wanted
-	remedy  string   // what to do, "" for running the program once more
+	remedy  string   // what to do, if it is something else
+	applies bool     // it is to be patched
 	watched bool     // it is looked for again anyway
 }
 
@@ -29,6 +30,8 @@ func (e *MissingError) Error() string {
 		return e.what + " does not exist, " + e.remedy
 	case e.watched:
 		return what + "; if Evolution runs already, the name in the connection string is wrong; otherwise the watch goes on until Evolution has created it"
+	case !e.applies:
+		return what + "; if Evolution runs already, the name in the connection string is wrong"
 	}
 	return what + "; if Evolution runs already, the name in the connection string is wrong; otherwise run this once more after Evolution's first start, or set PATCH_WATCH in a container that Evolution does not wait for"
 }

@@ -40,7 +40,7 @@ func notes(cfg *config.Config, r Result, seen sight, s plan.State, missing *Miss
 	case missing != nil:
 		found.warn(missing.Error())
 	case s.Table == nil:
-		found.tellOfGuard(r, s)
+		found.tellOfGuard(r, seen, s)
 	case cfg.Action == config.ActionRevert:
 		found.tellOfRevert(seen)
 		found.tellOfRest(r, s)
@@ -52,10 +52,10 @@ func notes(cfg *config.Config, r Result, seen sight, s plan.State, missing *Miss
 }
 
 // tellOfGuard tells what is to be known where a guard is installed.
-func (l *noteList) tellOfGuard(r Result, s plan.State) {
+func (l *noteList) tellOfGuard(r Result, seen sight, s plan.State) {
 	const until = "the guard applies the fixes when Evolution creates its table; if Evolution runs already, the name in the connection string is wrong"
 	switch {
-	case len(s.Elsewhere) > 0:
+	case seen.named && len(s.Elsewhere) > 0:
 		l.warn(elsewhere(s.ElsewhereNames()))
 	case r.Status != plan.Guarded:
 	case r.Changed:
@@ -97,7 +97,7 @@ func (l *noteList) tellOfFixes(cfg *config.Config, r Result, fixes []plan.Fix, s
 			l.add(slog.LevelInfo, "the fix is not in place", "fix", f.Name, "found", r.Found[f.Name])
 		}
 		if bool(cfg.KeepNames) && s.Unkept(f) {
-			l.add(slog.LevelInfo, "no index has the name "+f.Index+", so a later migration of Evolution's that refers to it fails; apply leaves one, as the owner of the table")
+			l.add(slog.LevelInfo, "no index has the name "+f.Index+", so a later migration of Evolution's that refers to it fails; apply leaves one, where the role owns the table and may create in its schema")
 		}
 	}
 	for _, f := range plan.Fixes {

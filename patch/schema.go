@@ -43,7 +43,7 @@ func (s *schema) attempt(ctx, waiting context.Context, state catalog.Inspection)
 	_, tried := s.limiter.kept.Load(s.place())
 	request.Mend = !tried
 	s.seen.fixes, s.seen.state, s.seen.assessment, s.seen.sql = request.Fixes, &state, plan.Assessment{}, nil
-	if state.Table == nil && !s.seen.named {
+	if state.Table == nil && !s.seen.named && (state.Guard == nil || request.Goal != plan.Revert) {
 		return errAbsent
 	}
 	if err := s.ready(state.State); err != nil {
@@ -128,8 +128,8 @@ func (s *schema) apply(ctx context.Context, request plan.Request, state catalog.
 	var unknown *UnknownError
 	s.seen.unanswered = errors.As(err, &unknown) || err != nil && s.seen.unanswered
 	switch {
-	case err == nil:
-		return after, nil
+	case err == nil || p.Optional:
+		return after, err
 	case s.mayComeAgain(err):
 		s.log.Debug("the table is in use, trying again", "reason", explain(err))
 		return after, fmt.Errorf("%w: %w", errInUse, err)
@@ -206,7 +206,7 @@ func retryUntilPresent(c *config.Config, missing error) error {
 
 // missing returns an error for a schema without the table, but none where a guard does all that is requested.
 func (s *schema) missing(state plan.State) error {
-	if state.Table != nil || !s.cfg.WaitsForTable() && state.Guards(plan.Select(s.cfg.Fixes, s.cfg.Goal(), state)) {
+	if state.Table != nil || !s.seen.named || !s.cfg.WaitsForTable() && state.Guards(plan.Select(s.cfg.Fixes, s.cfg.Goal(), state)) {
 		return nil
 	}
 	return missingTable(s.cfg, state, "")
@@ -214,7 +214,7 @@ func (s *schema) missing(state plan.State) error {
 
 // missingTable returns the error for a schema without the table, and with why no guard can be installed, "" if none is wanted.
 func missingTable(cfg *config.Config, s plan.State, noGuard string) *MissingError {
-	return &MissingError{what: "table " + s.QualifiedTable(), schemas: s.ElsewhereNames(), noGuard: noGuard, watched: cfg.Watch.Duration > 0}
+	return &MissingError{what: "table " + s.QualifiedTable(), schemas: s.ElsewhereNames(), noGuard: noGuard, applies: cfg.Action == config.ActionApply, watched: cfg.Watches()}
 }
 
 // removeGuard drops what is left of a guard that has fired or was removed: its function and its schema. A session that

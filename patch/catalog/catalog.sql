@@ -25,7 +25,7 @@ ORDER BY n.oid
 SELECT c.oid, c.relname AS name, c.relkind AS kind, c.relispartition AS partition, pg_catalog.pg_get_userbyid(c.relowner) AS owner,
     pg_catalog.pg_has_role(c.relowner, 'USAGE') AS mine, pg_catalog.pg_has_role(c.relowner, 'MEMBER') AS member, pg_catalog.row_security_active(c.oid) AS hidden,
     pg_catalog.has_schema_privilege(c.relnamespace, 'USAGE') AND pg_catalog.has_table_privilege(c.oid, 'SELECT') AS readable,
-    NOT pg_catalog.has_schema_privilege(c.relnamespace, 'CREATE') AS closed, c.relhasrules AS rules, c.relhassubclass AS children
+    pg_catalog.has_schema_privilege(c.relnamespace, 'CREATE') AS creates, c.relhasrules AS rules, c.relhassubclass AS children
 FROM pg_catalog.pg_class c
 WHERE c.relname = ANY (:'names'::pg_catalog.name[])
     AND c.relnamespace = (SELECT n.oid FROM pg_catalog.pg_namespace n WHERE n.nspname = :'schema')

@@ -58,7 +58,7 @@ func (p *Plan) index(f Fix, r Request, s State) error {
 		p.add("%s", dropUnique(s, x))
 		p.say("dropped the unique index on %s", quote.Identifier(f.Column))
 	}
-	if dropped := len(unique) > 0; r.KeepNames && !s.Table.Closed && (dropped || r.Mend) {
+	if dropped := len(unique) > 0; r.KeepNames && (dropped || r.Mend) {
 		p.keepName(f, s, dropped)
 	}
 	return nil
@@ -69,8 +69,8 @@ func (p *Plan) index(f Fix, r Request, s State) error {
 // may use its name.
 func (p *Plan) keepName(f Fix, s State, dropped bool) {
 	named := s.plain(f.Index)
-	if named != nil && named.Comment != "" || !dropped && (!s.Migrations.known() || len(s.kept(f)) > 0) {
-		return
+	if named != nil && named.Comment != "" || named == nil && !s.Table.Creates || !dropped && (!s.Migrations.known() || len(s.kept(f)) > 0) {
+		return // without a name that is kept, every fix holds
 	}
 	before := len(p.SQL)
 	if named == nil {

@@ -12,7 +12,7 @@ import (
 
 // table is a State with Evolution's table and these indexes.
 func table(indexes ...Index) State {
-	s := State{Schema: "s", Keys: &Keys{}, Migrations: Migrations{Last: FirstChecking}, Table: &Relation{Kind: "r", Mine: true, Readable: true, Columns: []Column{
+	s := State{Schema: "s", Keys: &Keys{}, Migrations: Migrations{Last: FirstChecking}, Table: &Relation{Kind: "r", Mine: true, Creates: true, Readable: true, Columns: []Column{
 		{Name: "id", Number: 1, Text: true, Collation: DefaultCollation},
 		{Name: "name", Number: 2, Text: true, Collation: DefaultCollation, Limit: 255},
 		{Name: "apiKey", Number: 3, Text: true, Collation: DefaultCollation, Limit: 255},
@@ -113,6 +113,7 @@ var plans = map[string]struct {
 	"made anew by Evolution":          {Fixes[:1], futureShipped, true, dropIndex + "|" + createPlain + "|" + comment, ""},
 	"made anew by Evolution, kept":    {Fixes[:1], at(future.Migrations.Last, renamed, shipped), true, dropIndex + "|" + createPlain + "|" + comment, dropRenamed},
 	"not of the role":                 {Fixes[:1], with(table(), func(s *State) { s.Table.Mine = false }), true, "", createUnique},
+	"no right to create":              {Fixes[:1], with(table(shipped), func(s *State) { s.Table.Creates = false }), true, dropIndex, ""},
 	"a standby":                       {Fixes[:1], with(table(), func(s *State) { s.Standby = true }), true, "", createUnique},
 	"somebody's event trigger":        {Fixes[:1], with(table(), func(s *State) { s.Superuser, s.EventTriggers = true, []EventTrigger{{Name: "e"}} }), true, "", refused},
 	"constraint":                      {Fixes[:1], table(constraint), false, `ALTER TABLE "s"."OpenaiCreds" DROP CONSTRAINT IF EXISTS "c"`, ""},

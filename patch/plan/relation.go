@@ -20,7 +20,7 @@ type Relation struct {
 	Member    bool     `json:"member"`   // the role is the owner, or a member of it, even if it does not use the owner's rights
 	Hidden    bool     `json:"hidden"`   // row security would hide rows from the role
 	Readable  bool     `json:"readable"` // the role may read every column
-	Closed    bool     `json:"closed"`   // the role may create nothing in its schema
+	Creates   bool     `json:"creates"`  // the role may create something in its schema
 	Rules     bool     `json:"rules"`    // there are rules, or were
 	Children  bool     `json:"children"` // tables inherit from it, or did
 	Columns   []Column `json:"-"`
