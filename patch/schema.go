@@ -128,7 +128,7 @@ func (s *schema) apply(ctx context.Context, request plan.Request, state catalog.
 	var unknown *UnknownError
 	s.seen.unanswered = errors.As(err, &unknown) || err != nil && s.seen.unanswered
 	switch {
-	case err == nil || p.Optional:
+	case err == nil || p.Optional():
 		return after, err
 	case s.mayComeAgain(err):
 		s.log.Debug("the table is in use, trying again", "reason", explain(err))
