@@ -36,7 +36,7 @@ func TestAttackOnAKeptName(t *testing.T) {
 		pgtest.Exec(t, a.asEvo, `BEGIN; LOCK TABLE "OpenaiCreds" IN ACCESS SHARE MODE`)
 		a.patchAs("postgres", pgtest.AllFixes).Expect(t, 0, "patched: ", "changed=false", pgtest.NotKept) // while evo holds it
 		pgtest.Exec(t, a.asEvo, `COMMIT`)
-		a.patchAs("postgres", pgtest.AllFixes).Expect(t, 0, "patched: ", "changed=true", pgtest.LeftPlain)
+		a.patchAs("postgres", pgtest.AllFixes).Expect(t, 0, "patched: ", "changed=true")
 	})
 	t.Run("reader", func(t *testing.T) {
 		t.Parallel()
@@ -55,7 +55,7 @@ func TestAttackOnAChangeByAKeptName(t *testing.T) {
 		a.Exec(`ALTER SCHEMA evolution_api OWNER TO postgres; GRANT USAGE ON SCHEMA evolution_api TO ` + a.evo)
 		a.patchAs(a.evo, pgtest.IndexOnly).Expect(t, 0, "patched: ", "changed=true", pgtest.NotKept)
 		a.patchAs(a.evo, pgtest.IndexOnly).Expect(t, 0, "patched: ", "changed=false", pgtest.NotKept)
-		a.patchAs("postgres", pgtest.IndexOnly).Expect(t, 0, "patched: ", "changed=true", pgtest.LeftPlain)
+		a.patchAs("postgres", pgtest.IndexOnly).Expect(t, 0, "patched: ", "changed=true")
 	})
 	t.Run("key that fits into no index", func(t *testing.T) {
 		t.Parallel()
