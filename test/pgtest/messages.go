@@ -108,7 +108,6 @@ const (
 	NotInPlace      = "the fix is not in place"
 	NoTrigger       = "no padding trigger"
 	NotKept         = "no index has the name "
-	LeftPlain       = "left a plain index under the name "
 	LeftAlone       = "Evolution may have lifted the uniqueness itself"
 	UnpaddedKeys    = "keys without the space: " // how many
 	NotEnough       = "dropping the index is not enough"
