@@ -55,7 +55,7 @@ func (c *change) explainFailure(ctx context.Context, err error) error {
 	case pgErr != nil && (pgErr.Detail != postgres.UniqueViolation || c.request.Goal == plan.Apply):
 		return plan.ExplainCaught(s.State, pgErr.ConstraintName, pgErr.Detail)
 	case pgErr != nil:
-		return plan.Duplicates(c.request.Fixes, c.cfg.Fixes.Auto, s.State, c.shared(ctx))
+		return plan.Duplicates(c.plan.Unique, c.cfg.Fixes.Auto, s.State, c.shared(ctx))
 	case postgres.LockUnavailable(err):
 		return fmt.Errorf("lock: %s stayed in use for PATCH_LOCK_RETRY=%s: %s; PATCH_LOCK_TIMEOUT=%s must exceed the longest transaction on the table%s",
 			s.QualifiedTable(), c.cfg.LockRetry, explain(err), c.cfg.LockTimeout, c.holders(ctx, "; held by ", catalog.OnTable(s.State)))
@@ -70,14 +70,14 @@ func (c *change) explainGuardFailure(ctx context.Context, err error) error {
 		if c.request.Goal == plan.Revert {
 			return fmt.Errorf("guard: %s", why)
 		}
-		return unguarded(c.cfg, s.State, why)
+		return missingTable(c.cfg, s.State, why)
 	}
 	outrun := []string{
 		postgres.DuplicateSchema, postgres.DuplicateObject, postgres.DuplicateFunction, postgres.UniqueViolation, postgres.InvalidSchemaName, postgres.UndefinedObject,
 	}
 	switch code := postgres.SQLState(err); {
 	case code == postgres.InsufficientPrivilege && c.request.Goal == plan.Apply:
-		return because(fmt.Sprintf("role %s may not create event triggers; connect as a superuser", quote.Identifier(s.Role)))
+		return because(fmt.Sprintf("role %s may not create event triggers, which takes a superuser", quote.Identifier(s.Role)))
 	case slices.Contains(outrun, code), code == postgres.InternalError && postgres.Retryable(err): // the latter: the same row was changed
 		return &postgres.NotReadyError{Reason: "the guard was installed or removed by somebody else at the same moment", Cause: because(reason)}
 	case postgres.LockUnavailable(err):
@@ -169,7 +169,7 @@ func (c *change) verify(after catalog.Inspection) error {
 
 // shared reads the credentials that share a value, for a message. It returns nil if they cannot be read.
 func (c *change) shared(ctx context.Context) []plan.Credential {
-	all, err := scope(c.cfg).Shared(ctx, c.conn, c.before, c.request.Fixes)
+	all, err := scope(c.cfg).Shared(ctx, c.conn, c.before, c.plan.Unique)
 	if err != nil {
 		c.log.Debug("the credentials that share a value cannot be listed", "reason", explain(err))
 		c.conn.RollBack(ctx, c.cfg.ConnectTimeout.Duration)

@@ -115,7 +115,8 @@ func (c *change) backupHead(database postgres.Target, columns []string) string {
 	l.add("-- It holds API keys. To restore it, stop Evolution and run, as the owner of the table: psql -X -d DATABASE -f THIS_FILE")
 	l.add("-- It holds Evolution's own columns. Keys that ended in spaces stand in it exactly; PATCH_ACTION=revert gives them back without these.")
 	l.add("-- If it fails, psql and the server's log may show a key.")
-	l.add("-- All or nothing. Credentials that came later stay; if they share a key, the unique index cannot come back: run this program with PATCH_ACTION=revert first, which tells the way out.")
+	l.add("-- All or nothing. Credentials that came later stay as they are. One of them with a key of this file keeps the space that it was stored with, and the unique index")
+	l.add("-- comes back beside it. Two of them with the same key, or one without the space, make the whole file fail: run this program with PATCH_ACTION=revert first, which tells the way out.")
 	l.add(`\set ON_ERROR_STOP on`)
 	l.add("BEGIN;")
 	l.add("SET LOCAL client_encoding = '%s';", c.conn.Encoding())
@@ -157,6 +158,9 @@ func (c *change) backupTail(columns []string) string {
 		} else {
 			l.add("%s;", x.Definition)
 		}
+		if x.Comment != "" { // which revert knows the plain index by
+			l.add("COMMENT ON INDEX %s IS %s;", x.Name, quote.Literal(x.Comment))
+		}
 	}
 	if s.PadTrigger() != nil && plan.CheckPadding(s.State) == nil {
 		l.add("%s;", plan.CreatePadFunction(s.Schema))
@@ -172,7 +176,7 @@ func (c *change) backupTail(columns []string) string {
 func (c *change) indexes() (indexes []*plan.Index) {
 	for _, x := range c.before.Table.Indexes {
 		for _, f := range c.request.Fixes {
-			if f.Index != "" && !x.Primary && (c.before.Named(x, f.Index) || x.Unique && x.Covers(f.Column)) {
+			if f.Index != "" && !x.Primary && (x.Bare == f.Index || x.Covers(f.Column) && (x.Unique || x.Comment != "")) {
 				indexes = append(indexes, x)
 			}
 		}

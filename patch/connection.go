@@ -56,8 +56,7 @@ func (d *database) logIn(ctx context.Context) error {
 			err = &passwordError{d.fleet.PasswordHint, err}
 		}
 		if postgres.NoDatabase(err) {
-			err = d.missing("database ",
-				"so no guard can be installed in it; Evolution creates it on its first start: run this once more after that, or set PATCH_WATCH or PATCH_ON_MISSING_TABLE=wait in a container that Evolution does not wait for")
+			err = d.missing("database ", "")
 			if d.named { // another was dropped after it had been found
 				err = retryUntilPresent(d.cfg, err)
 			}
@@ -81,10 +80,10 @@ const (
 
 // missing returns the error for a database that is missing, or in which something is. The remedy is what to do about it
 // where a guard is requested.
-func (d *database) missing(what, remedy string) error {
-	missing := &MissingError{what: what + quote.Identifier(d.target.Database()), watched: d.cfg.Watch.Duration > 0}
-	if d.cfg.OnMissingTable == config.MissingGuard && d.cfg.MayChange() && !missing.watched {
-		missing.remedy = remedy
+func (d *database) missing(what, noGuard string) error {
+	missing := &MissingError{what: what + quote.Identifier(d.target.Database()), applies: d.cfg.Action == config.ActionApply, watched: d.cfg.Watches()}
+	if d.cfg.OnMissingTable == config.MissingGuard && d.cfg.MayChange() {
+		missing.noGuard = noGuard
 	}
 	return missing
 }

@@ -224,6 +224,10 @@ func (d *database) list(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	guarded, err := d.listGuarded(ctx)
+	if err != nil {
+		return err
+	}
 	if len(names) > catalog.MaxSchemas {
 		names = names[:catalog.MaxSchemas]
 		d.add("*", true).conclude(ctx, plan.Refuse("database %s holds the table in more than %d schemas, and only the oldest are handled; name the others in PATCH_SCHEMAS",
@@ -234,13 +238,32 @@ func (d *database) list(ctx context.Context) error {
 			d.add(name, false)
 		}
 	}
+	for _, name := range guarded {
+		if !slices.ContainsFunc(d.schemas, func(s *schema) bool { return s.name == name }) {
+			d.add(name, false)
+		}
+	}
 	if len(d.schemas) == 0 && d.named {
 		return retryUntilPresent(d.cfg, d.missing("a schema with table "+quote.Identifier(plan.TableName)+" in database ",
-			"and a guard needs the name of the schema: set PATCH_SCHEMAS, or ?schema= in the connection string"))
+			"it needs the name of the schema, in PATCH_SCHEMAS or in ?schema= of the connection string"))
 	}
 	slices.SortFunc(d.schemas, func(a, b *schema) int { return strings.Compare(a.name, b.name) })
 	d.listed = true
 	return nil
+}
+
+// listGuarded lists the schemas that have a guard, where guards are to be removed, whether or not they ever got the table.
+func (d *database) listGuarded(ctx context.Context) (names []string, err error) {
+	if d.cfg.Action != config.ActionRevert {
+		return nil, nil
+	}
+	functions, err := scope(d.cfg).Names(ctx, d.conn, catalog.GuardFunctions)
+	for _, line := range functions {
+		if name := plan.GuardedSchema(line); name != "" {
+			names = append(names, name)
+		}
+	}
+	return names, err
 }
 
 // scope returns what of the configuration matters to an inspection.

@@ -12,21 +12,33 @@ import (
 type MissingError struct {
 	what    string
 	schemas []string // others that hold the table
-	remedy  string   // what to do, "" for running the program once more
+	noGuard string   // why no guard can be installed, "" if none is wanted
+	remedy  string   // what to do, if it is something else
+	applies bool     // it is to be patched
 	watched bool     // it is looked for again anyway
 }
 
 func (e *MissingError) Error() string {
+	what := e.what + " does not exist"
+	if e.noGuard != "" {
+		what += ", and no guard can be installed: " + e.noGuard
+	}
 	switch {
 	case len(e.schemas) > 0:
-		return fmt.Sprintf("%s does not exist, but the table exists in schema %s: set PATCH_SCHEMAS, or ?schema= in the connection string",
-			e.what, strings.Join(e.schemas, ", "))
+		return e.what + " does not exist, but " + elsewhere(e.schemas)
 	case e.remedy != "":
 		return e.what + " does not exist, " + e.remedy
 	case e.watched:
-		return e.what + " does not exist; Evolution creates it on its first start, and the watch goes on until then"
+		return what + "; if Evolution runs already, the name in the connection string is wrong; otherwise the watch goes on until Evolution has created it"
+	case !e.applies:
+		return what + "; if Evolution runs already, the name in the connection string is wrong"
 	}
-	return e.what + " does not exist; Evolution creates it on its first start, so run this once more after that"
+	return what + "; if Evolution runs already, the name in the connection string is wrong; otherwise run this once more after Evolution's first start, or set PATCH_WATCH in a container that Evolution does not wait for"
+}
+
+// elsewhere says which other schemas hold the table.
+func elsewhere(schemas []string) string {
+	return "the table exists in schema " + strings.Join(schemas, ", ") + ": if Evolution uses that one, set PATCH_SCHEMAS, or ?schema= in the connection string"
 }
 
 // WaitError reports that PostgreSQL, or with PATCH_ON_MISSING_TABLE=wait the table, did not come in time.

@@ -14,10 +14,12 @@ import (
 
 // limiter bounds the sessions on one PostgreSQL server, which several databases and connection strings share.
 type limiter struct {
-	most     int           // sessions in use
-	expected int           // sessions that would be open at once if all of them were kept
-	left     chan struct{} // one for each session that was given up and has not ended
-	backups  sync.Map      // the places that this process has backed up
+	most      int           // sessions in use
+	expected  int           // sessions that would be open at once if all of them were kept
+	left      chan struct{} // one for each session that was given up and has not ended
+	backups   sync.Map      // the places that this process has backed up
+	kept      sync.Map      // those in which it has tried to leave names that were not kept
+	unguarded sync.Map      // the databases in which it could not install a guard, and why
 
 	mu      sync.Mutex
 	used    int              // sessions

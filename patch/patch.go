@@ -29,7 +29,8 @@ type Result struct {
 	Evolution string   // the releases that the database can be of, "" if that is unknown
 	SQL       []string // what a dry run would execute
 	Err       error
-	Notes     []note // what the log says besides
+	Notes     []note   // what the log says besides
+	Warnings  []string // what will keep Evolution from starting
 
 	stopped bool // a watch was stopped before the schema was done
 }
@@ -55,6 +56,7 @@ type sight struct {
 	assessment plan.Assessment     // zero if there was no plan
 	sql        []string            // what a dry run would execute
 	changed    bool
+	left       []string // what a revert leaves, as the SQL that would put it back
 	watches    []string // the sessions of a watch, after a revert
 	unanswered bool     // a COMMIT was sent and not answered
 }
@@ -95,6 +97,9 @@ func newResult(cfg *config.Config, target string, at place, seen sight, err erro
 		}
 	}
 	r.Notes = notes(cfg, *r, seen, state, missing)
+	if cfg.Action != config.ActionRevert {
+		r.Warnings = plan.Warnings(state)
+	}
 	return r
 }
 

@@ -40,6 +40,7 @@ func newReporter(cfg *config.Config, log *slog.Logger, out io.Writer) *reporter 
 func (p *reporter) write(results []*Result) {
 	for _, r := range results {
 		logNotes(p.log, r)
+		logWarnings(p.log, r, nil)
 	}
 	p.add(results)
 }

@@ -41,17 +41,17 @@ func (s *schema) place() place { return place{s.fleet.position, s.target.Databas
 func (s *schema) attempt(ctx, waiting context.Context, state catalog.Inspection) error {
 	request := s.cfg.Request(state.State)
 	s.seen.fixes, s.seen.state, s.seen.assessment, s.seen.sql = request.Fixes, &state, plan.Assessment{}, nil
-	if state.Table == nil && !s.seen.named {
+	if state.Table == nil && !s.seen.named && (state.Guard == nil || request.Goal != plan.Revert) {
 		return errAbsent
 	}
-	if err := s.ready(waiting, state.State); err != nil {
+	if err := s.ready(state.State); err != nil {
 		return err
 	}
 	p, err := plan.Make(request, state.State)
 	if err != nil {
 		return err
 	}
-	s.seen.assessment = plan.Assess(request, state.State)
+	s.seen.assessment, s.seen.left = plan.Assess(request, state.State), p.Left
 	if p.Pads && s.cfg.Action != config.ActionStatus {
 		if err := s.checkCode(waiting, &state, p); err != nil {
 			return err
@@ -62,22 +62,35 @@ func (s *schema) attempt(ctx, waiting context.Context, state catalog.Inspection)
 	}
 	switch {
 	case p.Unguarded != "" && s.cfg.MayChange():
-		return unguarded(s.cfg, state.State, p.Unguarded)
+		return missingTable(s.cfg, state.State, p.Unguarded)
 	case state.Table == nil && len(p.SQL) > 0 && request.Goal == plan.Apply && bool(s.cfg.DryRun):
 		return &MissingError{what: "table " + state.QualifiedTable(), remedy: "so the guard would be installed, if the role may"}
-	case !s.cfg.MayChange() || len(p.SQL) == 0:
-		return s.missing(waiting, state.State)
+	case !s.cfg.MayChange() || len(p.SQL) == 0 || p.Optional && s.tried():
+		return s.missing(state.State)
 	}
 	after, err := s.apply(ctx, request, state, p)
-	if err != nil {
+	switch {
+	case err != nil && p.Optional && s.conn.Usable():
+		s.log.Debug("no name was kept", "reason", explain(err))
+		return nil
+	case err != nil:
 		s.distrusts = s.distrusts || errors.Is(err, catalog.ErrSchemaChanged)
 		return err
 	}
 	s.seen.state, s.seen.assessment, s.seen.changed = &after, plan.Assess(request, after.State), true
+	if rest, err := plan.Make(request, after.State); err == nil && rest.Optional && !p.Optional {
+		return s.attempt(ctx, waiting, after)
+	}
 	if request.Goal == plan.Revert {
 		s.seen.watches, _ = scope(s.cfg).Names(waiting, s.conn, catalog.SessionsOf(config.WatchName))
 	}
 	return nil
+}
+
+// tried reports whether this process has tried before to leave the names that were not kept.
+func (s *schema) tried() bool {
+	_, tried := s.limiter.kept.LoadOrStore(s.place(), true)
+	return tried
 }
 
 // checkCode refuses a schema in which code of others would run when keys change, or are counted. Where no stored key changes in a table
@@ -95,7 +108,11 @@ func (s *schema) checkCode(ctx context.Context, state *catalog.Inspection, p pla
 
 // apply backs the schema up where that is requested, and executes the plan.
 func (s *schema) apply(ctx context.Context, request plan.Request, state catalog.Inspection, p plan.Plan) (after catalog.Inspection, err error) {
+	database := place{source: s.fleet.position, Database: s.target.Database()}
+	why, unguarded := s.limiter.unguarded.Load(database)
 	switch {
+	case state.Table == nil && unguarded && request.Goal == plan.Apply:
+		return state, missingTable(s.cfg, state.State, why.(string))
 	case state.Standby:
 		return state, &postgres.NotReadyError{Reason: "the server is a standby, which takes no changes; waiting for its promotion"}
 	case state.Table != nil && !state.Table.Mine:
@@ -114,13 +131,18 @@ func (s *schema) apply(ctx context.Context, request plan.Request, state catalog.
 	var unknown *UnknownError
 	s.seen.unanswered = errors.As(err, &unknown) || err != nil && s.seen.unanswered
 	switch {
-	case err == nil:
-		return after, nil
+	case err == nil || p.Optional:
+		return after, err
 	case s.mayComeAgain(err):
 		s.log.Debug("the table is in use, trying again", "reason", explain(err))
 		return after, fmt.Errorf("%w: %w", errInUse, err)
 	}
-	return after, c.explainFailure(ctx, err)
+	err = c.explainFailure(ctx, err)
+	var missing *MissingError
+	if errors.As(err, &missing) && !postgres.Retryable(err) {
+		s.limiter.unguarded.Store(database, missing.noGuard)
+	}
+	return after, err
 }
 
 // mayComeAgain reports whether an error says that the table is in use, and there is time left for another attempt.
@@ -155,20 +177,20 @@ func (s *schema) conclude(ctx context.Context, err error) {
 const migration = "waiting for a migration of Evolution's"
 
 // ready returns an error as long as something has to be waited for before anything is planned.
-func (s *schema) ready(ctx context.Context, state plan.State) error {
+func (s *schema) ready(state plan.State) error {
 	switch {
 	case !s.cfg.MayChange():
 		return nil
 	case state.Table == nil && state.Migrating:
-		return &postgres.NotReadyError{Waiting: migration, Reason: "a migration is running that may create the table", Cause: s.missing(ctx, state)}
+		return &postgres.NotReadyError{Waiting: migration, Reason: "a migration is running that may create the table", Cause: s.missing(state)}
 	case state.Migrating: // what it leaves is what counts, be it more to do or a table that would be refused half-way
 		return &postgres.NotReadyError{Waiting: migration, Reason: "a migration of Evolution's is running"}
 	case s.cfg.OnMissingTable != config.MissingWait:
 		return nil
 	case state.Table == nil:
-		return retryUntilPresent(s.cfg, s.missing(ctx, state))
+		return retryUntilPresent(s.cfg, s.missing(state))
 	case state.Migrations.Unfinished > 0:
-		return &postgres.NotReadyError{Waiting: migration, Reason: "a migration was begun and has not finished; if Evolution is not running, see its log"}
+		return &postgres.NotReadyError{Waiting: migration, Reason: "a migration was begun and has not finished: " + state.Migrations.UnfinishedNames() + "; if Evolution is not running, see its log"}
 	}
 	return nil
 }
@@ -186,29 +208,16 @@ func retryUntilPresent(c *config.Config, missing error) error {
 }
 
 // missing returns an error for a schema without the table, but none where a guard does all that is requested.
-func (s *schema) missing(ctx context.Context, state plan.State) error {
-	if state.Table != nil || !s.cfg.WaitsForTable() && state.Guards(plan.Select(s.cfg.Fixes, s.cfg.Goal(), state)) {
+func (s *schema) missing(state plan.State) error {
+	if state.Table != nil || !s.seen.named || !s.cfg.WaitsForTable() && state.Guards(plan.Select(s.cfg.Fixes, s.cfg.Goal(), state)) {
 		return nil
 	}
-	return &MissingError{what: "table " + state.QualifiedTable(), schemas: s.elsewhere(ctx), watched: s.cfg.Watch.Duration > 0}
+	return missingTable(s.cfg, state, "")
 }
 
-// elsewhere names schemas that hold the table, for a message. It returns nil if they cannot be found.
-func (s *schema) elsewhere(ctx context.Context) []string {
-	if !s.conn.Usable() {
-		return nil
-	}
-	names, _ := scope(s.cfg).Names(ctx, s.conn, catalog.OtherSchemas)
-	return names
-}
-
-// unguarded returns the error for a schema without the table in which no guard can be installed either.
-func unguarded(cfg *config.Config, s plan.State, why string) error {
-	remedy := "and the guard cannot be installed: " + why
-	if cfg.Watch.Duration == 0 {
-		remedy += "; or set PATCH_WATCH or PATCH_ON_MISSING_TABLE=wait in a container that Evolution does not wait for"
-	}
-	return &MissingError{what: "table " + s.QualifiedTable(), remedy: remedy}
+// missingTable returns the error for a schema without the table, and with why no guard can be installed, "" if none is wanted.
+func missingTable(cfg *config.Config, s plan.State, noGuard string) *MissingError {
+	return &MissingError{what: "table " + s.QualifiedTable(), schemas: s.ElsewhereNames(), noGuard: noGuard, applies: cfg.Action == config.ActionApply, watched: cfg.Watches()}
 }
 
 // removeGuard drops what is left of a guard that has fired or was removed: its function and its schema. A session that

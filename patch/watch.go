@@ -195,13 +195,18 @@ func (w *watch) checkPace(one *watched, d *database) {
 func (w *watch) compare(before, now *Result) *Result {
 	var was plan.Status
 	var failed error
+	var known []string
 	if before != nil {
-		was, failed = before.Status, before.Err
+		was, failed, known = before.Status, before.Err, before.Warnings
 	}
-	if w.logged && !now.stopped && (now.Status != was || now.Err != nil && (failed == nil || explain(now.Err) != explain(failed))) {
+	if !w.logged || now.stopped {
+		return now.after(before)
+	}
+	if now.Status != was || now.Err != nil && (failed == nil || explain(now.Err) != explain(failed)) {
 		w.log.Info("the state has changed", "target", now.Target, "schema", now.Schema, "before", was, "now", now.Status)
 		logNotes(w.log, now)
 	}
+	logWarnings(w.log, now, known)
 	return now.after(before)
 }
 
@@ -234,6 +239,7 @@ func (w *watch) logBeginning(results []*Result) {
 	every := w.cfg.Watch.Duration
 	for _, r := range results {
 		logNotes(w.log, r)
+		logWarnings(w.log, r, nil)
 		if len(results) == 1 {
 			w.log.Info("watching", "target", r.Target, "schema", r.Schema, "state", r.Status, "every", every)
 		}

@@ -15,6 +15,8 @@ func TestBackup(t *testing.T) {
 		"constraint": `DROP INDEX "OpenaiCreds_apiKey_key"; ALTER TABLE "OpenaiCreds" ADD CONSTRAINT "my constraint" UNIQUE ("apiKey")`,
 		"names":      `ALTER INDEX "OpenaiCreds_apiKey_key" RENAME TO "another name"`,
 		"half done":  `DROP INDEX "OpenaiCreds_name_key"; CREATE INDEX "OpenaiCreds_name_key" ON "OpenaiCreds"(name)`,
+		"comments": `DROP INDEX "OpenaiCreds_name_key"; CREATE INDEX "another name" ON "OpenaiCreds"(name); COMMENT ON INDEX "another name" IS E'evolution-openai-patch: it\'s a \\ and\na line';
+			COMMENT ON INDEX "OpenaiCreds_apiKey_key" IS 'somebody''s'`,
 	} {
 		t.Run(name, func(t *testing.T) {
 			d := pgtest.NewEvolution(t, "evolution_api")
@@ -22,7 +24,7 @@ func TestBackup(t *testing.T) {
 			d.Exec(`INSERT INTO "OpenaiCreds"(id, name, "apiKey", "updatedAt", "instanceId") VALUES ('odd', E'tab\t line\n back\\slash \\N', 'ключ', now(), 'i1')`)
 			d.Exec(`INSERT INTO "OpenaiBot"(id, "openaiCredsId", "instanceId") VALUES ('bot', 'odd', 'i1')`)
 			d.Exec(sql)
-			before := d.SortedDump()
+			before, comments := d.SortedDump(), d.Text(commentsOfIndexes)
 			dir := t.TempDir()
 			d.Patch(pgtest.AllFixes, "PATCH_BACKUP_DIR="+dir, "PATCH_ACTION=status").Expect(t, 5)
 			d.Patch(pgtest.AllFixes, "PATCH_BACKUP_DIR="+dir, "PATCH_DRY_RUN=true").Expect(t, 0)
@@ -41,6 +43,9 @@ func TestBackup(t *testing.T) {
 			d.Exec(`DELETE FROM "OpenaiCreds" WHERE id = 'c1'`)
 			d.Restore(files[0])
 			d.ExpectSortedDump(before)
+			if restored := d.Text(commentsOfIndexes); restored != comments {
+				t.Errorf("the comments are %q, want %q", restored, comments)
+			}
 			d.Patch(pgtest.AllFixes).Expect(t, 0, "patched: ", "changed=true")
 			d.Patch(pgtest.AllFixes, "PATCH_ACTION=revert").Expect(t, 0, "changed=true")
 			d.Restore(files[0])
@@ -48,6 +53,10 @@ func TestBackup(t *testing.T) {
 		})
 	}
 }
+
+// commentsOfIndexes is every comment on an index, which tells what this program has left.
+const commentsOfIndexes = `SELECT string_agg(concat(c.relname, ': ', obj_description(c.oid, 'pg_class')), E'\n' ORDER BY c.relname)
+	FROM pg_class c WHERE c.relkind = 'i' AND obj_description(c.oid, 'pg_class') IS NOT NULL`
 
 // A database with encoding SQL_ASCII may contain bytes that are not text in any encoding.
 func TestBytesThatAreNoText(t *testing.T) {

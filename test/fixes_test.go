@@ -68,7 +68,7 @@ func registerThree(t *testing.T, release string, names, environ []string, firstB
 // auto applies the fixes that several instances with one key need, and reverts all that are applied.
 func TestAuto(t *testing.T) {
 	t.Parallel()
-	for last, fixes := range map[string]string{"20250116001415": "apikey-index=patched evolution", "20250613143000": "apikey-index=patched apikey-check=patched evolution"} {
+	for last, fixes := range map[string]string{"20250116001415": "apikey-index=patched apikey-check=patched evolution=2.2", "20250613143000": "apikey-index=patched apikey-check=patched evolution=2.3"} {
 		d := pgtest.NewMigrated(t, "public", last)
 		d.Exec(`INSERT INTO "Instance"(id, name) VALUES ('i1', 'one'), ('i2', 'two')`)
 		release := "2.2"

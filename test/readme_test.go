@@ -39,7 +39,7 @@ func TestUndoGuard(t *testing.T) {
 func TestBlockedUpgrade(t *testing.T) {
 	t.Parallel()
 	d := pgtest.NewEvolution(t, "evolution_api")
-	d.Patch().Expect(t, 0, "patched: ")
+	d.Patch(pgtest.KeepNoNames).Expect(t, 0, "patched: ")
 	dir := t.TempDir()
 	drop := dir + "/20991231000000_no_more_unique.sql"
 	if err := os.WriteFile(drop, []byte(`DROP INDEX "OpenaiCreds_apiKey_key";`), 0o600); err != nil {
@@ -63,63 +63,53 @@ func TestBlockedUpgrade(t *testing.T) {
 	if err := pgtest.RunMigration(d.Conn, drop); err != nil {
 		t.Error(err)
 	}
-	d.Patch("PATCH_KEEP_INDEX_NAMES=true").Expect(t, 0, "changed=false", "2.4.0-rc or later")
+	d.Patch().Expect(t, 0, "changed=false", "2.4.0-rc or later")
 }
 
-// pasted is the compose file that the README's first screen gives: two services.
+// pasted is the compose file that the README gives: two services.
 type pasted struct {
 	Services map[string]struct {
 		Image       string
 		Environment map[string]string
+		Networks    []string
 		Restart     string
 		DependsOn   map[string]struct{ Condition string } `yaml:"depends_on"`
 	}
 }
 
-// readPasted returns the README's first block, and the environment of the program in it, without the connection string.
-func readPasted(t *testing.T) (file pasted, environ []string) {
-	t.Helper()
+// The lines that the README gives to paste do what it says with their one variable, in a database that Evolution has created and
+// in an empty one.
+func TestReadmePaste(t *testing.T) {
+	t.Parallel()
+	var file pasted
 	if err := yaml.Unmarshal([]byte("services:\n"+pgtest.Block(t, "README.md", "paste")), &file); err != nil {
 		t.Fatal(err)
 	}
-	for name, value := range file.Services["evolution-openai-patch"].Environment {
-		if name != "DATABASE_CONNECTION_URI" {
-			environ = append(environ, name+"="+value)
-		}
-	}
-	return file, environ
-}
-
-// The eight lines that the README gives to paste do what it says, with a database that Evolution has created and with an
-// empty one.
-func TestReadmePaste(t *testing.T) {
-	t.Parallel()
-	lines, _, _ := strings.Cut(pgtest.Block(t, "README.md", "paste"), "\n\n")
-	if n := strings.Count(lines, "\n") + 1; n != 8 {
-		t.Errorf("there are %d lines to paste, and the README says eight", n)
-	}
-	file, environ := readPasted(t)
-	service, evolution := file.Services["evolution-openai-patch"], file.Services["evolution"]
-	if len(file.Services) != 2 || service.Image != pgtest.Module || service.Restart != "no" || evolution.DependsOn[pgtest.Module].Condition != "service_completed_successfully" {
+	service, evolution := file.Services[pgtest.Module], file.Services["evolution"]
+	if len(file.Services) != 2 || service.Image != pgtest.Module || service.Restart != "" || !slices.Equal(service.Networks, []string{"YOUR_NETWORK"}) {
 		t.Errorf("%+v", file)
 	}
-	if uri := service.Environment["DATABASE_CONNECTION_URI"]; !strings.HasSuffix(uri, "/evolution?schema=evolution_api") {
-		t.Errorf("the connection string is %s", uri)
+	waits := evolution.DependsOn
+	if len(waits) != 3 || waits[pgtest.Module].Condition != "service_completed_successfully" || waits["postgres"].Condition != "service_started" || waits["redis"].Condition != "service_started" {
+		t.Errorf("Evolution depends on %+v", waits)
+	}
+	if uri := service.Environment["DATABASE_CONNECTION_URI"]; len(service.Environment) != 1 || !strings.HasSuffix(uri, "/evolution?schema=evolution_api") {
+		t.Errorf("the environment is %v", service.Environment)
 	}
 	t.Run("a database of Evolution's", func(t *testing.T) {
 		d := pgtest.NewEvolution(t, "evolution_api")
 		if first, second := d.Register("2.3.7", "i1", "one", pgtest.APIKey), d.Register("2.3.7", "i2", "two", pgtest.APIKey); first != 201 || second != 400 {
 			t.Errorf("before: HTTP %d and %d", first, second)
 		}
-		d.Patch(environ...).Expect(t, 0, "patched: ", "changed=true")
+		patchByDefault(t, d).Expect(t, 0, "patched: ", "changed=true")
 		if second := d.Register("2.3.7", "i2", "two", pgtest.APIKey); second != 201 {
 			t.Errorf("after: HTTP %d", second)
 		}
-		expectReadmeStatus(t, d, environ)
+		expectReadmeUndo(t, d)
 	})
 	t.Run("an empty database", func(t *testing.T) {
 		d := pgtest.NewDatabase(t, "evolution_api")
-		d.Patch(environ...).Expect(t, 0, "guarded: ")
+		patchByDefault(t, d).Expect(t, 0, "guarded: ")
 		d.Migrate(pgtest.Last)
 		d.Exec(`INSERT INTO "Instance"(id, name) VALUES ('i1', 'one'), ('i2', 'two')`)
 		for _, instance := range []string{"i1", "i2"} {
@@ -127,54 +117,76 @@ func TestReadmePaste(t *testing.T) {
 				t.Errorf("instance %s: HTTP %d", instance, code)
 			}
 		}
-		expectReadmeStatus(t, d, environ)
+		expectReadmeUndo(t, d)
 	})
 }
 
-// expectReadmeStatus runs the README's command for the status, and requires the line that the README prints. Then it runs
-// the command for the undo where nothing is in the way of it.
-func expectReadmeStatus(t *testing.T, d *pgtest.Database, environ []string) {
+// expectReadmeUndo runs the README's command for the undo, while instances i1 and i2 share a key and after that.
+func expectReadmeUndo(t *testing.T, d *pgtest.Database) {
 	t.Helper()
-	readme, err := os.ReadFile(pgtest.Root("README.md"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	run := func(name string) pgtest.Outcome {
-		action, found := strings.CutPrefix(strings.TrimSpace(pgtest.Block(t, "README.md", name)), "docker compose run --rm evolution-openai-patch ")
-		if !found {
-			t.Fatalf("the block %s is not a run of the service", name)
-		}
-		return pgtest.RunArgs(t.Context(), []string{action}, append([]string{"DATABASE_CONNECTION_URI=" + d.URI()}, environ...))
-	}
-	o := run("status")
-	o.Expect(t, 0)
-	line := regexp.MustCompile(`^patched: \S+ `).ReplaceAllString(o.Stdout, "patched: postgres:5432/evolution ")
-	if !strings.Contains(string(readme), "\n```\n"+line+"```\n") {
-		t.Errorf("the README does not show what status prints:\n%s", line)
-	}
-	run("revert").Expect(t, 3, "remedy: ")
+	composeRun(t, d, "README.md", "revert").Expect(t, 3, "remedy: ")
 	d.Exec(`DELETE FROM "OpenaiCreds" WHERE "instanceId" = 'i2'`)
-	run("revert").Expect(t, 0, "changed=true")
+	composeRun(t, d, "README.md", "revert").Expect(t, 0, "changed=true")
 	if key := d.Text(`SELECT "apiKey" FROM "OpenaiCreds"`); key != pgtest.APIKey {
 		t.Error("revert left the space behind the key")
 	}
 }
 
-// The README's command for a single run patches a database of Evolution's. Its option -e is all that the program gets.
+// The README's first command patches a database of Evolution's, and its second prints the line that the README shows. The option
+// -e is all that the program gets.
 func TestReadmeOnce(t *testing.T) {
 	t.Parallel()
 	d := pgtest.NewEvolution(t, "evolution_api")
-	command := strings.Fields(strings.TrimSpace(pgtest.Block(t, "README.md", "once")))
-	if want := "docker run --rm --network YOUR_NETWORK -e DATABASE_CONNECTION_URI='postgresql://…' evolution-openai-patch"; strings.Join(command, " ") != want {
-		t.Fatalf("the command is %q, want %q", command, want)
-	}
-	environ := []string{}
-	for i, word := range command {
-		if word == "-e" {
-			environ = append(environ, strings.Replace(command[i+1], "'postgresql://…'", d.URI(), 1))
+	run := regexp.MustCompile(`^docker run --rm --network YOUR_NETWORK -e (DATABASE_CONNECTION_URI)='postgresql://…' evolution-openai-patch( status)?$`)
+	var printed []string
+	for line := range strings.Lines(pgtest.Block(t, "README.md", "once")) {
+		words := run.FindStringSubmatch(strings.TrimSpace(line))
+		if words == nil {
+			t.Fatalf("the command is %q", line)
 		}
+		o := pgtest.RunArgs(t.Context(), strings.Fields(words[2]), []string{words[1] + "=" + d.URI()})
+		o.Expect(t, 0, "patched: ")
+		printed = append(printed, regexp.MustCompile(`^patched: \S+ `).ReplaceAllString(o.Stdout, "patched: postgres:5432/evolution "))
 	}
-	pgtest.RunArgs(t.Context(), nil, environ).Expect(t, 0, "patched: ", "apikey-index=patched apikey-check=patched")
+	if len(printed) != 2 || !strings.Contains(printed[0], "changed=true") || !strings.Contains(pgtest.Read(t, "README.md"), "\n```\n"+printed[1]+"```\n") {
+		t.Errorf("the README does not show what the commands print:\n%s", printed)
+	}
+}
+
+// The README's table has every first word that the program prints, and the program prints it where the table says so.
+func TestReadmeStates(t *testing.T) {
+	t.Parallel()
+	created, empty, other := pgtest.NewEvolution(t, "public"), pgtest.NewDatabase(t, "public"), pgtest.NewDatabase(t, "public")
+	role := other.Name + "_owner"
+	other.Exec(`CREATE ROLE ` + role + ` LOGIN PASSWORD '` + pgtest.Password + `'; ALTER DATABASE ` + other.Name + ` OWNER TO ` + role)
+	var states []string
+	for _, c := range []struct{ uri, action string }{
+		{created.URI(), "status"},
+		{created.URI(), ""},
+		{created.URI(), "revert"},
+		{empty.URI(), ""},
+		{other.URIAs(role), ""},
+		{created.URIAs("nobody"), ""},
+	} {
+		o := pgtest.RunArgs(t.Context(), strings.Fields(c.action), []string{"DATABASE_CONNECTION_URI=" + c.uri})
+		state, _, _ := strings.Cut(o.Stdout, ": ")
+		t.Logf("%s → exit %d\n%s%s", c.action, o.Code, o.Stderr, o.Stdout)
+		states = append(states, state)
+	}
+	if want := []string{"unpatched", "patched", "unpatched", "guarded", "pending", "failed"}; !slices.Equal(states, want) {
+		t.Errorf("the states are %q, want %q", states, want)
+	}
+	_, table, _ := strings.Cut(pgtest.Read(t, "README.md"), "\n| first word | ")
+	table, _, _ = strings.Cut(table, "\n\n")
+	var rows []string
+	for _, row := range regexp.MustCompile("(?m)^\\| `(\\w+)` \\| ").FindAllStringSubmatch(table, -1) {
+		rows = append(rows, row[1])
+	}
+	slices.Sort(states)
+	slices.Sort(rows)
+	if !slices.Equal(rows, slices.Compact(states)) {
+		t.Errorf("the table has %q, want %q", rows, states)
+	}
 }
 
 // The README's two requests show that a key works in the instance that got it second.
@@ -187,8 +199,7 @@ func TestReadmeModels(t *testing.T) {
 	openai := pgtest.NewOpenAI(t, pgtest.APIKey, func(a string) { authorizations = append(authorizations, a) })
 	d := pgtest.NewEvolution(t, "evolution_api")
 	evolution := pgtest.NewEvolutionServer(t, d, openai)
-	_, environ := readPasted(t)
-	d.Patch(environ...).Expect(t, 0, "patched: ")
+	patchByDefault(t, d).Expect(t, 0, "patched: ")
 	for _, instance := range []string{"i1", "i2"} {
 		if code := d.Register("2.3.7", instance, instance, pgtest.APIKey); code != 201 {
 			t.Fatalf("instance %s: HTTP %d", instance, code)

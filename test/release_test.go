@@ -34,8 +34,8 @@ func TestReleaseIsReadFromTheMigrations(t *testing.T) {
 			d := pgtest.NewMigrated(t, "public", pgtest.Last)
 			d.Exec(sql)
 			o := d.Patch()
-			o.Expect(t, 0, "patched: ", pgtest.UnknownRelease, "PATCH_FIXES=apikey-index,apikey-check")
-			if strings.Contains(o.Stdout, "evolution=") || strings.Contains(o.Stdout, "apikey-check") {
+			o.Expect(t, 0, "patched: ", "apikey-index=patched apikey-check=patched")
+			if strings.Contains(o.Stdout, "evolution=") {
 				t.Error("the report has a release although it cannot be known")
 			}
 		})

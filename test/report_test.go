@@ -37,8 +37,9 @@ func TestStatusTellsWhatWasFound(t *testing.T) {
 	expect("name-index", "unpatched", `CREATE UNIQUE INDEX "OpenaiCreds_name_key"`)
 	d.Patch("PATCH_FIXES=auto", "PATCH_ACTION=revert").Expect(t, 0)
 	d.Patch("PATCH_FIXES=apikey-index").Expect(t, 0)
-	d.Patch("PATCH_FIXES=apikey-index", "PATCH_KEEP_INDEX_NAMES=true", "PATCH_ACTION=status").
-		Expect(t, 5, "unpatched: ", pgtest.NotInPlace, pgtest.NoPlainIndex+"OpenaiCreds_apiKey_key")
+	d.Patch("PATCH_FIXES=name-index", "PATCH_ACTION=status").Expect(t, 5, "unpatched: ", pgtest.NotInPlace)
+	d.Exec(`DROP INDEX "OpenaiCreds_apiKey_key"`)
+	d.Patch("PATCH_FIXES=apikey-index", "PATCH_ACTION=status").Expect(t, 0, "patched: ", pgtest.NotKept+"OpenaiCreds_apiKey_key")
 }
 
 // The output of a dry run can be copied as it is, and contains no escape sequences.
@@ -47,7 +48,7 @@ func TestDryRunPrintsNames(t *testing.T) {
 	for name, printed := range map[string]string{"two  spaces": `would run: BEGIN; DROP INDEX IF EXISTS public."two  spaces"; COMMIT;`, "red \x1b[31m": `would run: "BEGIN; DROP INDEX IF EXISTS public.\"red \x1b[31m\"`} {
 		d := pgtest.NewEvolution(t, "public")
 		d.Exec(`ALTER INDEX "OpenaiCreds_apiKey_key" RENAME TO "` + name + `"`)
-		o := d.Patch(pgtest.IndexOnly, "PATCH_DRY_RUN=true")
+		o := d.Patch(pgtest.IndexOnly, pgtest.KeepNoNames, "PATCH_DRY_RUN=true")
 		o.Expect(t, 0, "unpatched: ", printed)
 		if strings.Contains(o.Stdout, "\x1b") {
 			t.Error("the output contains an escape character")

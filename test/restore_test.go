@@ -1,8 +1,11 @@
 package test
 
 import (
+	"errors"
 	"strings"
 	"testing"
+
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"evolution-openai-patch/test/pgtest"
 )
@@ -73,20 +76,43 @@ func TestDumpKeepsThePadding(t *testing.T) {
 	}
 }
 
-// A backup that cannot be restored to its end is not restored at all, and psql says so.
-func TestRestoreBesideACredentialWithTheSameKey(t *testing.T) {
+// Credentials that came after the backup stay. One with a key of the backup's has its space and is no hindrance. Two with the same key
+// are: then nothing is restored, psql says so, and what revert prints is the way out.
+func TestRestoreBesideLaterCredentials(t *testing.T) {
 	t.Parallel()
-	d, dir := pgtest.NewEvolution(t, "public"), t.TempDir()
-	d.Register("2.2", "i1", "one", pgtest.APIKey)
-	d.Patch(pgtest.AllFixes, "PATCH_BACKUP_DIR="+dir).Expect(t, 0, "patched: ", "changed=true")
-	d.Register("2.2", "i2", "two", pgtest.APIKey)
-	d.Exec(`ALTER TABLE "OpenaiCreds" DISABLE TRIGGER USER; UPDATE "OpenaiCreds" SET "apiKey" = rtrim("apiKey"); ALTER TABLE "OpenaiCreds" ENABLE TRIGGER USER`)
-	before := d.SortedDump()
-	out, err := d.Psql(oneBackup(t, dir))
-	if err == nil || err.Error() != "exit status 3" || !strings.Contains(out, "could not create unique index") {
-		t.Errorf("%v\n%s", err, out)
+	for later, instances := range map[string][]string{"one": {"i2"}, "two": {"i2", "i3"}} {
+		t.Run(later, func(t *testing.T) {
+			t.Parallel()
+			d, dir := pgtest.NewEvolution(t, "public"), t.TempDir()
+			d.Register("2.2", "i1", "one", pgtest.APIKey)
+			d.Patch(pgtest.AllFixes, "PATCH_BACKUP_DIR="+dir).Expect(t, 0, "patched: ", "changed=true")
+			for _, instance := range instances {
+				d.Register("2.2", instance, instance, pgtest.APIKey)
+			}
+			before := d.SortedDump()
+			if later == "two" {
+				out, err := d.Psql(oneBackup(t, dir))
+				if err == nil || err.Error() != "exit status 3" || !strings.Contains(out, "could not create unique index") {
+					t.Errorf("%v\n%s", err, out)
+				}
+				d.ExpectSortedDump(before)
+				o := d.Patch(pgtest.AllFixes, "PATCH_ACTION=revert")
+				o.Expect(t, 3, "remedy: ")
+				d.Exec(remedy(t, o))
+				d.Patch(pgtest.AllFixes, "PATCH_ACTION=revert").Expect(t, 0, "unpatched: ", "changed=true")
+			}
+			d.Restore(oneBackup(t, dir))
+			if got := d.Text(`SELECT count(*) FROM "OpenaiCreds" WHERE "apiKey" = $1`, pgtest.APIKey); got != "1" {
+				t.Errorf("%s credentials have the key without a space, want 1", got)
+			}
+			if later == "one" {
+				if got := d.Text(`SELECT "apiKey" FROM "OpenaiCreds" WHERE "instanceId" = 'i2'`); got != pgtest.APIKey+" " {
+					t.Errorf("the later credential has %q", got)
+				}
+			}
+			d.Patch(pgtest.AllFixes, "PATCH_ACTION=status").Expect(t, 5, "unpatched: ", "apikey-index=unpatched", "apikey-check=unpatched", "name-index=unpatched")
+		})
 	}
-	d.ExpectSortedDump(before)
 }
 
 // What the client or the database sets has no part in what is restored; neither have columns that were dropped.
@@ -108,4 +134,23 @@ func TestRestoreWithOtherSettings(t *testing.T) {
 	}
 	d.Exec(`DROP FUNCTION evolution_api.now(); DROP SCHEMA decoy CASCADE`)
 	d.ExpectSortedDump(before)
+}
+
+// A dump of the rows alone, in which credentials share a key, needs a table that was patched before.
+func TestRowsAloneNeedThePatchFirst(t *testing.T) {
+	t.Parallel()
+	d := pgtest.NewEvolution(t, "public")
+	d.Patch().Expect(t, 0, "patched: ", "changed=true")
+	d.Register("2.3", "i1", "one", pgtest.APIKey)
+	d.Register("2.3", "i2", "two", pgtest.APIKey)
+	rows := `INSERT INTO "OpenaiCreds"(id, name, "apiKey", "updatedAt", "instanceId") VALUES ` +
+		d.Text(`SELECT string_agg(format('(%L, %L, %L, now(), %L)', id, name, "apiKey", "instanceId"), ', ') FROM "OpenaiCreds"`)
+	fresh := pgtest.NewEvolution(t, "public")
+	var pgErr *pgconn.PgError
+	if _, err := fresh.Conn.Exec(t.Context(), rows); !errors.As(err, &pgErr) || pgErr.Code != "23505" {
+		t.Fatalf("without the patch: %v", err)
+	}
+	fresh.Patch().Expect(t, 0, "patched: ", "changed=true")
+	fresh.Exec(rows)
+	fresh.Patch().Expect(t, 0, "patched: ", "changed=false")
 }

@@ -64,6 +64,8 @@ var identity = []*query{
 var details = append([]*query{
 	{"collations", hasCollation, func(s *Inspection) any { return &s.rows.collations }},
 	{"function_use", Scope.mayRevertPadding, func(s *Inspection) any { return &s.Function }},
+	elsewhere,
+	{"strangers", Scope.mayGuard, func(s *Inspection) any { return &s.Strangers }},
 	{"indexes", hasTable, func(s *Inspection) any { return &s.rows.indexes }},
 	{"constraints", hasTable, func(s *Inspection) any { return &s.rows.constraints }},
 	{"triggers", hasTable, func(s *Inspection) any { return &s.Triggers }},
@@ -73,6 +75,9 @@ var details = append([]*query{
 	{"grantees", Scope.mayCreate, func(s *Inspection) any { return &s.Grantees }},
 	{"event_triggers", Scope.mayMeetEventTriggers, func(s *Inspection) any { return &s.EventTriggers }},
 }, guardQueries...)
+
+// elsewhere is asked for a message, on which nothing depends.
+var elsewhere = &query{"elsewhere", lacksTable, func(s *Inspection) any { return &s.Elsewhere }}
 
 // code is asked before keys change. It is the most expensive of the questions.
 var code = &query{"code", hasTable, func(s *Inspection) any { return &s.Code }}
@@ -84,6 +89,8 @@ var guardQueries = []*query{
 }
 
 func hasTable(_ Scope, s *Inspection) bool { return s.Table != nil }
+
+func lacksTable(_ Scope, s *Inspection) bool { return s.Table == nil }
 
 func hasGuard(_ Scope, s *Inspection) bool { return s.guarded }
 
@@ -181,8 +188,10 @@ func (s *Inspection) requireUnchanged(b *postgres.Batch, answers []*answer) {
 	}
 }
 
-// RequireUnchanged requires the same of all that was read of the catalog.
-func (s *Inspection) RequireUnchanged(b *postgres.Batch) { s.requireUnchanged(b, s.answers) }
+// RequireUnchanged requires the same of all that was read of the catalog, but for what any other role may change at any time.
+func (s *Inspection) RequireUnchanged(b *postgres.Batch) {
+	s.requireUnchanged(b, slices.DeleteFunc(slices.Clone(s.answers), func(a *answer) bool { return a.query == elsewhere }))
+}
 
 // RequireGuardUnchanged requires the same of the guard.
 func (s *Inspection) RequireGuardUnchanged(b *postgres.Batch) {
@@ -211,7 +220,8 @@ func (s *Inspection) AskAgain(b *postgres.Batch, keysChange bool) func() (Inspec
 	return func() (Inspection, error) {
 		after.Replica, after.ReplicaLeft = s.Replica, s.ReplicaLeft // which the change has set for itself
 		if keys != nil {
-			after.Keys = new(plan.Keys)
+			counted := *s.Keys // with what is not counted again
+			after.Keys = &counted
 			if err := json.Unmarshal(keys.Bytes(), after.Keys); err != nil {
 				return after, fmt.Errorf("count the keys: %w", err)
 			}

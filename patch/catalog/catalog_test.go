@@ -52,9 +52,9 @@ func TestWhatIsAsked(t *testing.T) {
 		s    *plan.State
 		want string
 	}{
-		"no table, index":        {Scope{}, bare, always},
-		"no table, auto":         {Scope{Pad: true}, bare, always + "functions "},
-		"no table, guard":        {Scope{Guard: true}, bare, always + "grantees event_triggers "},
+		"no table, index":        {Scope{}, bare, always + "elsewhere "},
+		"no table, auto":         {Scope{Pad: true}, bare, always + "functions elsewhere "},
+		"no table, guard":        {Scope{Guard: true}, bare, always + "elsewhere strangers grantees event_triggers "},
 		"index":                  {Scope{}, &missing, always + ofTable + "event_triggers "},
 		"index, backup":          {Scope{Backup: true}, &whole, always + "functions " + ofTable + "event_triggers "},
 		"padding in place":       {Scope{Pad: true}, &whole, always + "functions " + ofTable + "replica event_triggers "},

@@ -54,7 +54,7 @@ func (s *Inspection) PresumeNoCode() { s.answers = append(s.answers, &answer{que
 // RowTooLong refuses a schema in which a row is longer than what can be read.
 func RowTooLong(schema string) error {
 	table, list := quote.Qualified(schema, plan.TableName), quote.Qualified(schema, plan.MigrationsName)
-	return plan.Refuse(`a row of %s or %s is longer than 1 MiB, which none of Evolution's is; SELECT ctid FROM %s WHERE octet_length(id) + octet_length("apiKey") > 1000000 finds it, or SELECT ctid FROM %s WHERE octet_length(migration_name) > 1000000`,
+	return plan.Refuse(`a row of %s or %s is longer than 1 MiB, which none of Evolution's is; SELECT ctid FROM %s AS t WHERE octet_length(t::text) > 1000000 finds it, or SELECT ctid FROM %s WHERE octet_length(migration_name) > 1000000`,
 		table, list, table, list)
 }
 
@@ -110,21 +110,33 @@ func (s *Inspection) sortConstraints() {
 	}
 }
 
+// beginning returns the beginning of a value that COPY wrote, for a message. Of four bytes, a character or an escape takes no more.
+func beginning(raw []byte) string {
+	value := postgres.CopyValues(raw[:min(len(raw), 4*plan.MaxID)])[0]
+	if value == nil {
+		return ""
+	}
+	return postgres.Shorten(*value, plan.MaxID)
+}
+
 // timeStamp matches the beginning of the name of a migration.
 var timeStamp = regexp.MustCompile(`^[0-9]{14}`)
 
 // readMigrations adds the statement that reads Prisma's list into s, if that can be read.
 func readMigrations(b *postgres.Batch, s *plan.State) {
-	columns := []string{"migration_name", "finished_at", "rolled_back_at"}
-	if !s.List.CanCopy(columns...) {
+	if !s.List.CanCopy(plan.ListColumns...) {
 		return
 	}
-	b.Rows(postgres.CopyTo(s.Schema, plan.MigrationsName, columns...), func(row []byte) error {
+	b.Rows(postgres.CopyTo(s.Schema, plan.MigrationsName, plan.ListColumns...), func(row []byte) error {
 		name, rest, _ := bytes.Cut(row, []byte("\t"))
+		s.Migrations.Listed = true
+		s.Migrations.Evolutions = s.Migrations.Evolutions || string(name) == plan.FirstMigration
 		switch finished, rolledBack, _ := strings.Cut(strings.TrimSuffix(string(rest), "\n"), "\t"); {
 		case rolledBack != `\N`:
 		case finished == `\N`:
-			s.Migrations.Unfinished++
+			if s.Migrations.Unfinished++; s.Migrations.Unfinished <= plan.MaxNames {
+				s.Migrations.Names = append(s.Migrations.Names, beginning(name))
+			}
 		default:
 			s.Migrations.Last = max(s.Migrations.Last, string(timeStamp.Find(name)))
 		}

@@ -3,6 +3,7 @@ package catalog
 import (
 	"bytes"
 	"fmt"
+	"hash/maphash"
 	"unicode/utf8"
 
 	"evolution-openai-patch/patch/plan"
@@ -14,13 +15,53 @@ func readKeys(b *postgres.Batch, s plan.State) *plan.Keys {
 	if !s.Table.CanCopy("id", plan.KeyColumn) {
 		return nil
 	}
+	columns := []string{"id", plan.KeyColumn}
+	if s.Table.CanCopy(plan.InstanceColumn) {
+		columns = []string{"id", plan.InstanceColumn, plan.KeyColumn}
+	}
 	k, limit := new(plan.Keys), s.Table.Column(plan.KeyColumn).Limit
-	b.Rows(postgres.CopyTo(s.Schema, plan.TableName, "id", plan.KeyColumn), func(row []byte) error {
+	p := pairs{keys: k, seen: map[uint64]bool{}}
+	b.Rows(postgres.CopyTo(s.Schema, plan.TableName, columns...), func(row []byte) error {
 		id, key, _ := bytes.Cut(bytes.TrimSuffix(row, []byte("\n")), []byte("\t"))
+		if instance, rest, found := bytes.Cut(key, []byte("\t")); found {
+			key = rest
+			p.add(instance, key)
+		}
 		countKey(k, id, key, limit)
 		return nil
 	})
 	return k
+}
+
+// maxPairs is the most pairs of instance and key that are compared, because a run has little memory.
+const maxPairs = 20_000
+
+// pairs counts the credentials that repeat a key of their own instance.
+type pairs struct {
+	keys *plan.Keys
+	hash maphash.Hash    // with a seed that is chosen at random
+	seen map[uint64]bool // the hashes of the pairs so far; nil if there are too many
+}
+
+// add adds the pair of one credential; COPY wrote both. Without the spaces at their ends, equal keys are the same bytes with escapes, too.
+func (p *pairs) add(instance, key []byte) {
+	if p.seen == nil || string(instance) == `\N` || string(key) == `\N` { // as in a unique index, NULL repeats nothing
+		return
+	}
+	p.hash.Reset()
+	p.hash.Write(instance)
+	p.hash.WriteByte('\t')
+	p.hash.Write(bytes.TrimRight(key, " "))
+	pair := p.hash.Sum64()
+	if p.seen[pair] {
+		if name := beginning(instance); p.keys.Repeated == 0 || name < p.keys.RepeatedIn {
+			p.keys.RepeatedIn = name // of several the first by name, so that each look says the same
+		}
+		p.keys.Repeated++
+	}
+	if p.seen[pair] = true; len(p.seen) > maxPairs {
+		p.seen, p.keys.Repeated, p.keys.RepeatedIn = nil, 0, ""
+	}
 }
 
 // countKey counts the key of one credential; COPY wrote both. The limit is that of the column, in characters, 0 for none.

@@ -26,8 +26,8 @@ type Config struct {
 	Provider       Provider       `env:"DATABASE_PROVIDER" envDefault:"postgresql"`
 	Action         Action         `env:"PATCH_ACTION" envDefault:"apply"`
 	Fixes          plan.Selection `env:"PATCH_FIXES" envDefault:"auto"`
-	KeepNames      Switch         `env:"PATCH_KEEP_INDEX_NAMES" envDefault:"false"`
-	OnMissingTable OnMissingTable `env:"PATCH_ON_MISSING_TABLE" envDefault:"continue"`
+	KeepNames      Switch         `env:"PATCH_KEEP_INDEX_NAMES" envDefault:"true"`
+	OnMissingTable OnMissingTable `env:"PATCH_ON_MISSING_TABLE" envDefault:"guard"`
 	Schemas        Schemas        `env:"PATCH_SCHEMAS"`
 	Databases      Databases      `env:"PATCH_DATABASES"`
 	Connections    Count          `env:"PATCH_CONNECTIONS" envDefault:"4"`

@@ -28,7 +28,7 @@ func EveryFix(fixes []Fix, status Status) Assessment {
 	return a
 }
 
-// Assess says where the fixes of a request stand, whatever its goal is.
+// Assess says where the fixes of a request stand, whatever its goal is. A name that is not kept counts for nothing.
 func Assess(r Request, s State) Assessment {
 	if s.Table == nil {
 		a := EveryFix(r.Fixes, Pending)
@@ -51,7 +51,7 @@ func Assess(r Request, s State) Assessment {
 		switch {
 		case s.notYet(f):
 			a.Fixes[f.Name] = Pending
-		case len(p.SQL) > 0 || err != nil: // what cannot be applied may still be reverted
+		case len(p.SQL) > 0 && !p.Optional || err != nil: // what cannot be applied may still be reverted
 			a.Fixes[f.Name] = Unpatched
 		}
 	}

@@ -32,7 +32,7 @@ func Duplicates(fixes []Fix, auto bool, s State, credentials []Credential) *Refu
 	needs, hint, listed := "", "", "" // nothing is listed if the rows could not be read
 	var unneeded []string
 	for _, f := range fixes {
-		if f.From == "" { // with auto, it is selected because its index is gone
+		if !f.Auto { // with auto, it is selected because its index is gone
 			unneeded = append(unneeded, f.Column)
 		}
 		if f.Secret {

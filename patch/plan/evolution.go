@@ -9,8 +9,14 @@ const InstancesName = "Instance"
 // MigrationsName is the table in which Prisma records the migrations that it has applied.
 const MigrationsName = "_prisma_migrations"
 
+// ListColumns are those that are read of the list.
+var ListColumns = []string{"migration_name", "finished_at", "rolled_back_at"}
+
 // KeyColumn is the column that holds the keys. It is the only one that the padding is written for: its function names it.
 const KeyColumn = "apiKey"
+
+// InstanceColumn is the column that says which instance a credential is of.
+const InstanceColumn = "instanceId"
 
 // Prisma's advisory lock has the key 72707369, which `prisma migrate deploy` holds while it runs (prisma-engines,
 // schema-engine, PostgreSQL connector). catalog.sql checks whether it is held; the program never acquires it.
@@ -25,14 +31,14 @@ type Fix struct {
 	Hint   string // what to tell people who have not asked for the fix, "" for nothing
 	Needs  string // the fix without which this one is of no use
 	Since  string // time stamp of the migration that creates Column
-	From   string // time stamp of the migration from which on instances that share a key need this fix; "": they never do
+	Auto   bool   // instances that share a key need it
 }
 
 // Fixes is the catalogue of what the program can do. A further index of the table to drop is a further row, in the order in which
 // Evolution's migrations create the indexes: when the last one has been created, the guard ends.
 var Fixes = []Fix{
-	{Name: "apikey-index", Column: KeyColumn, Index: "OpenaiCreds_apiKey_key", Secret: true, Since: "20240718121437", From: "20240718121437"},
-	{Name: "apikey-check", Column: KeyColumn, Pad: true, Secret: true, Needs: "apikey-index", Since: "20240718121437", From: FirstChecking},
+	{Name: "apikey-index", Column: KeyColumn, Index: "OpenaiCreds_apiKey_key", Secret: true, Since: "20240718121437", Auto: true},
+	{Name: "apikey-check", Column: KeyColumn, Pad: true, Secret: true, Needs: "apikey-index", Since: "20240718121437", Auto: true},
 	{
 		Name: "name-index", Column: "name", Index: "OpenaiCreds_name_key", Since: "20240722173259",
 		Hint: `a credential's name must still differ from those in all other instances, or Evolution answers HTTP 500 "Error creating openai creds"; to lift that too, set PATCH_FIXES=auto,name-index`,
@@ -41,6 +47,9 @@ var Fixes = []Fix{
 
 // Columns are those that Evolution's migrations create in its table. Others are somebody's.
 var Columns = []string{"id", "name", "apiKey", "createdAt", "updatedAt", "instanceId"}
+
+// FirstMigration is the first of Evolution's.
+const FirstMigration = "20240609181238_init"
 
 // FirstChecking is the migration from which on the application itself refuses a key that another instance has.
 const FirstChecking = "20250613143000"
@@ -77,3 +86,6 @@ func Release(migration string) string {
 func beyondKnown(migration string) bool {
 	return migration > releases[len(releases)-1].migration
 }
+
+// known reports whether the release is one of those above, or an earlier one: all of them have their unique indexes.
+func (m Migrations) known() bool { return m.Last != "" && !beyondKnown(m.Last) }

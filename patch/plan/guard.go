@@ -174,8 +174,31 @@ func unguarded(r Request, s State) string {
 			quote.Identifier(foreign.Name), quote.Identifier(foreign.Owner), quote.Identifier(s.Role))
 	case fragile != nil:
 		return fmt.Sprintf("before PostgreSQL 14 it could make event trigger %s fail, and Evolution's migration with it", quote.Identifier(fragile.Name))
-	case s.Guard != nil:
+	case s.Guard != nil && s.Guard.Foreign(r.Schema) != "":
 		return s.Guard.Foreign(r.Schema)
+	}
+	return s.notEvolutions()
+}
+
+// notEvolutions says why Evolution is not about to migrate the schema, "" if it may be.
+func (s State) notEvolutions() string {
+	switch {
+	case s.List == nil && len(s.Strangers) == 0, s.Migrations.Evolutions:
+		return ""
+	case s.List == nil:
+		return fmt.Sprintf("schema %s holds %s, and nothing of Evolution's", quote.Identifier(s.Schema), quote.Identifier(s.Strangers[0].Name))
+	case !s.List.CanCopy(ListColumns...):
+		return "role " + quote.Identifier(s.Role) + " cannot read " + quote.Qualified(s.Schema, MigrationsName)
+	case s.Migrations.Listed:
+		return fmt.Sprintf("schema %s holds the migrations of another application", quote.Identifier(s.Schema))
+	}
+	return ""
+}
+
+// GuardedSchema returns the name of the schema that a guard is for, from the first line of its function; "" if that is not a guard's.
+func GuardedSchema(line string) string {
+	if work := (GuardFunction{Body: line}).work(); work != nil {
+		return work.Schema
 	}
 	return ""
 }

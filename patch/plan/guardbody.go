@@ -52,7 +52,7 @@ func commandsOnCreate(f Fix, r Request, s State) []string {
 	p, _ := Make(then, State{ // in which there is nothing to refuse
 		Schema: r.Schema, Keys: &Keys{}, Grantees: s.Grantees,
 		Table: &Relation{
-			Kind: "r", Readable: true, Columns: []Column{{Name: f.Column, Text: true}},
+			Kind: "r", Readable: true, Creates: true, Columns: []Column{{Name: f.Column, Text: true}},
 			Indexes: []*Index{{Name: quote.Qualified(r.Schema, f.Index), Unique: true, Keys: 1, Key: f.Column}},
 		},
 	})

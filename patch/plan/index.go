@@ -1,11 +1,33 @@
 package plan
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 
 	"evolution-openai-patch/patch/quote"
 )
+
+// IndexComment is the comment on a plain index that is left in place of a unique one, so that revert knows what was taken.
+const IndexComment = indexMark + " left this index in place of a unique one, which PATCH_ACTION=revert creates again"
+
+// indexMark begins the comments of all versions.
+const indexMark = "evolution-openai-patch"
+
+// stands reports whether the index was left in place of a unique one.
+func (x *Index) stands() bool {
+	return !x.Unique && !x.special() && strings.HasPrefix(x.Comment, indexMark)
+}
+
+// kept returns the indexes on the column of a fix that were left in place of a unique one, under whatever names.
+func (s State) kept(f Fix) (found []*Index) {
+	for _, x := range s.Table.Indexes {
+		if x.Covers(f.Column) && x.stands() {
+			found = append(found, x)
+		}
+	}
+	return found
+}
 
 // index plans to drop the unique indexes and unique constraints whose only key column is f.Column, or to create Evolution's again.
 func (p *Plan) index(f Fix, r Request, s State) error {
@@ -16,48 +38,94 @@ func (p *Plan) index(f Fix, r Request, s State) error {
 	if err := checkIndexes(f, s); err != nil {
 		return err
 	}
+	var definitions []string
 	var unique []*Index
-	plainIndex := false // there is one under the name of Evolution's
 	for _, x := range s.Table.Indexes {
 		if !x.Covers(f.Column) {
 			continue
 		}
-		p.Found[f.Name] = strings.TrimPrefix(p.Found[f.Name]+"; "+x.Definition, "; ")
+		definitions = append(definitions, x.Definition)
 		if x.Unique {
 			unique = append(unique, x)
-		} else if s.Named(x, f.Index) {
-			plainIndex = true
 		}
 	}
-	if p.Found[f.Name] == "" {
-		p.Found[f.Name] = "no index on " + quote.Identifier(f.Column)
-	}
-	if r.KeepNames && !plainIndex && len(unique) == 0 {
-		p.Found[f.Name] += "; no plain index under the name " + f.Index
-	}
-
-	definition := fmt.Sprintf("INDEX %s ON %s (%s)", quote.Identifier(f.Index), s.QualifiedTable(), quote.Identifier(f.Column))
+	p.Found[f.Name] = cmp.Or(strings.Join(definitions, "; "), "no index on "+quote.Identifier(f.Column))
 	if r.Goal == Revert {
-		if plainIndex {
-			p.add("DROP INDEX IF EXISTS %s", quote.Qualified(s.Schema, f.Index))
-			p.say("dropped the plain index %s", f.Index)
-		}
-		if len(unique) == 0 {
-			p.add("CREATE UNIQUE %s", definition)
-			p.say("created the unique index on %s", quote.Identifier(f.Column))
-		}
+		p.restore(f, s, len(unique) > 0)
 		return nil
 	}
 	for _, x := range unique {
 		p.add("%s", dropUnique(s, x))
 		p.say("dropped the unique index on %s", quote.Identifier(f.Column))
 	}
-	// A release that is not known yet may have dropped the index itself, and a later one may use the name for something else.
-	if r.KeepNames && !plainIndex && (len(unique) > 0 || !beyondKnown(s.Migrations.Last)) {
-		p.add("CREATE %s", definition)
-		p.say("left a plain index under the name %s", f.Index)
+	if r.KeepNames {
+		p.keepName(f, s, len(unique) > 0)
 	}
 	return nil
+}
+
+// keepName leaves a plain index, with a comment, under the name of the unique one that was dropped, now or before. It replaces nobody's
+// comment. Where none is dropped now, that is only done for releases which are known: a later one may have dropped the index itself, and
+// may use its name.
+func (p *Plan) keepName(f Fix, s State, dropped bool) {
+	named := s.plain(f.Index)
+	if named != nil && named.Comment != "" || named == nil && !s.Table.Creates || !dropped && (!s.Migrations.known() || len(s.kept(f)) > 0) {
+		return
+	}
+	steps := &p.later
+	if dropped {
+		steps = &p.Steps
+	}
+	if named == nil {
+		steps.add("CREATE INDEX %s ON %s (%s)", quote.Identifier(f.Index), s.QualifiedTable(), quote.Identifier(f.Column))
+		steps.say("left a plain index under the name %s", f.Index)
+	} else {
+		steps.say("marked the plain index %s as one that stands for a unique index", f.Index)
+	}
+	steps.add("COMMENT ON INDEX %s IS %s", quote.Qualified(s.Schema, f.Index), quote.Literal(IndexComment))
+}
+
+// Unkept reports whether no index has the name of the unique one that a fix drops, where Evolution's releases that are known have it.
+func (s State) Unkept(f Fix) bool {
+	return f.Index != "" && s.Lacks(f) && s.Migrations.known() && s.Table.indexNamed(f.Index) == nil && len(s.kept(f)) == 0
+}
+
+// plain returns the index of the table that has a name and is not unique, nil if there is none.
+func (s State) plain(name string) *Index {
+	if x := s.Table.indexNamed(name); x != nil && !x.Unique {
+		return x
+	}
+	return nil
+}
+
+// restore makes unique again what stands for a unique index. Where nothing does, Evolution's unique index is created for releases which
+// are known to have it; a later one may have lifted the uniqueness itself. An index of its name that has somebody's comment is somebody's.
+func (p *Plan) restore(f Fix, s State, unique bool) {
+	kept, name := s.kept(f), f.Index
+	named := s.plain(f.Index)
+	if named != nil && named.Comment == "" && len(kept) == 0 && !unique && s.Migrations.known() {
+		kept = []*Index{named} // of an earlier version, which left no comment
+	}
+	for i, x := range kept {
+		if i == 0 || x.Bare == f.Index {
+			name = x.Bare
+		}
+		p.add("DROP INDEX IF EXISTS %s", x.Name)
+		p.say("dropped the plain index %s", x.Bare)
+	}
+	create := fmt.Sprintf("CREATE UNIQUE INDEX %s ON %s (%s)", quote.Identifier(name), s.QualifiedTable(), quote.Identifier(f.Column))
+	switch {
+	case unique:
+	case len(kept) > 0 || s.Migrations.known() && named == nil:
+		p.add("%s", create)
+		p.say("created the unique index on %s", quote.Identifier(f.Column))
+		p.Unique = append(p.Unique, f)
+	default:
+		if named != nil {
+			create = "DROP INDEX " + named.Name + "; " + create
+		}
+		p.Left = append(p.Left, create)
+	}
 }
 
 // dropUnique returns the statement that drops a unique index, or the constraint that it implements.
@@ -91,7 +159,7 @@ func checkIndexes(f Fix, s State) error {
 func checkIndex(f Fix, s State, x *Index) error {
 	column, covers := s.Table.Column(f.Column), x.Covers(f.Column)
 	switch {
-	case tooLong(x.Definition) && (x.Unique || x.Constraint("x") != nil || s.Named(x, f.Index)):
+	case tooLong(x.Definition) && (x.Unique || x.Constraint("x") != nil || x.Bare == f.Index):
 		return Refuse("the definition of %s is longer than 4000 characters, so what it forbids is not known: %s", x.Name, shorten(x.Definition, 200))
 	case x.Primary && covers:
 		return Refuse("%s is the primary key of %s", x.Name, s.QualifiedTable())
@@ -108,7 +176,7 @@ func checkIndex(f Fix, s State, x *Index) error {
 		return Refuse("the unique index %s may forbid a second row with the same %s, and is not as Evolution creates it: %s", x.Name, quote.Identifier(f.Column), x.Definition)
 	case covers && len(x.dependants()) > 0:
 		return Refuse("%s is needed by %s", x.Name, strings.Join(x.dependants(), ", "))
-	case s.Named(x, f.Index) && (!covers || x.special()):
+	case x.Bare == f.Index && (!covers || x.special()):
 		return Refuse("an index %s exists, but it is something else: %s", x.Name, x.Definition)
 	}
 	return nil

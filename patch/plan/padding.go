@@ -122,7 +122,7 @@ func (s State) grantees() string {
 // MaxKey is the longest key that is read, in bytes. No real key comes near it, and a run has little memory.
 const MaxKey = 256 << 10
 
-// MaxID is the longest id that is printed, in bytes. An id of this length may have been cut.
+// MaxID is the longest id or name of a row that is printed, in bytes. An id of this length may have been cut.
 const MaxID = 100
 
 // Conditions for a key that the padding changes, and for one that ends in a space.

@@ -27,15 +27,25 @@ type Request struct {
 	Guard     bool // install the guard where there is no table yet
 }
 
+// Steps are statements in order, and what they do.
+type Steps struct {
+	SQL   []string // DDL
+	Words []string // for people
+}
+
 // Plan is what leads from a State to what is requested.
 type Plan struct {
-	SQL       []string          // DDL, in order; empty: nothing to do
-	Words     []string          // what it does, for people
+	Steps                       // empty: nothing to do
+	Optional  bool              // every fix holds without the steps, which only leave names that a later migration may use
+	Unique    []Fix             // whose unique indexes the SQL creates, in the order of revert
+	Left      []string          // what would be reverted if it were known not to be Evolution's will
 	Found     map[string]string // the fix's name → what there is of it, for people
 	Rows      int               // rows that the SQL changes
 	Pads      bool              // the SQL changes keys or the padding
 	Unguarded string            // why no guard can be installed, "" if one can or need not be
 	Replaced  string            // work of the old guard → of the new one; "" if it stays the same
+
+	later Steps // leave names that were not kept, when nothing else is to be done
 }
 
 // Make composes the DDL that fulfils the request. It is pure: the same State gives the same Plan, and for the State that a
@@ -51,7 +61,11 @@ func Make(r Request, s State) (Plan, error) {
 			return p, err
 		}
 	}
-	if e := s.ForeignEventTrigger(); e != nil && len(p.SQL) > 0 {
+	e := s.ForeignEventTrigger()
+	if len(p.SQL) == 0 && len(p.later.SQL) > 0 && e == nil && s.Table.Mine && !s.Standby {
+		p.Steps, p.Optional = p.later, true
+	}
+	if e != nil && len(p.SQL) > 0 {
 		return p, Refuse("event trigger %s would run a function of role %s with the rights of %s; make a superuser its owner, or disable it",
 			quote.Identifier(e.Name), quote.Identifier(e.Owner), quote.Identifier(s.Role))
 	}
@@ -79,13 +93,13 @@ func (p *Plan) fixes(r Request, s State) error {
 }
 
 // say adds what the statements do, in words for the log.
-func (p *Plan) say(format string, args ...any) {
-	p.Words = append(p.Words, fmt.Sprintf(format, args...))
+func (s *Steps) say(format string, args ...any) {
+	s.Words = append(s.Words, fmt.Sprintf(format, args...))
 }
 
 // add adds a statement.
-func (p *Plan) add(format string, args ...any) {
-	p.SQL = append(p.SQL, fmt.Sprintf(format, args...))
+func (s *Steps) add(format string, args ...any) {
+	s.SQL = append(s.SQL, fmt.Sprintf(format, args...))
 }
 
 // kinds spells out pg_class.relkind (PostgreSQL documentation, pg_class).

@@ -12,7 +12,7 @@ import (
 
 // table is a State with Evolution's table and these indexes.
 func table(indexes ...Index) State {
-	s := State{Schema: "s", Keys: &Keys{}, Table: &Relation{Kind: "r", Readable: true, Columns: []Column{
+	s := State{Schema: "s", Keys: &Keys{}, Migrations: Migrations{Last: FirstChecking}, Table: &Relation{Kind: "r", Mine: true, Creates: true, Readable: true, Columns: []Column{
 		{Name: "id", Number: 1, Text: true, Collation: DefaultCollation},
 		{Name: "name", Number: 2, Text: true, Collation: DefaultCollation, Limit: 255},
 		{Name: "apiKey", Number: 3, Text: true, Collation: DefaultCollation, Limit: 255},
@@ -20,7 +20,7 @@ func table(indexes ...Index) State {
 	for i, x := range indexes {
 		x.OID = strconv.Itoa(i)
 		s.Relations = append(s.Relations, Relation{OID: x.OID, Name: x.Name, Kind: "i"})
-		x.Name = quote.Qualified("s", x.Name)
+		x.Bare, x.Name = x.Name, quote.Qualified("s", x.Name)
 		s.Table.Indexes = append(s.Table.Indexes, &x)
 	}
 	return s
@@ -37,6 +37,8 @@ var (
 	constraint = with(unique("c"), func(x *Index) { x.Constraints = []Constraint{{Name: "c", Type: "u"}} })
 	needed     = with(unique("f"), func(x *Index) { x.Constraints = []Constraint{{Name: "k", Type: "f", Table: "somebody"}} })
 	primary    = with(unique("p"), func(x *Index) { x.Primary = true })
+	standing   = with(plainIndex, func(x *Index) { x.Comment = "evolution-openai-patch, in the words of another version" })
+	renamed    = with(standing, func(x *Index) { x.Name = "renamed" })
 	otherName  = with(plainIndex, func(x *Index) { x.Name = "a" })
 	partial    = with(unique("w"), func(x *Index) { x.Partial = true })
 
@@ -46,8 +48,15 @@ var (
 	another     = Function{OID: "1", Trusted: true}
 
 	future        = with(table(), func(s *State) { s.Migrations.Last = "20991231000000" })
-	futureShipped = with(table(shipped), func(s *State) { s.Migrations = future.Migrations })
+	futureShipped = at(future.Migrations.Last, shipped)
 )
+
+// at is the same of a database whose last migration has this time stamp.
+func at(last string, indexes ...Index) State {
+	s := table(indexes...)
+	s.Migrations.Last = last
+	return s
+}
 
 // with returns a copy of a value that change has changed.
 func with[T any](value T, change func(*T)) T {
@@ -65,10 +74,13 @@ func padded(t *Trigger, f *Function, k Keys, indexes ...Index) State {
 }
 
 const (
-	dropIndex    = `DROP INDEX IF EXISTS "s"."OpenaiCreds_apiKey_key"`
-	createPlain  = `CREATE INDEX "OpenaiCreds_apiKey_key" ON "s"."OpenaiCreds" ("apiKey")`
-	createUnique = `CREATE UNIQUE INDEX "OpenaiCreds_apiKey_key" ON "s"."OpenaiCreds" ("apiKey")`
-	refused      = "refused"
+	dropIndex     = `DROP INDEX IF EXISTS "s"."OpenaiCreds_apiKey_key"`
+	createPlain   = `CREATE INDEX "OpenaiCreds_apiKey_key" ON "s"."OpenaiCreds" ("apiKey")`
+	comment       = `COMMENT ON INDEX "s"."OpenaiCreds_apiKey_key" IS 'evolution-openai-patch `
+	createUnique  = `CREATE UNIQUE INDEX "OpenaiCreds_apiKey_key" ON "s"."OpenaiCreds" ("apiKey")`
+	dropRenamed   = `DROP INDEX IF EXISTS "s"."renamed"`
+	uniqueRenamed = `CREATE UNIQUE INDEX "renamed" ON "s"."OpenaiCreds" ("apiKey")`
+	refused       = "refused"
 )
 
 // plans are requests and states with the beginnings of the statements that lead to each goal.
@@ -79,14 +91,31 @@ var plans = map[string]struct {
 	apply, revert string // the beginnings of the statements
 }{
 	"as shipped":                      {Fixes[:1], table(shipped), false, dropIndex, ""},
-	"as shipped, kept":                {Fixes[:1], table(shipped), true, dropIndex + "|" + createPlain, ""},
+	"as shipped, kept":                {Fixes[:1], table(shipped), true, dropIndex + "|" + createPlain + "|" + comment, ""},
 	"patched":                         {Fixes[:1], table(), false, "", createUnique},
-	"patched, to be kept":             {Fixes[:1], table(), true, createPlain, createUnique},
-	"kept":                            {Fixes[:1], table(plainIndex), true, "", dropIndex + "|" + createUnique},
-	"kept before":                     {Fixes[:1], table(plainIndex), false, "", dropIndex + "|" + createUnique},
-	"another name":                    {Fixes[:1], table(otherName), true, createPlain, createUnique},
-	"dropped by Evolution":            {Fixes[:1], future, true, "", createUnique},
-	"kept by Evolution":               {Fixes[:1], futureShipped, true, dropIndex + "|" + createPlain, ""},
+	"patched, to be kept":             {Fixes[:1], table(), true, createPlain + "|" + comment, createUnique},
+	"kept":                            {Fixes[:1], table(standing), true, "", dropIndex + "|" + createUnique},
+	"kept without a comment":          {Fixes[:1], table(plainIndex), true, comment, dropIndex + "|" + createUnique},
+	"kept before":                     {Fixes[:1], table(standing), false, "", dropIndex + "|" + createUnique},
+	"kept before, no comment":         {Fixes[:1], table(plainIndex), false, "", dropIndex + "|" + createUnique},
+	"another name":                    {Fixes[:1], table(otherName), true, createPlain + "|" + comment, createUnique},
+	"kept and renamed":                {Fixes[:1], table(renamed), true, "", dropRenamed + "|" + uniqueRenamed},
+	"kept, renamed, made anew":        {Fixes[:1], table(renamed, shipped), true, dropIndex + "|" + createPlain + "|" + comment, dropRenamed},
+	"kept, and another unique":        {Fixes[:1], table(standing, unique("u")), true, `DROP INDEX IF EXISTS "s"."u"`, dropIndex},
+	"unknown, dropped":                {Fixes[:1], at(""), true, "", ""},
+	"unknown, plain":                  {Fixes[:1], at("", plainIndex), true, "", ""},
+	"unknown, kept":                   {Fixes[:1], at("", standing), true, "", dropIndex + "|" + createUnique},
+	"unknown, as shipped":             {Fixes[:1], at("", shipped), true, dropIndex + "|" + createPlain + "|" + comment, ""},
+	"dropped by Evolution":            {Fixes[:1], future, true, "", ""},
+	"made plain by Evolution":         {Fixes[:1], at(future.Migrations.Last, plainIndex), true, "", ""},
+	"kept, renamed by Evolution":      {Fixes[:1], at(future.Migrations.Last, renamed), true, "", dropRenamed + "|" + uniqueRenamed},
+	"kept for Evolution":              {Fixes[:1], at(future.Migrations.Last, standing), true, "", dropIndex + "|" + createUnique},
+	"made anew by Evolution":          {Fixes[:1], futureShipped, true, dropIndex + "|" + createPlain + "|" + comment, ""},
+	"made anew by Evolution, kept":    {Fixes[:1], at(future.Migrations.Last, renamed, shipped), true, dropIndex + "|" + createPlain + "|" + comment, dropRenamed},
+	"not of the role":                 {Fixes[:1], with(table(), func(s *State) { s.Table.Mine = false }), true, "", createUnique},
+	"no right to create":              {Fixes[:1], with(table(shipped), func(s *State) { s.Table.Creates = false }), true, dropIndex, ""},
+	"a standby":                       {Fixes[:1], with(table(), func(s *State) { s.Standby = true }), true, "", createUnique},
+	"somebody's event trigger":        {Fixes[:1], with(table(), func(s *State) { s.Superuser, s.EventTriggers = true, []EventTrigger{{Name: "e"}} }), true, "", refused},
 	"constraint":                      {Fixes[:1], table(constraint), false, `ALTER TABLE "s"."OpenaiCreds" DROP CONSTRAINT IF EXISTS "c"`, ""},
 	"two":                             {Fixes[:1], table(unique("a"), unique("b")), false, `DROP INDEX IF EXISTS "s"."a"|DROP INDEX IF EXISTS "s"."b"`, ""},
 	"needed":                          {Fixes[:1], table(needed), false, refused, refused},
@@ -128,7 +157,7 @@ func TestPlan(t *testing.T) {
 			if !slices.EqualFunc(p.SQL, prefixes, strings.HasPrefix) {
 				t.Errorf("%s, goal %d: %q, want %q", title, goal, p.SQL, prefixes)
 			}
-			if a := Assess(Request{Fixes: c.fixes, KeepNames: c.keep}, c.s); goal == Apply && (a.Status == Patched) != (len(p.SQL) == 0) {
+			if a := Assess(Request{Fixes: c.fixes, KeepNames: c.keep}, c.s); goal == Apply && (a.Status == Patched) != (len(p.SQL) == 0 || p.Optional) {
 				t.Errorf("%s: %s, but the plan is %q", title, a.Status, p.SQL)
 			}
 		}

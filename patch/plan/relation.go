@@ -20,6 +20,7 @@ type Relation struct {
 	Member    bool     `json:"member"`   // the role is the owner, or a member of it, even if it does not use the owner's rights
 	Hidden    bool     `json:"hidden"`   // row security would hide rows from the role
 	Readable  bool     `json:"readable"` // the role may read every column
+	Creates   bool     `json:"creates"`  // the role may create something in its schema
 	Rules     bool     `json:"rules"`    // there are rules, or were
 	Children  bool     `json:"children"` // tables inherit from it, or did
 	Columns   []Column `json:"-"`
@@ -95,10 +96,20 @@ func (t *Relation) CanCopy(columns ...string) bool {
 	})
 }
 
+// indexNamed returns the index of that name, nil if there is none.
+func (t *Relation) indexNamed(name string) *Index {
+	if i := slices.IndexFunc(t.Indexes, func(x *Index) bool { return x.Bare == name }); i >= 0 {
+		return t.Indexes[i]
+	}
+	return nil
+}
+
 // Index describes one index of the table.
 type Index struct {
 	OID         string       `json:"oid"`
 	Name        string       `json:"name"`       // qualified and quoted
+	Bare        string       `json:"bare"`       // the name alone
+	Comment     string       `json:"comment"`    // at most 1000 characters of it
 	Definition  string       `json:"definition"` // at most 4001 characters of it
 	Key         string       `json:"key"`        // the first key column or expression, as PostgreSQL prints it
 	Keys        int          `json:"keys"`

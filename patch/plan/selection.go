@@ -9,7 +9,7 @@ import (
 
 // Selection is the value of PATCH_FIXES.
 type Selection struct {
-	Auto  bool  // besides Named, what one key in several instances needs
+	Auto  bool  // besides Named, those that instances that share a key need
 	Named []Fix // in the order of the catalogue
 }
 
@@ -47,13 +47,16 @@ func unknownFix(word string, position, of int) error {
 	return fmt.Errorf("name %d of %d is not a fix", position, of)
 }
 
-// Complete adds the fixes without which those named are of no use, and returns their names. Putting an index back also
-// requires that what needs it to be gone is reverted.
+// Complete adds the fixes without which those named are of no use, and returns their names. Putting an index back requires instead that
+// what needs it to be gone is reverted.
 func (s *Selection) Complete(goal Goal) (added []string) {
 	named := s.Named
 	s.Named = nil
 	for _, f := range Fixes {
-		needed := slices.ContainsFunc(named, func(n Fix) bool { return n.Needs == f.Name }) || goal == Revert && Contains(named, f.Needs)
+		needed := slices.ContainsFunc(named, func(n Fix) bool { return n.Needs == f.Name })
+		if goal == Revert {
+			needed = Contains(named, f.Needs)
+		}
 		if Contains(named, f.Name) {
 			s.Named = append(s.Named, f)
 		} else if needed {
@@ -66,16 +69,13 @@ func (s *Selection) Complete(goal Goal) (added []string) {
 // MayPad reports whether fixes that concern the keys themselves may be selected.
 func (s *Selection) MayPad() bool { return s.Auto || Pads(s.Named) }
 
-// Select returns the fixes that are selected where s was found, in the order in which they are applied or reverted. With auto,
-// what this program has left there counts too: the padding always, and a dropped index where nothing is dropped.
+// Select returns the fixes that are selected where s was found, in the order in which they are applied or reverted.
 func Select(selection Selection, goal Goal, s State) []Fix {
 	selected := selection.Named // shared by all schemas
 	if selection.Auto {
 		selected = nil
 		for _, f := range Fixes {
-			needed := f.From != "" && (s.Table == nil || !f.Pad || s.Migrations.Last >= f.From) && (goal != Revert || !f.Pad)
-			present := f.Pad && s.isPadded() || !f.Pad && goal != Apply && s.Lacks(f)
-			if Contains(selection.Named, f.Name) || needed || present {
+			if s.auto(f, goal) || Contains(selection.Named, f.Name) {
 				selected = append(selected, f)
 			}
 		}
@@ -85,6 +85,21 @@ func Select(selection Selection, goal Goal, s State) []Fix {
 		slices.Reverse(selected) // the padding is reverted before the index that it needs to be gone
 	}
 	return selected
+}
+
+// auto reports whether auto selects a fix. Besides those that it stands for, status and revert count an index that is gone all the same.
+func (s State) auto(f Fix, goal Goal) bool {
+	switch {
+	case f.Pad && goal == Revert:
+		return s.isPadded()
+	case f.Auto:
+		return true
+	case goal == Look:
+		return s.Lacks(f) && checkIndexes(f, s) == nil
+	case goal == Revert:
+		return s.Lacks(f) && (s.Migrations.known() || len(s.kept(f)) > 0)
+	}
+	return false
 }
 
 // fixNames returns the names of fixes.

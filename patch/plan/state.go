@@ -25,8 +25,10 @@ type State struct {
 	Guard         *Guard         // nil if there is nothing of one
 	EventTriggers []EventTrigger // of others
 	Migrations    Migrations
-	Keys          *Keys  // nil if they were not read
-	Excess        string // of which the catalog holds more than is read, "" for nothing
+	Keys          *Keys   // nil if they were not read
+	Elsewhere     []Named // other schemas that hold the table; read only where this one does not
+	Strangers     []Named // a relation of the schema that is no extension's; read only where a guard may be installed
+	Excess        string  // of which the catalog holds more than is read, "" for nothing
 
 	ReplicaSettings []ReplicaSetting
 }
@@ -74,6 +76,9 @@ type EventTrigger struct {
 	Taken   bool   `json:"taken"`   // it has the name of a guard, and there is no schema of that name
 }
 
+// ElsewhereNames returns the names of other schemas that hold the table.
+func (s State) ElsewhereNames() []string { return names(s.Elsewhere) }
+
 // names returns the names.
 func names(list []Named) (names []string) {
 	for _, n := range list {
@@ -107,11 +112,6 @@ func (s State) replicaPlaces() (places []string) {
 // LeavesReplica reports whether a change can set session_replication_role to origin for its own transaction, because the setting was
 // left in a session that a pooler gives to others.
 func (s State) LeavesReplica() bool { return s.Superuser && s.ReplicaLeft }
-
-// Named reports whether the index has this name.
-func (s State) Named(x *Index, name string) bool {
-	return slices.ContainsFunc(s.Relations, func(r Relation) bool { return r.OID == x.OID && r.Name == name })
-}
 
 // Lacks reports whether nothing unique is left on the column of a fix.
 func (s State) Lacks(f Fix) bool {
@@ -184,11 +184,20 @@ type Keys struct {
 	Spaced int `json:"spaced"` // end in one or more spaces
 	Full   int `json:"full"`   // are so long that no space fits at their end
 
+	Repeated   int    `json:"-"` // credentials that repeat a key of their own instance; 0 if there are too many keys to compare
+	RepeatedIn string `json:"-"` // one such instance, by its id, cut
+
 	Long []byte `json:"-"` // the beginning of the id of a credential whose key is longer than maxKey, nil if there is none
 }
 
 // Migrations is what Prisma's list says. It is zero if the list cannot be read.
 type Migrations struct {
-	Last       string // time stamp of the last one that is finished
-	Unfinished int    // begun, neither finished nor rolled back
+	Last       string   // time stamp of the last one that is finished
+	Listed     bool     // there is at least one
+	Evolutions bool     // Evolution's first is one of them
+	Unfinished int      // begun, neither finished nor rolled back
+	Names      []string // of the first MaxNames of these, each cut
 }
+
+// MaxNames is the most unfinished migrations that are named.
+const MaxNames = 3

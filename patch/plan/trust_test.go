@@ -21,6 +21,7 @@ func state(changes ...func(*State)) State {
 func index(name string, change func(*Index)) func(*State) {
 	return func(s *State) {
 		x := with(unique(name), change)
+		x.Bare = name
 		x.OID, x.Definition = "77", x.Definition+" of "+name
 		s.Relations = append(s.Relations, Relation{OID: x.OID, Name: name, Kind: "i"})
 		s.Table.Indexes = append(s.Table.Indexes, &x)

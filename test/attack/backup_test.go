@@ -88,6 +88,35 @@ func TestAttackSchemaNameInTheBackup(t *testing.T) {
 	}
 }
 
+// evo writes SQL and shell commands into the comment on an index, which a backup brings back.
+func TestAttackCommentInTheBackup(t *testing.T) {
+	t.Parallel()
+	for name, comment := range map[string]string{
+		"quote": "x'; SELECT evil.strike(); --", "backslash": `x\'; SELECT evil.strike(); --`, "newline": "x\n\\! >%s\n", "carriage return": "x\r\\! >%s\r", "variable": ":'HOME' :HOME \\gexec",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			a := newAttackOnEvolution(t)
+			mark, dir := a.markerFile(), t.TempDir()
+			if comment = strings.ReplaceAll(comment, "%s", mark); len(comment) > 100 {
+				t.Fatalf("%q is longer than what is read of a comment: set TMPDIR to a shorter path", comment)
+			}
+			pgtest.Exec(t, a.asEvo, `COMMENT ON INDEX "OpenaiCreds_apiKey_key" IS '`+strings.ReplaceAll(comment, "'", "''")+`'`)
+			before := a.SortedDump()
+			a.patchAs("postgres", pgtest.AllFixes, "PATCH_BACKUP_DIR="+dir).Expect(t, 0, "patched: ", "changed=true", pgtest.BackedUp)
+			a.restoreAll(dir)
+			a.requireNoStrike("restored")
+			if pgtest.Exists(mark) {
+				t.Error("the restore ran a shell command")
+			}
+			a.ExpectSortedDump(before)
+			if got := a.Text(`SELECT obj_description('"OpenaiCreds_apiKey_key"'::regclass, 'pg_class')`); got != comment {
+				t.Errorf("the comment is %q, want %q", got, comment)
+			}
+		})
+	}
+}
+
 // A schema, an index, a column and the role that owns them have names that are SQL unless they are quoted.
 func TestAttackNames(t *testing.T) {
 	t.Parallel()

@@ -15,15 +15,16 @@ func TestAttackOnOtherSchemasBySize(t *testing.T) {
 	t.Parallel()
 	d := pgtest.NewDatabase(t, "public")
 	for schema, sql := range map[string]string{
-		"a_row":       `ALTER TABLE "OpenaiCreds" DROP CONSTRAINT "OpenaiCreds_pkey"; INSERT INTO "OpenaiCreds"(id, "apiKey") VALUES (repeat('x', 2000000), 'sk-one')`,
-		"b":           ``,
-		"c_list":      `ALTER TABLE "_prisma_migrations" ALTER migration_name TYPE text; INSERT INTO "_prisma_migrations" VALUES (repeat('x', 2000000), now())`,
-		"d":           ``,
-		"e_triggers":  `CREATE FUNCTION spring() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'; DO 'BEGIN FOR i IN 1..1500 LOOP EXECUTE format(''CREATE TRIGGER t%s AFTER DELETE ON "OpenaiCreds" FOR EACH ROW EXECUTE FUNCTION spring()'', i); END LOOP; END'`,
-		"f_backup":    `ALTER TABLE "OpenaiCreds" DROP CONSTRAINT "OpenaiCreds_pkey", ALTER name TYPE text; DROP INDEX "OpenaiCreds_name_key"; INSERT INTO "OpenaiCreds"(id, name, "apiKey") VALUES ('x', repeat('x', 2000000), 'sk-one')`,
-		"g":           ``,
-		"h_long_key":  `ALTER TABLE "OpenaiCreds" ALTER "apiKey" TYPE text; DROP INDEX "OpenaiCreds_apiKey_key"; INSERT INTO "OpenaiCreds"(id, "apiKey") VALUES ('x', repeat('x', 2000000))`,
-		"i_long_text": `CREATE INDEX "OpenaiCreds_text" ON "OpenaiCreds" ("apiKey") WHERE id <> '` + strings.Repeat("x", 5000) + `'`,
+		"a_row":        `ALTER TABLE "OpenaiCreds" DROP CONSTRAINT "OpenaiCreds_pkey"; INSERT INTO "OpenaiCreds"(id, "apiKey") VALUES (repeat('x', 2000000), 'sk-one')`,
+		"b":            ``,
+		"c_list":       `ALTER TABLE "_prisma_migrations" ALTER migration_name TYPE text; INSERT INTO "_prisma_migrations" VALUES (repeat('x', 2000000), now())`,
+		"d":            ``,
+		"e_triggers":   `CREATE FUNCTION spring() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'; DO 'BEGIN FOR i IN 1..1500 LOOP EXECUTE format(''CREATE TRIGGER t%s AFTER DELETE ON "OpenaiCreds" FOR EACH ROW EXECUTE FUNCTION spring()'', i); END LOOP; END'`,
+		"f_backup":     `ALTER TABLE "OpenaiCreds" DROP CONSTRAINT "OpenaiCreds_pkey", ALTER name TYPE text; DROP INDEX "OpenaiCreds_name_key"; INSERT INTO "OpenaiCreds"(id, name, "apiKey") VALUES ('x', repeat('x', 2000000), 'sk-one')`,
+		"g":            ``,
+		"h_long_key":   `ALTER TABLE "OpenaiCreds" ALTER "apiKey" TYPE text; DROP INDEX "OpenaiCreds_apiKey_key"; INSERT INTO "OpenaiCreds"(id, "apiKey") VALUES ('x', repeat('x', 2000000))`,
+		"h_long_owner": `INSERT INTO "OpenaiCreds"(id, "apiKey", "instanceId") VALUES ('x', 'sk-two', repeat('x', 2000000))`,
+		"i_long_text":  `CREATE INDEX "OpenaiCreds_text" ON "OpenaiCreds" ("apiKey") WHERE id <> '` + strings.Repeat("x", 5000) + `'`,
 	} {
 		d.Exec(fmt.Sprintf(`CREATE SCHEMA %[1]s; SET search_path TO %[1]s; `, schema) + pgtest.SmallDump + `;` + sql)
 	}
@@ -40,8 +41,8 @@ func TestAttackOnOtherSchemasBySize(t *testing.T) {
 			t.Errorf("%s is %s, want %s: %s", schema, state, want, line)
 		}
 	}
-	if n := strings.Count(o.Stdout, "\n"); n != 9 {
-		t.Errorf("%d lines, want 9", n)
+	if n := strings.Count(o.Stdout, "\n"); n != 10 {
+		t.Errorf("%d lines, want 10", n)
 	}
 	d.Patch("PATCH_SCHEMAS=*", pgtest.AllFixes, "PATCH_ACTION=status").ExpectCode(t, 3)
 }

@@ -110,6 +110,7 @@ func TestAttackTypesOnRevert(t *testing.T) {
 		"list of keys":  {"apikey-index", ownType + own(`"apiKey"`) + sameKey},
 		"list of names": {"name-index", ownType + own("name") + sameName},
 		"padding":       {"apikey-check", ownType + own(`"apiKey"`)},
+		"instance":      {"apikey-check", ownType + `ALTER TABLE "OpenaiCreds" DROP CONSTRAINT "OpenaiCreds_instanceId_fkey"; ` + own(`"instanceId"`) + `; CREATE INDEX zz_trap ON "OpenaiCreds" ((evil.bait('x')))`},
 		"domain":        {"apikey-check", `CREATE DOMAIN evil.zz_trap AS varchar(255) CHECK (evil.bait(VALUE) IS NOT NULL); ALTER TABLE "OpenaiCreds" ALTER COLUMN "apiKey" TYPE evil.zz_trap`},
 	} {
 		t.Run(name, func(t *testing.T) {

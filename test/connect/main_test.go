@@ -8,4 +8,7 @@ import (
 	"evolution-openai-patch/test/pgtest"
 )
 
+// noGuard is for tests that only connect, to a database that is nobody's.
+const noGuard = "PATCH_ON_MISSING_TABLE=continue"
+
 func TestMain(m *testing.M) { os.Exit(pgtest.Main(m)) }

@@ -15,7 +15,7 @@ func TestPasswordFileIsAPipe(t *testing.T) {
 	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	environ := []string{"PGHOST=localhost", "PGPORT=" + pgtest.Shared.Port, "PGUSER=postgres", "PGPASSFILE=" + pipe}
+	environ := []string{"PGHOST=localhost", "PGPORT=" + pgtest.Shared.Port, "PGUSER=postgres", "PGPASSFILE=" + pipe, noGuard}
 	pgtest.Start(t, environ...).Wait().Expect(t, 2, "PGPASSFILE")
 	pgtest.Start(t, append(environ, "PGPASSWORD="+pgtest.Password)...).Wait().Expect(t, 0, "pending: ") // so that no file is read
 	content := "localhost:*:*:postgres:" + pgtest.Password + "\n"

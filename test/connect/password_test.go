@@ -68,7 +68,7 @@ func TestPasswords(t *testing.T) {
 // loginWith runs the program with a password.
 func loginWith(address, role, password string, environ ...string) pgtest.Outcome {
 	uri := "DATABASE_CONNECTION_URI=postgresql://" + role + ":" + url.PathEscape(password) + "@" + address + "/postgres?sslmode=disable"
-	return pgtest.RunArgs(context.Background(), nil, append(environ, uri, "PATCH_ON_MISSING_TABLE=continue", "PATCH_CONNECT_TIMEOUT=1m", "PATCH_WAIT_TIMEOUT=3m"))
+	return pgtest.RunArgs(context.Background(), nil, append(environ, uri, noGuard, "PATCH_CONNECT_TIMEOUT=1m", "PATCH_WAIT_TIMEOUT=3m"))
 }
 
 // A password is tried a second time only where preparing changes it, and only until it is known which of the two it is.

@@ -72,16 +72,16 @@ func TestTLS(t *testing.T) {
 		"no CA in it":       {plain + "?sslaccept=strict&sslcert=" + pgtest.TempFile(t, "nothing"), "unable to add CA", 2},
 	} {
 		t.Run(name, func(t *testing.T) {
-			pgtest.Run(t, "DATABASE_CONNECTION_URI="+c.uri).Expect(t, c.code, c.says)
+			pgtest.Run(t, "DATABASE_CONNECTION_URI="+c.uri, noGuard).Expect(t, c.code, c.says)
 		})
 	}
 	if made := n.Connections.Load(); made != 1 {
 		t.Errorf("%d connections with TLS preferred, want 1", made)
 	}
 	pgtest.Run(t, "PGHOST=localhost", "PGPORT="+s.Port, "PGUSER=postgres", "PGPASSWORD="+pgtest.Password, "PGDATABASE=postgres",
-		"PGSSLMODE=verify-full", "PGSSLROOTCERT="+ca).Expect(t, 0, "pending: ")
+		"PGSSLMODE=verify-full", "PGSSLROOTCERT="+ca, noGuard).Expect(t, 0, "pending: ")
 	pgtest.Start(t, "PGHOST=localhost", "PGPORT="+s.Port, "PGUSER=postgres", "PGPASSWORD="+pgtest.Password, "PGDATABASE=postgres",
-		"PGSSLROOTCERT=system", "SSL_CERT_FILE="+ca).Wait().Expect(t, 0, "pending: ") // a process, whose system has this CA
+		"PGSSLROOTCERT=system", "SSL_CERT_FILE="+ca, noGuard).Wait().Expect(t, 0, "pending: ") // a process, whose system has this CA
 }
 
 // Where the session has TLS, so has the request to cancel its statement, which carries the session's key: every connection begins with

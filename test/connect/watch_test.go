@@ -14,10 +14,10 @@ import (
 func TestWatch(t *testing.T) {
 	t.Parallel()
 	d := pgtest.NewDatabase(t, "public")
-	p := d.Start("PATCH_WATCH=100ms", pgtest.AllFixes, "PATCH_KEEP_INDEX_NAMES=true")
-	p.WaitFor("state=pending every=")
+	p := d.Start("PATCH_WATCH=100ms", pgtest.AllFixes)
+	p.WaitFor("state=guarded every=")
 	d.Migrate(pgtest.Last)
-	p.WaitFor("before=pending now=patched")
+	p.WaitFor("before=guarded now=patched")
 	waitUntilPatched(t, d)
 	d.Exec(`INSERT INTO "Instance"(id, name) VALUES ('i1', 'one'), ('i2', 'two')`)
 
@@ -46,7 +46,7 @@ func TestWatch(t *testing.T) {
 // waitUntilPatched waits until status reports that every fix is applied, as a health check does.
 func waitUntilPatched(t *testing.T, d *pgtest.Database) {
 	t.Helper()
-	environ := []string{"DATABASE_CONNECTION_URI=" + d.URI(), pgtest.AllFixes, "PATCH_KEEP_INDEX_NAMES=true", "PATCH_WATCH=1s"}
+	environ := []string{"DATABASE_CONNECTION_URI=" + d.URI(), pgtest.AllFixes, "PATCH_WATCH=1s"}
 	pgtest.MustUntil(t, func() error {
 		if o := pgtest.RunArgs(context.Background(), []string{"status"}, environ); o.Code != 0 || !strings.HasPrefix(o.Stdout, "patched: ") {
 			return fmt.Errorf("exit status %d: %s%s", o.Code, o.Stderr, o.Stdout)
@@ -55,16 +55,16 @@ func waitUntilPatched(t *testing.T, d *pgtest.Database) {
 	})
 }
 
-// createIndex creates the unique index of the keys.
+// createIndex creates a unique index of the keys, beside the plain one that was left.
 func createIndex(d *pgtest.Database) {
-	d.Exec(`CREATE UNIQUE INDEX "OpenaiCreds_apiKey_key" ON "OpenaiCreds"("apiKey")`)
+	d.Exec(`CREATE UNIQUE INDEX again ON "OpenaiCreds"("apiKey")`)
 }
 
-// waitUntilDropped waits until a watching program has dropped the index of the keys.
+// waitUntilDropped waits until a watching program has dropped that index.
 func waitUntilDropped(t *testing.T, d *pgtest.Database, p *pgtest.Process) {
 	t.Helper()
 	pgtest.MustUntil(t, func() error {
-		if strings.Contains(d.Indexes(), "apiKey") {
+		if strings.Contains(d.Indexes(), "again") {
 			return fmt.Errorf("the index was not dropped:\n%s", p.Stderr.String())
 		}
 		return nil
@@ -141,10 +141,10 @@ func TestWatchGivesNoAdviceToRunItAgain(t *testing.T) {
 	d := pgtest.NewDatabase(t, "public")
 	d.Exec(fmt.Sprintf(`DROP ROLE IF EXISTS %[1]s; CREATE ROLE %[1]s LOGIN PASSWORD '%[2]s'`, d.Name+"_app", pgtest.Password))
 	for _, environ := range [][]string{
-		{"DATABASE_CONNECTION_URI=" + d.URI()},
-		{"DATABASE_CONNECTION_URI=" + d.URIAs(d.Name+"_app"), pgtest.Guard},
+		{"DATABASE_CONNECTION_URI=" + d.URI(), "PATCH_ON_MISSING_TABLE=continue"},
+		{"DATABASE_CONNECTION_URI=" + d.URIAs(d.Name+"_app")},
+		{"DATABASE_CONNECTION_URI=" + pgtest.Shared.URI("not_created_yet", ""), "PATCH_ON_MISSING_TABLE=continue"},
 		{"DATABASE_CONNECTION_URI=" + pgtest.Shared.URI("not_created_yet", "")},
-		{"DATABASE_CONNECTION_URI=" + pgtest.Shared.URI("not_created_yet", ""), pgtest.Guard},
 	} {
 		p := pgtest.Start(t, append(environ, "PATCH_WATCH=1h")...)
 		p.WaitFor("state=pending every=")
@@ -205,6 +205,7 @@ func TestWatchEndsForLastingTroubles(t *testing.T) {
 		code    int
 	}{
 		"password": {[]string{"DATABASE_CONNECTION_URI=" + strings.Replace(pgtest.Shared.URI("postgres", ""), "Sup3r", "Wrong", 1)}, 1},
+		"continue": {[]string{"DATABASE_CONNECTION_URI=" + strings.Replace(pgtest.Shared.URI("postgres", ""), "Sup3r", "Wrong", 1), "PATCH_ON_ERROR=continue"}, 0},
 		"missing":  {[]string{"DATABASE_CONNECTION_URI=" + pgtest.Shared.URI("postgres", ""), "PATCH_ON_MISSING_TABLE=fail"}, 4},
 		"revert":   {[]string{"DATABASE_CONNECTION_URI=" + pgtest.Shared.URI("postgres", ""), "PATCH_ACTION=revert"}, 2},
 		"dry run":  {[]string{"DATABASE_CONNECTION_URI=" + pgtest.Shared.URI("postgres", ""), "PATCH_DRY_RUN=true"}, 2},

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"net/url"
 	"os"
+	"strings"
 	"testing"
 
 	"evolution-openai-patch/test/pgtest"
@@ -82,10 +83,6 @@ type templates struct {
 		Categories                                []string
 		Env                                       []struct {
 			Name, Label, Description, Default string
-			Select                            []struct {
-				Text, Value string
-				Default     bool
-			}
 		}
 	}
 }
@@ -113,11 +110,6 @@ func TestE2EPortainerTemplate(t *testing.T) {
 		run := []string{"run", "-d", "--network", s.project + "_default", "--restart", template.RestartPolicy}
 		for _, e := range template.Env {
 			value := e.Default
-			for _, choice := range e.Select {
-				if choice.Default {
-					value = choice.Value
-				}
-			}
 			if e.Name == "DATABASE_CONNECTION_URI" {
 				value = exampleURI
 			}
@@ -146,13 +138,16 @@ func TestE2EComposeIsHardened(t *testing.T) {
 	})
 }
 
-// The stacks for Portainer and Coolify start in order on an empty volume.
+// The stacks for Portainer and Coolify, and a release's compose.example.yml in a folder without a clone, start in order on an empty
+// volume.
 func TestE2EStacksToPaste(t *testing.T) {
 	t.Setenv("SERVICE_USER_POSTGRES", "evolution") // what Coolify generates
 	t.Setenv("SERVICE_PASSWORD_POSTGRES", pgtest.ExamplePassword)
 	t.Setenv("SERVICE_PASSWORD_AUTHENTICATIONAPIKEY", "any")
 	t.Setenv("SERVICE_URL_EVOLUTION", "http://localhost")
-	for _, file := range []string{"deploy/portainer-stack.yml", "deploy/coolify.yml"} {
+	released := t.TempDir()
+	mustRun(t, "scripts/render.sh", "registry.example.com/"+image+"@sha256:"+strings.Repeat("0", 64), released)
+	for _, file := range []string{"deploy/portainer-stack.yml", "deploy/coolify.yml", released + "/compose.example.yml"} {
 		t.Run(file, func(t *testing.T) {
 			forEachCompose(t, file, func(t *testing.T, s *stack) {
 				s.must("up", "-d")

@@ -3,70 +3,80 @@
 package e2e
 
 import (
-	"os"
 	"strings"
 	"testing"
 
 	"evolution-openai-patch/test/pgtest"
 )
 
-// readmeBlock returns the README's block that follows the comment <!-- test: name -->.
-func readmeBlock(t *testing.T, name string) string {
-	t.Helper()
-	content, err := os.ReadFile(pgtest.Root("README.md"))
-	if err != nil {
-		t.Fatal(err)
+// The README's command builds the image in a clone.
+func TestE2EReadmeBuild(t *testing.T) {
+	buildImages(t)
+	const build, built = "docker build -t " + service + " .", e2eProject + "/readme"
+	if !strings.Contains(pgtest.Read(t, "README.md"), "`"+build+"`") {
+		t.Fatalf("the README does not say %s", build)
 	}
-	_, rest, found := strings.Cut(string(content), "<!-- test: "+name+" -->\n```")
-	if !found {
-		t.Fatalf("the README has no block %s", name)
-	}
-	_, rest, _ = strings.Cut(rest, "\n")
-	code, _, _ := strings.Cut(rest, "```")
-	return code
+	t.Cleanup(func() { docker(t, "rmi", "-f", built) })
+	mustRun(t, "sh", "-c", strings.Replace(build, service, built, 1))
+	docker(t, "run", "--rm", "--network", "none", built, "version")
 }
 
-// A stack that consists of what the README gives to paste, a database and an Evolution works, and so do the README's commands.
+// A stack that consists of what the README gives to paste, a database and an Evolution works, in a folder without a clone, and so do
+// the README's commands.
 func TestE2EReadme(t *testing.T) {
 	t.Parallel()
 	// What the newcomer's stack has already, and the connection string that is to be put in.
-	const stackBefore = `services:
+	const stackBefore = `networks: {YOUR_NETWORK: {}}
+services:
   postgres:
     image: postgres:17
     environment: {POSTGRES_USER: evolution, POSTGRES_PASSWORD: ` + pgtest.ExamplePassword + `, POSTGRES_DB: evolution}
     healthcheck: {test: [CMD, pg_isready, -h, 127.0.0.1], interval: 1s, retries: 60}
-  redis: {}
+    networks: [YOUR_NETWORK]
+  redis: {networks: [YOUR_NETWORK]}
 `
-	pasted := strings.Replace(readmeBlock(t, "paste"), "postgresql://USER:PASSWORD@postgres:5432/evolution?schema=evolution_api", exampleURI, 1)
+	pasted := strings.Replace(pgtest.Block(t, "README.md", "paste"), "postgresql://USER:PASSWORD@postgres:5432/evolution?schema=evolution_api", exampleURI, 1)
 	if !strings.Contains(pasted, exampleURI) {
 		t.Fatalf("the connection string in the README has changed:\n%s", pasted)
 	}
 	file := write(t, t.TempDir()+"/compose.yml", stackBefore+pasted)
 	forEachCompose(t, file, func(t *testing.T, s *stack) {
 		s.must("up", "-d")
+		s.container("redis")
 		says(t, s.container("evolution"), sharing)
 		s.startedInOrder("guarded: ")
-
-		run := func(name string) []string {
-			words := strings.Fields(readmeBlock(t, name))
-			if strings.Join(words[:2], " ") != "docker compose" {
-				t.Fatalf("%q is not a command of compose", words)
-			}
-			return words[2:]
+		if o := s.run("logs", service); o.Code != 0 || !strings.Contains(o.Stdout, "guarded: ") {
+			t.Errorf("the logs do not say what happened: %s", o.Stdout)
 		}
-		s.run(run("status")...).Expect(t, 0, "patched: ", "apikey-index=patched apikey-check=patched")
-		s.run(run("revert")...).Expect(t, 3, "remedy: ")
+
+		undo := strings.Split(strings.TrimSpace(pgtest.Block(t, "README.md", "revert")), "\n")
+		for i, line := range undo {
+			action, found := strings.CutPrefix(line, "docker compose ")
+			if !found {
+				t.Fatalf("%q is not a command of compose", line)
+			}
+			if o := s.run(strings.Fields(action)...); i < len(undo)-1 {
+				o.Expect(t, 0)
+			} else {
+				o.Expect(t, 3, "remedy: ")
+			}
+		}
 
 		s.restore()
-		once := strings.TrimSpace(readmeBlock(t, "once"))
-		inserts := []string{"YOUR_NETWORK", s.project + "_default", "postgresql://…", exampleURI, " " + service, " " + image}
-		for n := 0; n < len(inserts); n += 2 {
-			if !strings.Contains(once, inserts[n]) {
-				t.Fatalf("%q has no %q", once, inserts[n])
+		inserts := []string{"YOUR_NETWORK", s.project + "_YOUR_NETWORK", "postgresql://…", exampleURI, " " + service, " " + image}
+		for i, line := range strings.Split(strings.TrimSpace(pgtest.Block(t, "README.md", "once")), "\n") {
+			for n := 0; n < len(inserts); n += 2 {
+				if !strings.Contains(line, inserts[n]) {
+					t.Fatalf("%q has no %q", line, inserts[n])
+				}
+			}
+			line = strings.NewReplacer(inserts...).Replace(line) // all at once: the network's name begins like the image's
+			o := runCommand(t, "sh", "-c", line)
+			o.Expect(t, 0, "patched: ", "changed="+map[int]string{0: "true", 1: "false"}[i])
+			if i == 1 && !strings.Contains(pgtest.Read(t, "README.md"), "\n```\n"+o.Stdout+"```\n") {
+				t.Errorf("the README does not show what status prints:\n%s", o.Stdout)
 			}
 		}
-		once = strings.NewReplacer(inserts...).Replace(once) // all at once: the network's name begins like the image's
-		runCommand(t, "sh", "-c", once).Expect(t, 0, "patched: ", "changed=true")
 		s.shares(true)
-	}, `{services: {evolution: {environment: {DATABASE_CONNECTION_URI: "`+exampleURI+`"}}}}`)
+	}, `{services: {evolution: {networks: [YOUR_NETWORK], environment: {DATABASE_CONNECTION_URI: "`+exampleURI+`"}}}}`)
 }

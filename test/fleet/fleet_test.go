@@ -153,14 +153,16 @@ func expectLast(t testing.TB, o pgtest.Outcome, message string) {
 	}
 }
 
-// hasIndex reports whether the database behind a connection has the unique index of the keys in schema public.
+// hasIndex reports whether the database behind a connection has a unique index of the keys in schema public.
 func hasIndex(t testing.TB, c *pgx.Conn) bool {
 	t.Helper()
-	return pgtest.Text(t, c, `SELECT count(*) FROM pg_indexes WHERE schemaname = 'public' AND indexname = 'OpenaiCreds_apiKey_key'`) != "0"
+	return pgtest.Text(t, c, uniqueIndexes+` AND relnamespace = 'public'::regnamespace`) != "0"
 }
 
 const (
 	inJSON        = "PATCH_LOG_FORMAT=json"
-	recreateIndex = `CREATE UNIQUE INDEX IF NOT EXISTS "OpenaiCreds_apiKey_key" ON "OpenaiCreds"("apiKey")`
-	lockTable     = `BEGIN; LOCK TABLE "OpenaiCreds" IN ACCESS SHARE MODE` // as a long transaction of Evolution's does
+	uniqueIndexes = `SELECT count(*) FROM pg_index JOIN pg_class ON pg_class.oid = indrelid JOIN pg_attribute ON attrelid = indrelid AND attnum = indkey[0]
+		WHERE indisunique AND relname = 'OpenaiCreds' AND attname = 'apiKey'`
+	recreateIndex = `CREATE UNIQUE INDEX IF NOT EXISTS again ON "OpenaiCreds"("apiKey")` // beside the one that was left
+	lockTable     = `BEGIN; LOCK TABLE "OpenaiCreds" IN ACCESS SHARE MODE`               // as a long transaction of Evolution's does
 )

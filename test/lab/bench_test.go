@@ -81,13 +81,13 @@ func compare(b *testing.B, prepare func(), ways []contestant, bounds []bound) {
 // contestants returns the ways to drop the index. The binary, whose questions are recorded, patches the database.
 func contestants(b *testing.B, d *pgtest.Database, drop string) []contestant {
 	b.Helper()
-	measure(b, pgtest.Command(b, "DATABASE_CONNECTION_URI="+d.URI()))
+	measure(b, pgtest.Command(b, "DATABASE_CONNECTION_URI="+d.URI(), dropOnly))
 	queries := recordQueries(b, d.Server, func(address string) {
-		measure(b, pgtest.Command(b, "DATABASE_CONNECTION_URI="+d.URIThrough(address)))
+		measure(b, pgtest.Command(b, "DATABASE_CONNECTION_URI="+d.URIThrough(address), dropOnly))
 	})
 	floor, uri := buildFloor(b), d.Server.URI(d.Name, "")
 	return []contestant{
-		program: {"the program", func() *exec.Cmd { return pgtest.Command(b, "DATABASE_CONNECTION_URI="+d.URI()) }},
+		program: {"the program", func() *exec.Cmd { return pgtest.Command(b, "DATABASE_CONNECTION_URI="+d.URI(), dropOnly) }},
 		psql:    {"psql", func() *exec.Cmd { return clientCommand(b, d, "psql", "-qXwc", drop) }},
 		shell: {"a loop of the shell", func() *exec.Cmd {
 			return clientCommand(b, d, "sh", "-c", `until pg_isready -q; do sleep 1; done; psql -qXwc '`+drop+`'`)
@@ -139,7 +139,7 @@ func BenchmarkNotice(b *testing.B) {
 	for range 40 {
 		d.Exec(`CREATE UNIQUE INDEX IF NOT EXISTS "OpenaiCreds_apiKey_key" ON "OpenaiCreds"("apiKey")`)
 		address := "localhost:" + pgtest.FreePort()
-		cmd := pgtest.Command(b, "DATABASE_CONNECTION_URI="+d.URIThrough(address))
+		cmd := pgtest.Command(b, "DATABASE_CONNECTION_URI="+d.URIThrough(address), dropOnly)
 		if err := cmd.Start(); err != nil {
 			b.Fatal(err)
 		}
@@ -162,7 +162,7 @@ func BenchmarkStall(b *testing.B) {
 	d := pgtest.NewEvolution(b, "evolution_api")
 	holder := d.NewConn()
 	pgtest.Exec(b, holder, `BEGIN; SELECT * FROM "OpenaiCreds"`)
-	cmd := pgtest.Command(b, "DATABASE_CONNECTION_URI="+d.URI())
+	cmd := pgtest.Command(b, "DATABASE_CONNECTION_URI="+d.URI(), dropOnly)
 	if err := cmd.Start(); err != nil {
 		b.Fatal(err)
 	}
@@ -186,7 +186,7 @@ func BenchmarkPadding(b *testing.B) {
 		worst <- w
 	}()
 	<-time.After(500 * time.Millisecond)
-	if err := pgtest.Command(b, "DATABASE_CONNECTION_URI="+d.URI(), "PATCH_FIXES=apikey-check").Run(); err != nil {
+	if err := pgtest.Command(b, "DATABASE_CONNECTION_URI="+d.URI(), "PATCH_FIXES=apikey-check", dropOnly).Run(); err != nil {
 		b.Fatal(err)
 	}
 	b.Logf("10,000 keys padded: the worst query waited %v; the UPDATE alone takes %v, PATCH_LOCK_TIMEOUT is 50ms", <-worst, update)

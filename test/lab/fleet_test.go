@@ -15,6 +15,7 @@ import (
 )
 
 const (
+	dropOnly    = "PATCH_KEEP_INDEX_NAMES=false" // as psql does in the comparison
 	dropIndex   = `DROP INDEX IF EXISTS %s."OpenaiCreds_apiKey_key"`
 	createIndex = `CREATE UNIQUE INDEX IF NOT EXISTS "OpenaiCreds_apiKey_key" ON %s."OpenaiCreds"("apiKey")`
 )
@@ -63,7 +64,7 @@ func BenchmarkFleetOfDatabases(b *testing.B) {
 	template := pgtest.NewEvolution(b, "public")
 	_ = template.Conn.Close(context.Background())
 	program := func() *exec.Cmd {
-		return pgtest.Command(b, "DATABASE_CONNECTION_URI="+server.URI("postgres", "public"), "PATCH_DATABASES=fleet_*", "PATCH_FIXES=apikey-index", "PATCH_LOG_LEVEL=error")
+		return pgtest.Command(b, "DATABASE_CONNECTION_URI="+server.URI("postgres", "public"), "PATCH_DATABASES=fleet_*", "PATCH_FIXES=apikey-index", dropOnly, "PATCH_LOG_LEVEL=error")
 	}
 	names := []string{"fleet_0000"}
 	createDatabases(b, server, template.Name, names)
@@ -140,7 +141,7 @@ func BenchmarkFleetOfSchemas(b *testing.B) {
 				prepare = func() {}
 			}
 			program := func() *exec.Cmd {
-				return pgtest.Command(b, "DATABASE_CONNECTION_URI="+server.URI(d.Name, ""), "PATCH_SCHEMAS=*", "PATCH_FIXES=apikey-index", "PATCH_LOG_LEVEL=error")
+				return pgtest.Command(b, "DATABASE_CONNECTION_URI="+server.URI(d.Name, ""), "PATCH_SCHEMAS=*", "PATCH_FIXES=apikey-index", dropOnly, "PATCH_LOG_LEVEL=error")
 			}
 			psql := func() *exec.Cmd { return xargsPsql(b, d, names, `-c '`+fmt.Sprintf(dropIndex, "@")+`'`) }
 			most := map[bool]float64{true: 0.5, false: 0.3}[todo]

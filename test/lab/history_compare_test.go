@@ -48,6 +48,7 @@ func (h *history) found(r *rapid.T) model {
 	if !m.table {
 		return m
 	}
+	m.younger = h.d.Text(`SELECT count(*) FROM "_prisma_migrations" WHERE id = 'younger'`) == "1"
 	rows := h.d.Text(`SELECT coalesce(jsonb_object_agg(id, jsonb_build_object('Name', name, 'Key', "apiKey")), '{}') FROM "OpenaiCreds"`)
 	if err := json.Unmarshal([]byte(rows), &found.Rows); err != nil {
 		r.Fatal(err)
@@ -60,7 +61,9 @@ func (h *history) found(r *rapid.T) model {
 
 // indexOn returns an expression for the kind of the index on a column.
 func indexOn(column string) string {
-	return `(SELECT coalesce(min(CASE WHEN NOT indisunique THEN 'plain' WHEN c.relname = 'OpenaiCreds_` + column + `_key' THEN 'unique' ELSE 'renamed' END), 'none')
+	return `(SELECT coalesce(min(CASE WHEN indisunique THEN CASE WHEN c.relname = 'OpenaiCreds_` + column + `_key' THEN 'unique' ELSE 'renamed' END
+			WHEN obj_description(c.oid, 'pg_class') LIKE 'evolution-openai-patch%' THEN CASE WHEN c.relname = 'OpenaiCreds_` + column + `_key' THEN 'plain' ELSE 'plain, renamed' END
+			ELSE 'unmarked' END), 'none')
 		FROM pg_index JOIN pg_class c ON c.oid = indexrelid JOIN pg_attribute a ON a.attrelid = indrelid AND a.attnum = indkey[0]
 		WHERE indrelid = to_regclass('"OpenaiCreds"') AND attname = '` + column + `')`
 }

@@ -61,6 +61,8 @@ func hoards() map[string]hoard {
 		"condition of a trigger":   {spring + large(stored, `CREATE TRIGGER z BEFORE INSERT ON "OpenaiCreds" FOR EACH ROW WHEN (NEW.id <> '%s') EXECUTE FUNCTION spring()`), refused, either},
 		"triggers":                 {spring + many(ten, `CREATE TRIGGER t%s BEFORE INSERT ON "OpenaiCreds" FOR EACH ROW EXECUTE FUNCTION spring()`), refused, either},
 		"indexes":                  {many(ten, `CREATE UNIQUE INDEX x%s ON "OpenaiCreds" ("apiKey")`), either, either},
+		"comment on an index":      {large(stored, `CREATE INDEX x ON "OpenaiCreds" ("apiKey"); COMMENT ON INDEX x IS 'evolution-openai-patch %s'; COMMENT ON INDEX "OpenaiCreds_apiKey_key" IS '%s'`), done, done},
+		"comments on indexes":      {many(ten, `CREATE INDEX x%s ON "OpenaiCreds" ("apiKey"); DO $$ BEGIN EXECUTE format('COMMENT ON INDEX x%s IS %%L', 'evolution-openai-patch' || repeat('x', 10000)); END $$;`), either, either},
 		"expression of an index":   {large(100_000, `CREATE UNIQUE INDEX ON "OpenaiCreds" (("apiKey" || left('%s', 1)))`), refused, refused},
 		"predicate of an index":    {large(100_000, `CREATE UNIQUE INDEX ON "OpenaiCreds" ("apiKey") WHERE id <> '%s'`), refused, refused},
 		"CHECKs":                   {fmt.Sprintf(`DO $$ BEGIN EXECUTE (SELECT 'ALTER TABLE "OpenaiCreds" ' || string_agg(format('ADD CONSTRAINT k%%s CHECK (name <> %%L)', i, i), ', ') FROM generate_series(1, %d) AS i); END $$`, min(ten, 2000)), either, either},
@@ -82,9 +84,11 @@ func hoards() map[string]hoard {
 		"name of a migration":      {`ALTER TABLE "_prisma_migrations" ALTER migration_name TYPE text;` + large(stored, `UPDATE "_prisma_migrations" SET migration_name = migration_name || '%s'`), refused, refused},
 		"logs of a migration":      {large(stored, `UPDATE "_prisma_migrations" SET logs = '%s'`), done, done},
 		"migrations":               {`INSERT INTO "_prisma_migrations"(id, checksum, migration_name, finished_at) SELECT i, 'x', '20240101000000_' || i, now() FROM generate_series(1, 200000) AS i`, done, done},
+		"migrations that failed":   {`INSERT INTO "_prisma_migrations"(id, checksum, migration_name) SELECT i, 'x', repeat('\', 255) FROM generate_series(1, 200000) AS i`, done, done},
 		"statistics":               {many(ten, `CREATE STATISTICS s%s ON id, name FROM "OpenaiCreds"`), either, either},
 		"keys that end in spaces":  {insertInto + `SELECT 'c' || i, 'n' || i, 'sk-' || i || repeat(' ', i % 4), now(), 'i1' FROM generate_series(1, ` + rows + `) AS i`, done, done},
 		"credentials with one key": {`DROP INDEX "OpenaiCreds_apiKey_key"; ` + insertInto + `SELECT 'c' || i, 'n' || i, 'sk-shared-by-all', now(), 'i1' FROM generate_series(1, ` + rows + `) AS i`, done, refused},
+		"one key in one instance":  {`DROP INDEX "OpenaiCreds_apiKey_key"; ` + insertInto + `SELECT 'c' || i, 'n' || i, 'sk-' || i % 10000, now(), 'i1' FROM generate_series(1, ` + rows + `) AS i`, done, either},
 		"pairs with one key":       {`DROP INDEX "OpenaiCreds_apiKey_key"; ` + insertInto + `SELECT 'c' || i, 'n' || i, 'sk-shared-by-two' || i / 2, now(), 'i1' FROM generate_series(1, ` + rows + `) AS i`, done, refused},
 	}
 }
@@ -143,6 +147,14 @@ func TestMemoryWhateverIsStoredElsewhere(t *testing.T) {
 		d.Exec(many(amount(1000, 10_000), `CREATE TABLE `+schema+`.t%s ()`))
 		runInLittleMemory(t, d, pgtest.Guard).ExpectCode(t, 0, 3, 4)
 		runInLittleMemory(t, d, "PATCH_ACTION=status").ExpectCode(t, 0, 3)
+	})
+	t.Run("functions in other schemas under its name", func(t *testing.T) {
+		t.Parallel()
+		d := pgtest.NewDatabase(t, "evolution_api")
+		d.Exec(many(1001, `CREATE SCHEMA evolution_openai_patch_%s; CREATE FUNCTION evolution_openai_patch_%s.f() RETURNS int LANGUAGE plpgsql
+			AS $f$-- evolution-openai-patch {"schema": "`+strings.Repeat("x", 15_000)+`%s"}
+			BEGIN END $f$`))
+		runInLittleMemory(t, d, "PATCH_SCHEMAS=*", "PATCH_ACTION=revert").ExpectCode(t, 0)
 	})
 	t.Run("schemas", func(t *testing.T) {
 		t.Parallel()

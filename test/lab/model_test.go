@@ -11,10 +11,12 @@ import (
 type indexKind string
 
 const (
-	uniqueIndex  indexKind = "unique"
-	plainIndex   indexKind = "plain" // under the name of Evolution's
-	renamedIndex indexKind = "renamed"
-	noIndex      indexKind = "none"
+	uniqueIndex    indexKind = "unique"
+	plainIndex     indexKind = "plain"    // under the name of Evolution's, with the comment of the program's
+	unmarkedIndex  indexKind = "unmarked" // the same without a comment
+	renamedIndex   indexKind = "renamed"
+	plainElsewhere indexKind = "plain, renamed" // with the comment
+	noIndex        indexKind = "none"
 )
 
 // forbids reports whether the index refuses a second row with the same value.
@@ -28,8 +30,11 @@ type request struct {
 
 // complete adds the fixes that come along.
 func (r request) complete(revert bool) request {
-	r.key = r.key || r.check
-	r.check = r.check || revert && r.key
+	if revert {
+		r.check = r.check || r.key
+	} else {
+		r.key = r.key || r.check
+	}
 	return r
 }
 
@@ -51,6 +56,7 @@ type credential struct{ name, key string }
 type model struct {
 	table    bool
 	checking bool // Evolution 2.3.0 or later
+	younger  bool // than every release that the program knows
 	key      indexKind
 	name     indexKind
 	function bool   // of the padding
@@ -75,7 +81,7 @@ func (m model) String() string {
 		rows = append(rows, fmt.Sprintf("%s(%s,%s)", id, r.name, r.key))
 	}
 	slices.Sort(rows)
-	return fmt.Sprintf("apiKey %s, name %s, function %t, trigger %q, guard %t, rows %s", m.key, m.name, m.function, m.trigger, m.guard != nil, strings.Join(rows, " "))
+	return fmt.Sprintf("younger %t, apiKey %s, name %s, function %t, trigger %q, guard %t, rows %s", m.younger, m.key, m.name, m.function, m.trigger, m.guard != nil, strings.Join(rows, " "))
 }
 
 // length is the limit of the columns.
@@ -149,13 +155,12 @@ func (m *model) create() {
 func (m *model) fix(r request) {
 	for index, asked := range map[*indexKind]bool{&m.key: r.key, &m.name: r.name} {
 		switch {
+		case asked && index.forbids() && r.keep:
+			*index = plainIndex
 		case asked && index.forbids():
 			*index = noIndex
-			fallthrough
-		case asked && *index == noIndex && r.keep:
-			if r.keep {
-				*index = plainIndex
-			}
+		case asked && r.keep && !m.younger && (*index == noIndex || *index == unmarkedIndex):
+			*index = plainIndex
 		}
 	}
 	if !r.check {
@@ -197,6 +202,7 @@ func (m model) status(r request) answer {
 		return answer{0, m.waiting(r), false}
 	}
 	there := m.clone()
+	r.keep = false // that a name is missing counts for nothing
 	if there.fix(r); there.String() != m.String() {
 		return answer{5, "unpatched", false}
 	}
@@ -218,16 +224,22 @@ func (m *model) revert(r request) answer {
 			after.rows[id] = credential{c.name, strings.TrimRight(c.key, " ")}
 		}
 	}
-	if r.key && !after.key.forbids() {
-		after.key = uniqueIndex
-	}
-	if r.name && !after.name.forbids() {
-		after.name = uniqueIndex
+	for index, asked := range map[*indexKind]bool{&after.key: r.key, &after.name: r.name} {
+		switch {
+		case asked && *index == plainElsewhere:
+			*index = renamedIndex
+		case asked && *index == plainIndex, asked && !index.forbids() && !m.younger:
+			*index = uniqueIndex
+		}
 	}
 	if after.key.forbids() && after.shares(keyOf) || after.name.forbids() && after.shares(nameOf) {
 		return answer{3, "failed", false}
 	}
 	changed := after.String() != m.String()
 	*m = after
-	return answer{0, "unpatched", changed}
+	state, fixed := "unpatched", after.clone()
+	if fixed.fix(request{r.key, r.check, r.name, false}); fixed.String() == after.String() { // everything was left
+		state = "patched"
+	}
+	return answer{0, state, changed}
 }

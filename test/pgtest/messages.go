@@ -50,20 +50,22 @@ const (
 
 // There is no table.
 const (
-	NotThere         = "does not exist" // after a name
-	FirstStart       = "Evolution creates it on its first start"
-	IsElsewhere      = "the table exists in schema " // that schema
-	OnceMore         = "once more"                   // the advice to run the program again
-	OnceMoreLater    = "run this once more after Evolution has started"
-	GuardWouldBe     = "so the guard would be installed"
-	NoGuard          = "the guard cannot be installed"
-	NoGuardInNothing = "so no guard can be installed" // in a database that is not there
-	GuardNeedsName   = "a guard needs the name of the schema"
-	KeptTheGuard     = "kept the event trigger of schema " // that schema
-	GuardOfAnother   = "holds the guard of another schema"
-	HoldsFunction    = "holds a function "
-	HoldsAnother     = "holds what this program did not make: "
-	NoApplication    = "no application has tables in schema "
+	NotThere             = "does not exist" // after a name
+	FirstStart           = "if Evolution runs already, the name in the connection string is wrong"
+	IsElsewhere          = "the table exists in schema " // that schema
+	OnceMore             = "once more"                   // the advice to run the program again
+	OnceMoreLater        = "run this once more after Evolution has started"
+	GuardWouldBe         = "so the guard would be installed"
+	NoGuard              = "no guard can be installed: "
+	GuardNeedsName       = "it needs the name of the schema"
+	StillGuarded         = "still guarded: "
+	NothingOfEvolutions  = "and nothing of Evolution's" // in the schema
+	OfAnotherApplication = "holds the migrations of another application"
+	KeptTheGuard         = "kept the event trigger of schema " // that schema
+	GuardOfAnother       = "holds the guard of another schema"
+	HoldsFunction        = "holds a function "
+	HoldsAnother         = "holds what this program did not make: "
+	NoApplication        = "no application has tables in schema "
 )
 
 // The schema is refused.
@@ -103,10 +105,10 @@ const (
 	PaddedKeys      = "padded keys: "
 	NotInPlace      = "the fix is not in place"
 	NoTrigger       = "no padding trigger"
-	NoPlainIndex    = "no plain index under the name "
+	NotKept         = "no index has the name "
+	LeftAlone       = "Evolution may have lifted the uniqueness itself"
 	UnpaddedKeys    = "keys without the space: " // how many
 	NotEnough       = "dropping the index is not enough"
-	UnknownRelease  = "the release of Evolution cannot be read"
 	BackedUp        = "backed up"
 	NotWritten      = "not written: " // a line of the report
 	StandardOutput  = "standard output: "
@@ -117,6 +119,13 @@ const (
 	KeptOutOfAll    = "this role may connect to none of the databases that PATCH_DATABASES finds"
 	NoneMatches     = "no database matches"
 	UnknownArgument = "unknown argument"
+)
+
+// What lies ahead of Evolution.
+const (
+	MigrationFailed = "a migration has failed or was interrupted: " // its name
+	WithoutList     = "ends with P3005"
+	RepeatedKeys    = "credentials that repeat a key of their own instance: " // how many
 )
 
 // The course of a watch.

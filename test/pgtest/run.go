@@ -13,11 +13,13 @@ import (
 
 // Settings that many tests use.
 const (
-	IndexOnly = "PATCH_FIXES=apikey-index" // the default of auto before Evolution 2.3.0
-	AllFixes  = "PATCH_FIXES=apikey-index,apikey-check,name-index"
-	Guard     = "PATCH_ON_MISSING_TABLE=guard"
-	Shortly   = "PATCH_WAIT_TIMEOUT=" + ShortWait
-	ShortWait = "15s" // for what never comes: an attempt, or all else, is done in that time on a busy machine, too
+	IndexOnly = "PATCH_FIXES=apikey-index"
+
+	KeepNoNames = "PATCH_KEEP_INDEX_NAMES=false"
+	AllFixes    = "PATCH_FIXES=apikey-index,apikey-check,name-index"
+	Guard       = "PATCH_ON_MISSING_TABLE=guard"
+	Shortly     = "PATCH_WAIT_TIMEOUT=" + ShortWait
+	ShortWait   = "15s" // for what never comes: an attempt, or all else, is done in that time on a busy machine, too
 )
 
 // Patient are limits that no run exceeds on any machine, unless it waits for something that does not come. A test of a limit sets

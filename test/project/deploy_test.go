@@ -86,7 +86,7 @@ func TestStacksOfEvolution(t *testing.T) {
 			continue
 		}
 		found++
-		for _, want := range []string{`OPENAI_ENABLED(: "true"|=true|\b.*\n +value: "true")`, `instances(:|, mountPath: )/evolution/instances`, `evolution-api:v2\.3\.7\n`, `PATCH_FIXES(: |=|\b.*\n +value: )apikey-index,apikey-check`} {
+		for _, want := range []string{`OPENAI_ENABLED(: "true"|=true|\b.*\n +value: "true")`, `instances(:|, mountPath: )/evolution/instances`, `evolution-api:v2\.3\.7\n`} {
 			if !regexp.MustCompile(want).MatchString(text) {
 				t.Errorf("%s has no %s", file, want)
 			}
@@ -94,6 +94,16 @@ func TestStacksOfEvolution(t *testing.T) {
 	}
 	if found != 8 {
 		t.Errorf("%d files have an Evolution, want 8", found)
+	}
+}
+
+// The defaults do the job, so no file to deploy sets what is theirs.
+func TestNothingSetsADefault(t *testing.T) {
+	t.Parallel()
+	for _, file := range pgtest.Deployed(t) {
+		if found := regexp.MustCompile(`PATCH_(FIXES|KEEP_INDEX_NAMES|ON_MISSING_TABLE|WAIT_TIMEOUT)`).FindString(pgtest.Read(t, file)); found != "" {
+			t.Errorf("%s sets %s", file, found)
+		}
 	}
 }
 

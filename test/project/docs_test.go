@@ -35,6 +35,7 @@ var (
 	item      = regexp.MustCompile(`^(-|\d+\.) `)
 	comment   = regexp.MustCompile(`(?m)\s*# .*$`)
 	diagram   = regexp.MustCompile(`(?m)(alt|else|Note over \w+:|>>\w+:) .*$`)
+	label     = regexp.MustCompile(`"[^"]*"`)
 )
 
 // parts splits a document into its sections.
@@ -47,6 +48,9 @@ func parts(t *testing.T, page string) (all []part) {
 			code := b[2]
 			if b[1] != "sql" {
 				code = diagram.ReplaceAllString(comment.ReplaceAllString(code, ""), "$1")
+			}
+			if b[1] == "mermaid" {
+				code = label.ReplaceAllString(code, "")
 			}
 			p.blocks = append(p.blocks, b[1]+"\n"+code)
 		}
@@ -169,6 +173,9 @@ func pages(t *testing.T) (all []string) {
 	return all
 }
 
+// releases is where a link to the releases leads: GitHub reads it from the page of a file, /OWNER/NAME/blob/BRANCH/FILE.
+const releases = "../../releases"
+
 // Every link between the documents leads to a file and a section that exist.
 func TestLinks(t *testing.T) {
 	t.Parallel()
@@ -181,6 +188,9 @@ func TestLinks(t *testing.T) {
 			file := page
 			if name != "" {
 				file = filepath.Join(filepath.Dir(page), name)
+			}
+			if file == releases {
+				continue
 			}
 			if !pgtest.Exists(pgtest.Root(file)) {
 				t.Errorf("%s links to %s, which does not exist", page, link[1])
@@ -195,8 +205,8 @@ func TestLinks(t *testing.T) {
 func TestReadmeLength(t *testing.T) {
 	t.Parallel()
 	for _, page := range translated[0] {
-		if n := strings.Count(pgtest.Read(t, page), "\n"); n > 140 {
-			t.Errorf("%s has %d lines, more than 140", page, n)
+		if n := strings.Count(pgtest.Read(t, page), "\n"); n > 120 {
+			t.Errorf("%s has %d lines, more than 120", page, n)
 		}
 	}
 }

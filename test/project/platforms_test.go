@@ -39,16 +39,18 @@ func TestPlatformsQuoteMessages(t *testing.T) {
 func TestPlatformsAreThoseOfTheReadme(t *testing.T) {
 	t.Parallel()
 	_, platforms, _ := strings.Cut(pgtest.Read(t, "docs/platforms.md"), "\n## Platforms\n")
-	_, table, _ := strings.Cut(pgtest.Read(t, "README.md"), "\n## Which file for which platform\n")
+	_, table, _ := strings.Cut(pgtest.Read(t, "README.md"), "\n| where you run Evolution | file |\n")
 	named := regexp.MustCompile(`(?m)^\| ([A-Z][A-Za-z, ]*?|docker compose)(?:,? (?:also|without|beside|role) [^|]*)? \| \[`).FindAllStringSubmatch(table, -1)
-	if len(named) < 7 {
-		t.Fatalf("%q", named)
-	}
+	found := 0
 	for _, row := range named {
 		for platform := range strings.SplitSeq(row[1], ", ") {
+			found++
 			if !strings.Contains(platforms, platform) {
 				t.Errorf("docs/platforms.md does not name %s", platform)
 			}
 		}
+	}
+	if found < 8 {
+		t.Errorf("only %d platforms in %q", found, named)
 	}
 }
