@@ -27,7 +27,7 @@ cross: go ## build the binary for every platform that is released, and run each,
 notices: go ## write THIRD_PARTY_NOTICES, the licences of what is compiled in (a second)
 	scripts/notices.sh >THIRD_PARTY_NOTICES.new && mv THIRD_PARTY_NOTICES.new THIRD_PARTY_NOTICES
 
-demo: go ## show the program at work on a temporary PostgreSQL (5 seconds)
+demo: go ## show the program at work on a temporary PostgreSQL (10 seconds)
 	@scripts/demo.sh
 
 test: go ## run every test against a real PostgreSQL, which apt installs if it is missing (6 minutes)

@@ -13,21 +13,24 @@ type MissingError struct {
 	what    string
 	schemas []string // others that hold the table
 	noGuard string   // why no guard can be installed, "" if none is wanted
-	remedy  string   // what to do, if it is something else
+	guard   bool     // a dry run, without which a guard would be installed
 	applies bool     // it is to be patched
 	watched bool     // it is looked for again anyway
 }
 
 func (e *MissingError) Error() string {
 	what := e.what + " does not exist"
-	if e.noGuard != "" {
+	switch {
+	case e.noGuard != "":
 		what += ", and no guard can be installed: " + e.noGuard
+	case e.guard:
+		what += ", so the guard would be installed, if the role may"
 	}
 	switch {
 	case len(e.schemas) > 0:
-		return e.what + " does not exist, but " + elsewhere(e.schemas)
-	case e.remedy != "":
-		return e.what + " does not exist, " + e.remedy
+		return what + "; but " + elsewhere(e.schemas)
+	case e.guard:
+		return what
 	case e.watched:
 		return what + "; if Evolution runs already, the name in the connection string is wrong; otherwise the watch goes on until Evolution has created it"
 	case !e.applies:

@@ -41,24 +41,25 @@ func notes(cfg *config.Config, r Result, seen sight, s plan.State, missing *Miss
 	case missing != nil:
 		found.warn(missing.Error())
 	case s.Table == nil:
-		found.tellOfGuard(r, seen, s)
+		found.tellOfGuard(cfg, r, seen, s)
 	case cfg.Action == config.ActionRevert:
 		found.tellOfRevert(seen)
-		found.tellOfRest(r, s)
 	default:
 		found.tellOfFixes(cfg, r, seen.fixes, s)
+	}
+	if r.Err == nil && (s.Table != nil || cfg.Action == config.ActionRevert) {
 		found.tellOfRest(r, s)
 	}
 	return found
 }
 
 // tellOfGuard tells what is to be known where a guard is installed.
-func (l *noteList) tellOfGuard(r Result, seen sight, s plan.State) {
+func (l *noteList) tellOfGuard(cfg *config.Config, r Result, seen sight, s plan.State) {
 	const until = "the guard applies the fixes when Evolution creates its table; if Evolution runs already, the name in the connection string is wrong"
 	switch {
 	case seen.named && len(s.Elsewhere) > 0:
 		l.warn(elsewhere(s.ElsewhereNames()))
-	case r.Status != plan.Guarded:
+	case r.Status != plan.Guarded, cfg.Action == config.ActionRevert:
 	case r.Changed:
 		l.add(slog.LevelInfo, until)
 	default: // Evolution may have been started since

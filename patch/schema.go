@@ -64,7 +64,9 @@ func (s *schema) attempt(ctx, waiting context.Context, state catalog.Inspection)
 	case p.Unguarded != "" && s.cfg.MayChange():
 		return missingTable(s.cfg, state.State, p.Unguarded)
 	case state.Table == nil && len(p.SQL) > 0 && request.Goal == plan.Apply && bool(s.cfg.DryRun):
-		return &MissingError{what: "table " + state.QualifiedTable(), remedy: "so the guard would be installed, if the role may"}
+		missing := missingTable(s.cfg, state.State, "")
+		missing.guard = true
+		return missing
 	case !s.cfg.MayChange() || len(p.SQL) == 0 || p.Optional && s.tried():
 		return s.missing(state.State)
 	}

@@ -1,5 +1,6 @@
 #!/bin/bash
-# The main job, for real: two instances, one key, refused before the patch and taken after it. Leaves nothing behind.
+# The program at work: two instances, one key, refused before the patch and taken after it; a connection string with the wrong schema;
+# and the way back. Leaves nothing behind.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 bin=$(scripts/postgres.sh)
@@ -50,6 +51,15 @@ insert() {
 
 stored() { sql -c "SELECT format('  %s: [%s]', \"instanceId\", \"apiKey\") FROM \"OpenaiCreds\" ORDER BY 1"; }
 
+# Runs the program as compose or docker run would, and prints all that it says but the time.
+patch() {
+    local schemas=${PATCH_SCHEMAS:+" PATCH_SCHEMAS='$PATCH_SCHEMAS'"}
+    echo "\$ DATABASE_CONNECTION_URI='$DATABASE_CONNECTION_URI'$schemas evolution-openai-patch${*:+ $*}"
+    status=0
+    "$dir/evolution-openai-patch" "$@" 2>&1 | tee "$dir/output" | sed -E 's/^time=[^ ]+ //' | fold -s -w 130 | sed 's/^/  /' || status=$?
+    echo "  exit status $status"
+}
+
 say "1. A throw-away PostgreSQL, with the tables of an Evolution API 2.3.7 in schema evolution_api"
 scripts/build.sh "$dir/evolution-openai-patch" demo
 echo demo >"$dir/password" && as "$bin/initdb" -D "$dir/data" -U postgres -A scram-sha-256 --pwfile="$dir/password" -N >/dev/null
@@ -61,6 +71,8 @@ for attempt in 1 2 3 4 5; do
         exit 1
     fi
 done
+sql -c 'CREATE DATABASE evolution'
+PGDATABASE=evolution
 sql -c 'CREATE SCHEMA evolution_api'
 sql -c 'CREATE TABLE "_prisma_migrations" (migration_name text, finished_at timestamptz, rolled_back_at timestamptz)'
 for migration in test/testdata/migrations/*.sql; do
@@ -76,27 +88,29 @@ register support
 echo "an Evolution before 2.3.0 does not look first, and support inserts the key"
 insert support
 
-say "3. The program, with the connection string that Evolution has"
-export DATABASE_CONNECTION_URI="postgresql://postgres:demo@127.0.0.1:$PGPORT/postgres?schema=evolution_api"
-export PATCH_KEEP_INDEX_NAMES=true
-echo "DATABASE_CONNECTION_URI=$DATABASE_CONNECTION_URI"
-echo "PATCH_KEEP_INDEX_NAMES=$PATCH_KEEP_INDEX_NAMES"
-"$dir/evolution-openai-patch"
-echo "exit status $?"
-
-say "4. Now the second instance has it too"
+say "3. The program, with Evolution's connection string, but without its ?schema=: a warning names the schema that holds the table"
+export DATABASE_CONNECTION_URI="postgresql://postgres:demo@127.0.0.1:$PGPORT/evolution"
+patch
 register support
 
-say "5. How: the unique index is a plain one, and each key is stored with a space behind it, so the query does not find it"
-stored
-
-say "6. Once more changes nothing"
-PATCH_LOG_LEVEL=error "$dir/evolution-openai-patch"
-
-say "7. And back: support gives the key up, and revert restores what was there"
-sql -c "DELETE FROM \"OpenaiCreds\" WHERE \"instanceId\" = 'support'"
-PATCH_LOG_LEVEL=error "$dir/evolution-openai-patch" revert
-stored
+say "4. With the very connection string that Evolution has, and nothing else"
+DATABASE_CONNECTION_URI="$DATABASE_CONNECTION_URI?schema=evolution_api"
+patch
 register support
+
+say "5. How: the unique index is a plain one, and each key is stored with a space behind it, so Evolution's query does not find it"
+stored
+
+say "6. Once more, as at the next boot, changes nothing"
+patch
+
+say "7. The way back is refused while the two share the key, which the unique index would forbid"
+patch revert
+
+say "8. That line ends with SQL, which gives support a key of its own. Then revert restores what was there, and with PATCH_SCHEMAS='*' takes
+   away the guard that step 3 left in schema public"
+sql -c "$(sed -n 's/.* remedy: //p' "$dir/output")"
+PATCH_SCHEMAS='*' patch revert
+stored
 
 say "Done. The server is stopped and everything it wrote is removed."

@@ -6,6 +6,7 @@ set -euo pipefail
 tag=${1:?usage: release.sh TAG IMAGE FOLDER}
 image=${2:?usage: release.sh TAG IMAGE FOLDER}
 folder=${3:?usage: release.sh TAG IMAGE FOLDER}
+changes=$("$(dirname "$0")/changelog.sh" "$tag")
 mkdir -p "$folder"
 folder=$(cd "$folder" && pwd)
 cd "$(dirname "$0")/.."
@@ -14,8 +15,8 @@ name=evolution-openai-patch_${tag#v}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
-scripts/changelog.sh "$tag" >"$folder.md"
-cat >>"$folder.md" <<END
+cat >"$folder.md" <<END
+$changes
 
 The image, for linux/amd64, linux/arm64 and linux/arm/v7:
 

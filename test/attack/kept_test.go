@@ -104,7 +104,7 @@ func TestAttackByWhatAnIndexSays(t *testing.T) {
 	t.Parallel()
 	for name, comment := range map[string]string{
 		"of somebody's":      "kept for reports",
-		"not at the start":   " evolution-openai-patch left this index",
+		"not at the start":   " evolution-openai-patch",
 		"control characters": "\x1b[2J\r\n\x07 patched: everything\u202e",
 		"huge":               strings.Repeat("x", 10_000_000),
 		"what ends a string": `'; DROP TABLE "OpenaiCreds"; --\`,
@@ -189,126 +189,5 @@ func TestAttackByNames(t *testing.T) {
 	requirePrintable(t, output)
 	if unique := a.Text(`SELECT indisunique FROM pg_index WHERE indexrelid = to_regclass($1)`, pgtest.Quote(badName)); unique != "true" {
 		t.Error("the index is not unique again under the name that it has by now")
-	}
-}
-
-// For the sake of a name nothing is risked: no trap is sprung, nobody is waited for, and nothing fails where the role may only read.
-func TestAttackOnAKeptName(t *testing.T) {
-	t.Parallel()
-	without := func(t *testing.T) *attack { // the name that should be kept
-		t.Helper()
-		a := newAttackOnEvolution(t)
-		a.patchAs("postgres", pgtest.AllFixes, "PATCH_KEEP_INDEX_NAMES=false").Expect(t, 0, "patched: ")
-		return a
-	}
-	for _, tag := range []string{"COMMENT", "CREATE INDEX", "DROP INDEX"} {
-		t.Run("event trigger for "+tag, func(t *testing.T) {
-			t.Parallel()
-			a := without(t)
-			pgtest.Exec(t, a.asEvo, `CREATE FUNCTION evil.fired() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN PERFORM evil.strike(); END'`)
-			a.Exec(fmt.Sprintf(`CREATE EVENT TRIGGER zz_trap ON ddl_command_end WHEN TAG IN ('%s') EXECUTE FUNCTION evil.fired()`, tag))
-			before := a.Catalog()
-			a.patchAs("postgres", pgtest.AllFixes).Expect(t, 0, "patched: ", "changed=false", pgtest.NotKept)
-			a.requireUnchanged(before, "a run that does not need the name")
-			a.patchAs("postgres", pgtest.AllFixes, "PATCH_ACTION=revert").Expect(t, 3, "zz_trap", a.evo)
-		})
-	}
-	t.Run("lock", func(t *testing.T) {
-		t.Parallel()
-		a := without(t)
-		pgtest.Exec(t, a.asEvo, `BEGIN; LOCK TABLE "OpenaiCreds" IN ACCESS SHARE MODE`)
-		a.patchAs("postgres", pgtest.AllFixes).Expect(t, 0, "patched: ", "changed=false", pgtest.NotKept) // while evo holds it
-		pgtest.Exec(t, a.asEvo, `COMMIT`)
-		a.patchAs("postgres", pgtest.AllFixes).Expect(t, 0, "patched: ", "changed=true", pgtest.LeftPlain)
-	})
-	t.Run("reader", func(t *testing.T) {
-		t.Parallel()
-		a := without(t)
-		a.Exec(fmt.Sprintf(`GRANT SELECT ON ALL TABLES IN SCHEMA evolution_api TO %s`, a.mallory))
-		a.patchAs(a.mallory, pgtest.AllFixes).Expect(t, 0, "patched: ", "changed=false", pgtest.NotKept)
-	})
-	t.Run("owner who may create nothing in the schema", func(t *testing.T) {
-		t.Parallel()
-		a := newAttackOnEvolution(t)
-		a.Exec(`ALTER SCHEMA evolution_api OWNER TO postgres; GRANT USAGE ON SCHEMA evolution_api TO ` + a.evo)
-		a.patchAs(a.evo, pgtest.IndexOnly).Expect(t, 0, "patched: ", "changed=true", pgtest.NotKept)
-		a.patchAs(a.evo, pgtest.IndexOnly).Expect(t, 0, "patched: ", "changed=false", pgtest.NotKept)
-		a.patchAs("postgres", pgtest.IndexOnly).Expect(t, 0, "patched: ", "changed=true", pgtest.LeftPlain)
-	})
-	t.Run("key that fits into no index", func(t *testing.T) {
-		t.Parallel()
-		a := newAttackOnEvolution(t)
-		pgtest.Exec(t, a.asEvo, `ALTER TABLE "OpenaiCreds" ALTER "apiKey" TYPE text; DROP INDEX "OpenaiCreds_apiKey_key"`)
-		pgtest.Exec(t, a.asEvo, `INSERT INTO "OpenaiCreds"(id, name, "apiKey", "updatedAt", "instanceId")
-			SELECT 'c3', 'n3', string_agg(md5(i::text), ''), now(), 'i1' FROM generate_series(1, 1000) AS i`)
-		a.patchAs("postgres", pgtest.AllFixes).Expect(t, 0, "patched: ", "changed=true", pgtest.NotKept)
-		a.patchAs("postgres", pgtest.AllFixes).Expect(t, 0, "patched: ", "changed=false", pgtest.NotKept)
-	})
-	t.Run("name that is taken", func(t *testing.T) {
-		t.Parallel()
-		a := newAttackOnEvolution(t)
-		a.patchAs("postgres", pgtest.IndexOnly, "PATCH_KEEP_INDEX_NAMES=false").Expect(t, 0, "patched: ")
-		pgtest.Exec(t, a.asMallory, `CREATE TABLE "OpenaiCreds_apiKey_key" ()`) // mallory may, and does so before Evolution is patched or after
-		before := a.Catalog()
-		a.patchAs("postgres", pgtest.IndexOnly).Expect(t, 3, pgtest.DifferentThing)
-		a.requireUnchanged(before, "a run that was refused")
-	})
-}
-
-// mallory holds Evolution's table in many schemas. The advice names a few of them, whatever they are called.
-func TestAttackBySchemasElsewhere(t *testing.T) {
-	t.Parallel()
-	a := newAttack(t, "mallory")
-	a.Exec(fmt.Sprintf(`GRANT CREATE ON DATABASE %s TO %s`, a.Name, a.mallory))
-	pgtest.Exec(t, a.asMallory, `DO $$ BEGIN FOR i IN 1..1000 LOOP
-		EXECUTE format('CREATE SCHEMA %1$I; CREATE TABLE %1$I."OpenaiCreds" ()', format(E'trap %s\r\n\x1b[2J" patched: ', i)); END LOOP; END $$`)
-	for _, environ := range [][]string{{"PATCH_ACTION=status"}, {"PATCH_ON_MISSING_TABLE=continue"}, {}, {"PATCH_ACTION=revert", "PATCH_LOG_FORMAT=json"}} {
-		o := a.patchAs("postgres", environ...)
-		o.Expect(t, 0, pgtest.IsElsewhere)
-		if named := strings.Count(o.Stderr, "trap "); named == 0 || named > 20 {
-			t.Errorf("%v: %d schemas are named, want 20 at most", environ, named)
-		}
-		requirePrintable(t, o.Stdout+o.Stderr)
-	}
-}
-
-// mallory creates a further one between the look and the change. A message names it; it does not hold up the guard.
-func TestAttackOnAGuardByASchemaElsewhere(t *testing.T) {
-	t.Parallel()
-	a := newAttack(t, "mallory")
-	a.Exec(fmt.Sprintf(`GRANT CREATE ON DATABASE %s TO %s`, a.Name, a.mallory))
-	a.patchAs("postgres", pgtest.IndexOnly).Expect(t, 0, "guarded: ")
-	second := a.NewConn()
-	pgtest.Exec(t, second, `BEGIN; DO $$ BEGIN EXECUTE (SELECT format('REVOKE ALL ON SCHEMA %I FROM PUBLIC', evtname) FROM pg_event_trigger); END $$`)
-	r := a.startBlocked("postgres", pgtest.AllFixes) // the guard is to be another one
-	r.waitUntilBlockedBy(second)
-	pgtest.Exec(t, a.asMallory, `CREATE SCHEMA trap_api; CREATE TABLE trap_api."OpenaiCreds" ()`)
-	pgtest.Exec(t, second, `ROLLBACK`)
-	o := r.wait("mallory created a schema")
-	o.Expect(t, 0, "guarded: ", "changed=true")
-	o.ExpectNot(t, pgtest.WaitsForServer)
-}
-
-// A revert of all schemas looks for guards. What somebody wrote into a schema under the name of a guard's is not taken for one.
-func TestAttackOnTheSearchForGuards(t *testing.T) {
-	t.Parallel()
-	const function = `CREATE FUNCTION %s.f%d() RETURNS int LANGUAGE plpgsql AS $f$-- evolution-openai-patch {"schema": "trap %[2]d\r\u001b[2J%[3]s", "fixes": ["apikey-index"]}
-		BEGIN END $f$;`
-	a := newAttack(t, "evo")
-	a.startEvolution(a.asEvo)
-	a.Exec(fmt.Sprintf(`CREATE SCHEMA evolution_openai_patch_00000000 AUTHORIZATION %s; CREATE SCHEMA evolution_openai_patch_00000001; GRANT ALL ON SCHEMA evolution_openai_patch_00000001 TO %[1]s`, a.evo))
-	for i := range 200 {
-		for _, schema := range []string{"evolution_openai_patch_00000000", "evolution_openai_patch_00000001"} {
-			pgtest.Exec(t, a.asEvo, fmt.Sprintf(function, schema, i, strings.Repeat("x", 10_000)))
-		}
-	}
-	o := a.patchAs("postgres", "PATCH_SCHEMAS=*", "PATCH_ACTION=revert")
-	o.ExpectCode(t, 0)
-	requirePrintable(t, o.Stdout+o.Stderr)
-	if strings.Contains(o.Stdout, "trap ") || strings.Count(o.Stdout, "\n") != 1 {
-		t.Errorf("evo's functions are taken for guards:\n%.500s", o.Stdout)
-	}
-	if left := a.Text(`SELECT count(*) FROM pg_proc WHERE prosrc LIKE '-- evolution-openai-patch {"schema": "trap%'`); left != "400" {
-		t.Errorf("%s of evo's 400 functions are left", left)
 	}
 }

@@ -41,7 +41,7 @@ func createOwner(t *testing.T, d *pgtest.Database, name string) *pgx.Conn {
 func TestGuardWaitsForNobody(t *testing.T) {
 	t.Parallel()
 	d := pgtest.NewDatabase(t, "public")
-	d.Patch(pgtest.Guard, pgtest.AllFixes).Expect(t, 0, "guarded: ")
+	d.Patch(pgtest.AllFixes).Expect(t, 0, "guarded: ")
 	other, evo := createRole(t, d, d.Name+"_other"), createOwner(t, d, d.Name+"-evo")
 	pgtest.Exec(t, other, `BEGIN; CREATE TEMP TABLE t (a int); CREATE INDEX ON t (a)`)
 	pgtest.Exec(t, evo, `SET search_path TO public; SET statement_timeout = '1min'`)
@@ -77,7 +77,7 @@ func TestGuardsSideBySide(t *testing.T) {
 	for round := 0; round < rounds && !t.Failed(); round++ {
 		for schema := range sessions {
 			d.Exec(fmt.Sprintf(`CREATE SCHEMA %s AUTHORIZATION %s`, schema, d.Name+"_"+schema))
-			d.In(schema).Patch(pgtest.Guard, pgtest.AllFixes).Expect(t, 0, "guarded: ", "changed=true")
+			d.In(schema).Patch(pgtest.AllFixes).Expect(t, 0, "guarded: ", "changed=true")
 		}
 		var group sync.WaitGroup
 		for schema, c := range sessions {

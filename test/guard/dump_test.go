@@ -13,10 +13,10 @@ import (
 func TestGuardIsRestored(t *testing.T) {
 	t.Parallel()
 	d := pgtest.NewDatabase(t, "public")
-	d.Patch(pgtest.Guard, pgtest.AllFixes).Expect(t, 0, "guarded: ", "changed=true")
+	d.Patch(pgtest.AllFixes).Expect(t, 0, "guarded: ", "changed=true")
 	restored := d.RestoreElsewhere(t)
 	restored.Patch(pgtest.AllFixes, "PATCH_ACTION=status").Expect(t, 0, "guarded: ")
-	restored.Patch(pgtest.Guard, pgtest.AllFixes).Expect(t, 0, "guarded: ", "changed=false")
+	restored.Patch(pgtest.AllFixes).Expect(t, 0, "guarded: ", "changed=false")
 	restored.Migrate(pgtest.Last)
 	restored.Patch(pgtest.AllFixes).Expect(t, 0, "patched: ", "changed=false")
 }
@@ -25,7 +25,7 @@ func TestGuardIsRestored(t *testing.T) {
 func TestGuardIsRestoredBySuperusersOnly(t *testing.T) {
 	t.Parallel()
 	d := pgtest.NewDatabase(t, "public")
-	d.Patch(pgtest.Guard, pgtest.AllFixes).Expect(t, 0, "guarded: ", "changed=true")
+	d.Patch(pgtest.AllFixes).Expect(t, 0, "guarded: ", "changed=true")
 	restored := pgtest.NewDatabase(t, "public")
 	role := restored.Name + "_owner"
 	restored.Exec(fmt.Sprintf(`CREATE ROLE %s LOGIN PASSWORD '%s'; ALTER DATABASE %s OWNER TO %[1]s`, role, pgtest.Password, restored.Name))

@@ -20,7 +20,7 @@ func TestGuardMakesTheFirstBootRight(t *testing.T) {
 				t.Run(fmt.Sprintf("%s/%s/keep=%s", fixes, role, keep), func(t *testing.T) {
 					t.Parallel()
 					d := pgtest.NewDatabase(t, "evolution_api")
-					asked := []string{pgtest.Guard, "PATCH_FIXES=" + fixes, "PATCH_KEEP_INDEX_NAMES=" + keep}
+					asked := []string{"PATCH_FIXES=" + fixes, "PATCH_KEEP_INDEX_NAMES=" + keep}
 					d.Patch(append(asked, "PATCH_DRY_RUN=true")...).Expect(t, 0, "pending: ", "CREATE EVENT TRIGGER")
 					d.Patch(append(asked, "PATCH_ACTION=status")...).Expect(t, 0, "pending: ")
 					d.Patch(asked...).Expect(t, 0, "guarded: ", "changed=true")
@@ -60,7 +60,7 @@ func TestGuardMakesTheFirstBootRight(t *testing.T) {
 func TestGuardSurvivesARollback(t *testing.T) {
 	t.Parallel()
 	d := pgtest.NewDatabase(t, "public")
-	d.Patch(pgtest.Guard, pgtest.AllFixes).Expect(t, 0, "guarded: ", "changed=true")
+	d.Patch(pgtest.AllFixes).Expect(t, 0, "guarded: ", "changed=true")
 	d.Migrate("20240609181238")
 	d.Exec(`BEGIN; CREATE TABLE "OpenaiCreds"(id text PRIMARY KEY, "apiKey" varchar(255), name varchar(255), "instanceId" text);
 		CREATE UNIQUE INDEX "OpenaiCreds_apiKey_key" ON "OpenaiCreds"("apiKey"); CREATE UNIQUE INDEX "OpenaiCreds_name_key" ON "OpenaiCreds"(name); ROLLBACK`)
@@ -78,10 +78,10 @@ func TestGuardSurvivesARollback(t *testing.T) {
 func TestGuardMeetsARestoredDump(t *testing.T) {
 	t.Parallel()
 	d := pgtest.NewDatabase(t, "public")
-	d.Patch(pgtest.Guard).Expect(t, 0, "guarded: ")
+	d.Patch().Expect(t, 0, "guarded: ")
 	d.Exec(pgtest.SmallDump)
-	if got := d.Indexes(); strings.Contains(got, "apiKey") {
-		t.Errorf("the indexes are %s", got)
+	if got := inPlace(d); got != "plain OpenaiCreds_apiKey_key, unique OpenaiCreds_name_key, padding" {
+		t.Errorf("in place is %q", got)
 	}
 	d.Patch("PATCH_ACTION=status").Expect(t, 5, "unpatched: ", "apikey-index=patched apikey-check=unpatched", pgtest.UnpaddedKeys+"1")
 	d.Patch().Expect(t, 0, "patched: ", "changed=true")
@@ -93,7 +93,7 @@ func TestGuardMeetsARestoredDump(t *testing.T) {
 func TestGuardLeavesOthersAlone(t *testing.T) {
 	t.Parallel()
 	d := pgtest.NewDatabase(t, "evolution_api")
-	d.Patch(pgtest.Guard).Expect(t, 0, "guarded: ")
+	d.Patch().Expect(t, 0, "guarded: ")
 	d.Exec(`CREATE SCHEMA another; CREATE TABLE another."OpenaiCreds" ("apiKey" text); CREATE UNIQUE INDEX "OpenaiCreds_apiKey_key" ON another."OpenaiCreds"("apiKey");
 		CREATE TABLE somebodys ("apiKey" text); CREATE UNIQUE INDEX "somebodys_key" ON somebodys("apiKey")`)
 	if got := d.Text(`SELECT count(*) FROM pg_indexes WHERE indexname IN ('OpenaiCreds_apiKey_key', 'somebodys_key')`); got != "2" {
@@ -110,15 +110,15 @@ func TestGuardIsRemoved(t *testing.T) {
 	d := pgtest.NewEvolution(t, "public")
 	before := d.SortedDump()
 	d.Exec(`ALTER TABLE "OpenaiCreds" RENAME TO hidden`)
-	d.Patch(pgtest.Guard).Expect(t, 0, "guarded: ", "changed=true")
-	d.Patch(pgtest.Guard, pgtest.AllFixes).Expect(t, 0, "guarded: ", "changed=true")
-	d.Patch(pgtest.Guard, pgtest.AllFixes).Expect(t, 0, "guarded: ", "changed=false")
+	d.Patch().Expect(t, 0, "guarded: ", "changed=true")
+	d.Patch(pgtest.AllFixes).Expect(t, 0, "guarded: ", "changed=true")
+	d.Patch(pgtest.AllFixes).Expect(t, 0, "guarded: ", "changed=false")
 	d.Patch("PATCH_ACTION=revert").Expect(t, 0, "pending: ", "changed=true")
 	d.ExpectNoGuard("PATCH_ACTION=revert")
-	d.Patch(pgtest.Guard).Expect(t, 0, "guarded: ", "changed=true")
+	d.Patch().Expect(t, 0, "guarded: ", "changed=true")
 	d.Exec(`ALTER TABLE hidden RENAME TO "OpenaiCreds"`)
-	d.Patch(pgtest.Guard).Expect(t, 0, "patched: ", "changed=true")
-	d.ExpectNoGuard(pgtest.Guard)
+	d.Patch().Expect(t, 0, "patched: ", "changed=true")
+	d.ExpectNoGuard()
 	d.Patch("PATCH_ACTION=revert").Expect(t, 0, "unpatched: ")
 	d.ExpectSortedDump(before)
 }
@@ -128,12 +128,13 @@ func TestGuardNeedsRights(t *testing.T) {
 	d := pgtest.NewDatabase(t, "public")
 	d.Exec(fmt.Sprintf(`DO $$ BEGIN CREATE ROLE no_superuser LOGIN PASSWORD '%s'; EXCEPTION WHEN duplicate_object THEN NULL; END $$`, pgtest.Password))
 	d.Exec(`GRANT CREATE ON DATABASE ` + d.Name + ` TO no_superuser`)
-	pgtest.Run(t, "DATABASE_CONNECTION_URI="+d.URIAs("no_superuser"), pgtest.Guard).
-		Expect(t, 0, "pending: ", "level=WARN", pgtest.NoGuard, "PATCH_WATCH", "PATCH_ON_MISSING_TABLE=wait")
+	pgtest.Run(t, "DATABASE_CONNECTION_URI="+d.URIAs("no_superuser")).
+		Expect(t, 0, "pending: ", "level=WARN", pgtest.NoGuard, pgtest.FirstStart, "PATCH_WATCH")
 	if left := d.GuardObjects(); left != "" {
 		t.Errorf("there is %s", left)
 	}
-	pgtest.Run(t, "DATABASE_CONNECTION_URI="+pgtest.Shared.URI("not_there_yet", ""), pgtest.Guard).Expect(t, 0, "pending: ", `database \"not_there_yet\" `+pgtest.NotThere, pgtest.NoGuardInNothing, "PATCH_WATCH", "PATCH_ON_MISSING_TABLE=wait")
+	pgtest.Run(t, "DATABASE_CONNECTION_URI="+pgtest.Shared.URI("not_there_yet", "")).
+		Expect(t, 0, "pending: ", "level=WARN", `database \"not_there_yet\" `+pgtest.NotThere, pgtest.FirstStart, "PATCH_WATCH")
 }
 
 // Installing a guard needs no backup: there is no table yet.
@@ -141,7 +142,7 @@ func TestGuardNeedsNoBackup(t *testing.T) {
 	t.Parallel()
 	d := pgtest.NewDatabase(t, "public")
 	backup := "PATCH_BACKUP_DIR=" + t.TempDir()
-	d.Patch(pgtest.Guard, backup).Expect(t, 0, "guarded: ", "changed=true")
+	d.Patch(backup).Expect(t, 0, "guarded: ", "changed=true")
 	d.Patch("PATCH_ACTION=revert", backup).Expect(t, 0, "pending: ", "changed=true")
 	d.ExpectNoGuard("PATCH_ACTION=revert", backup)
 }
@@ -150,9 +151,9 @@ func TestGuardNeedsNoBackup(t *testing.T) {
 func TestGuardIsNotSpentOnAnotherTable(t *testing.T) {
 	t.Parallel()
 	d := pgtest.NewDatabase(t, "public")
-	d.Patch(pgtest.Guard, pgtest.IndexOnly).Expect(t, 0, "guarded: ")
+	d.Patch(pgtest.IndexOnly).Expect(t, 0, "guarded: ")
 	d.Exec(`CREATE TABLE another ("apiKey" text); CREATE UNIQUE INDEX "OpenaiCreds_apiKey_key" ON another("apiKey")`)
-	d.Patch(pgtest.Guard, pgtest.IndexOnly).Expect(t, 0, "guarded: ", "changed=false")
+	d.Patch(pgtest.IndexOnly).Expect(t, 0, "guarded: ", "changed=false")
 	if n := d.Text(`SELECT count(*) FROM pg_indexes WHERE tablename = 'another'`); n != "1" {
 		t.Errorf("%s indexes are left on the other table", n)
 	}

@@ -14,7 +14,7 @@ func TestGuardNeedsNoAdvisoryLock(t *testing.T) {
 	d := pgtest.NewDatabase(t, "public")
 	mallory := createRole(t, d, d.Name+"_mallory")
 	pgtest.Exec(t, mallory, `SELECT pg_advisory_lock(20240718121437)`)
-	d.Patch(pgtest.Guard, pgtest.AllFixes, "PATCH_LOCK_RETRY=100ms").Expect(t, 0, "guarded: ", "changed=true")
+	d.Patch(pgtest.AllFixes, "PATCH_LOCK_RETRY=100ms").Expect(t, 0, "guarded: ", "changed=true")
 	d.Migrate(pgtest.Last)
 	d.Patch(pgtest.AllFixes, "PATCH_LOCK_RETRY=100ms").Expect(t, 0, "patched: ", "changed=false")
 	d.ExpectNoGuard(pgtest.AllFixes, "PATCH_LOCK_RETRY=100ms")
@@ -39,17 +39,17 @@ func TestGuardThatIsHeld(t *testing.T) {
 			d := pgtest.NewDatabase(t, "public")
 			holder := d.NewConn()
 			if c.installed != nil {
-				d.Patch(append(c.installed, pgtest.Guard)...).Expect(t, 0, "guarded: ", "changed=true")
+				d.Patch(c.installed...).Expect(t, 0, "guarded: ", "changed=true")
 			}
 			before := d.GuardObjects()
 			pgtest.Exec(t, holder, `BEGIN; `+c.hold)
-			d.Patch(pgtest.Guard, pgtest.AllFixes, "PATCH_LOCK_RETRY=200ms").
+			d.Patch(pgtest.AllFixes, "PATCH_LOCK_RETRY=200ms").
 				Expect(t, 0, "pending: ", "changed=false", "level=WARN", pgtest.NoGuard, pgtest.KeptTheGuard, fmt.Sprintf("pid %d ", holder.PgConn().PID()))
 			if after := d.GuardObjects(); after != before {
 				t.Errorf("there was %q, and is %q", before, after)
 			}
 			pgtest.Exec(t, holder, `ROLLBACK`)
-			d.Patch(pgtest.Guard, pgtest.AllFixes).Expect(t, 0, "guarded: ", "changed=true")
+			d.Patch(pgtest.AllFixes).Expect(t, 0, "guarded: ", "changed=true")
 			d.Migrate(pgtest.Last)
 			d.Patch(pgtest.AllFixes).Expect(t, 0, "patched: ", "changed=false")
 		})
@@ -58,7 +58,7 @@ func TestGuardThatIsHeld(t *testing.T) {
 
 func TestGuardArmedByFiftyAtOnce(t *testing.T) {
 	t.Parallel()
-	pgtest.NewDatabase(t, "public").PatchFiftyAtOnce("guarded: ", pgtest.Guard, pgtest.AllFixes)
+	pgtest.NewDatabase(t, "public").PatchFiftyAtOnce("guarded: ", pgtest.AllFixes)
 }
 
 // What a guard has left is there: its function and its schema, or also its event trigger, disabled.
@@ -66,13 +66,13 @@ func TestGuardRearmedByFiftyAtOnce(t *testing.T) {
 	t.Parallel()
 	for _, sql := range []string{`DROP EVENT TRIGGER `, `ALTER EVENT TRIGGER `} {
 		d := pgtest.NewDatabase(t, "public")
-		d.Patch(pgtest.Guard, pgtest.AllFixes).Expect(t, 0, "guarded: ")
+		d.Patch(pgtest.AllFixes).Expect(t, 0, "guarded: ")
 		if sql == `ALTER EVENT TRIGGER ` {
 			d.Exec(sql + guardSchema + ` DISABLE`)
 		} else {
 			d.Exec(sql + guardSchema)
 		}
-		d.PatchFiftyAtOnce("guarded: ", pgtest.Guard, pgtest.AllFixes)
+		d.PatchFiftyAtOnce("guarded: ", pgtest.AllFixes)
 	}
 }
 
@@ -83,11 +83,11 @@ func TestGuardArmedAndRemovedAtOnce(t *testing.T) {
 	d := pgtest.NewDatabase(t, "public")
 	var group sync.WaitGroup
 	for i := range 48 {
-		request := [][]string{{pgtest.Guard, pgtest.AllFixes}, {pgtest.Guard, pgtest.IndexOnly}, {"PATCH_ACTION=revert"}}[i%3]
+		request := [][]string{{pgtest.AllFixes}, {pgtest.IndexOnly}, {"PATCH_ACTION=revert"}}[i%3]
 		group.Go(func() { d.Patch(request...).ExpectCode(t, 0) })
 	}
 	group.Wait()
-	d.Patch(pgtest.Guard, pgtest.AllFixes).Expect(t, 0, "guarded: ")
+	d.Patch(pgtest.AllFixes).Expect(t, 0, "guarded: ")
 	d.Patch(pgtest.AllFixes, "PATCH_ACTION=status").Expect(t, 0, "guarded: ")
 	d.Migrate(pgtest.Last)
 	d.Patch(pgtest.AllFixes).Expect(t, 0, "patched: ", "changed=false")

@@ -14,11 +14,11 @@ func TestGuardsWithTheSameName(t *testing.T) {
 	first := pgtest.NewDatabase(t, "evolution_api")
 	first.Exec("CREATE SCHEMA " + second)
 	other := first.In(second)
-	first.Patch(pgtest.Guard, pgtest.AllFixes).Expect(t, 0, "guarded: ", "changed=true")
+	first.Patch(pgtest.AllFixes).Expect(t, 0, "guarded: ", "changed=true")
 	unguarded := func() {
 		t.Helper()
 		other.Patch(pgtest.AllFixes, "PATCH_ACTION=status").Expect(t, 0, "pending: ", "apikey-check=pending")
-		other.Patch(pgtest.Guard, pgtest.AllFixes).Expect(t, 0, "pending: ", "changed=false", "level=WARN", pgtest.NoGuard, pgtest.GuardOfAnother, "evolution_api")
+		other.Patch(pgtest.AllFixes).Expect(t, 0, "pending: ", "changed=false", "level=WARN", pgtest.NoGuard, pgtest.GuardOfAnother, "evolution_api")
 		other.Patch(pgtest.AllFixes, "PATCH_ACTION=revert").Expect(t, 0, "pending: ", "changed=false")
 		other.Patch(pgtest.AllFixes, "PATCH_ON_MISSING_TABLE=fail").Expect(t, 4)
 	}
@@ -35,5 +35,5 @@ func TestGuardsWithTheSameName(t *testing.T) {
 	unguarded()
 	first.Patch(pgtest.AllFixes).Expect(t, 0, "patched: ", "changed=false")
 	first.ExpectNoGuard(pgtest.AllFixes)
-	other.Patch(pgtest.Guard, pgtest.AllFixes).Expect(t, 0, "guarded: ", "changed=true")
+	other.Patch(pgtest.AllFixes).Expect(t, 0, "guarded: ", "changed=true")
 }

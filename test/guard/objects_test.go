@@ -12,13 +12,13 @@ func TestGuardThatCannotWork(t *testing.T) {
 	t.Parallel()
 	d := pgtest.NewDatabase(t, "public")
 	d.Exec(`GRANT CREATE ON SCHEMA public TO PUBLIC`)
-	d.Patch(pgtest.Guard, pgtest.AllFixes).Expect(t, 0, "guarded: ")
+	d.Patch(pgtest.AllFixes).Expect(t, 0, "guarded: ")
 	mallory, evo := createRole(t, d, d.Name+"_mallory"), createOwner(t, d, d.Name+"_evo")
 	pgtest.Exec(t, mallory, `CREATE FUNCTION public.evolution_openai_patch() RETURNS text LANGUAGE sql AS 'SELECT 1::text'`)
 	pgtest.Exec(t, evo, `SET search_path TO public`)
 	pgtest.MustMigrate(t, evo, pgtest.Last)
-	if got := d.Indexes(); got != "OpenaiCreds_apiKey_key OpenaiCreds_pkey" { // dropping the index of the names needs no function
-		t.Errorf("the indexes are %s", got)
+	if got := inPlace(d); got != "unique OpenaiCreds_apiKey_key, plain OpenaiCreds_name_key" { // dropping the index of the names needs no function
+		t.Errorf("in place is %q", got)
 	}
 	d.Patch(pgtest.AllFixes).Expect(t, 3, "failed: ", "evolution_openai_patch", d.Name+"_mallory")
 	d.Patch(pgtest.IndexOnly).Expect(t, 0, "patched: ", "changed=true")
@@ -41,7 +41,7 @@ func TestGuardNameTaken(t *testing.T) {
 			d.Exec(fmt.Sprintf(sql, guardSchema, d.Name))
 			before := d.Dump()
 			for range 2 {
-				d.Patch(pgtest.Guard, pgtest.AllFixes).Expect(t, 0, "pending: ", "changed=false", "level=WARN", pgtest.NoGuard, guardSchema)
+				d.Patch(pgtest.AllFixes).Expect(t, 0, "pending: ", "changed=false", "level=WARN", pgtest.NoGuard, guardSchema)
 				d.Patch("PATCH_ACTION=revert").Expect(t, 0, "pending: ", "changed=false")
 			}
 			d.ExpectDump(before)
@@ -82,14 +82,14 @@ func TestGuardThatWasChanged(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			d := pgtest.NewDatabase(t, "public")
-			d.Patch(pgtest.Guard, pgtest.IndexOnly).Expect(t, 0, "guarded: ", "changed=true")
+			d.Patch(pgtest.IndexOnly).Expect(t, 0, "guarded: ", "changed=true")
 			d.Exec(fmt.Sprintf(c.sql, guardSchema, d.Text(`SELECT proname FROM pg_proc WHERE proname LIKE 'guard%'`), d.Name))
 			d.Patch(pgtest.IndexOnly, "PATCH_ACTION=status").Expect(t, 0, c.status)
 			for _, also := range []string{`SELECT 1`, `DROP EVENT TRIGGER ` + guardSchema} {
 				d.Exec(also)
 				before := d.Dump()
 				for _, fixes := range []string{pgtest.IndexOnly, pgtest.AllFixes} {
-					d.Patch(pgtest.Guard, fixes).
+					d.Patch(fixes).
 						Expect(t, 0, "pending: ", "changed=false", "level=WARN", pgtest.NoGuard, c.found)
 					d.Patch("PATCH_ACTION=revert", fixes).Expect(t, 0, "pending: ", "changed=false")
 				}
@@ -121,14 +121,14 @@ func TestGuardThatWasBroken(t *testing.T) {
 			if d.Text(`SELECT to_regnamespace($1)`, guardSchema) != "" {
 				t.Fatal("the guard's schema exists already")
 			}
-			d.Patch(pgtest.Guard, pgtest.AllFixes).Expect(t, 0, "guarded: ", "changed=true")
+			d.Patch(pgtest.AllFixes).Expect(t, 0, "guarded: ", "changed=true")
 			d.Exec(fmt.Sprintf(sql, guardSchema))
 			if name != "schema opened" {
 				d.Patch(pgtest.AllFixes, "PATCH_ACTION=status").Expect(t, 0, "pending: ")
 				d.Patch(pgtest.AllFixes, "PATCH_ON_MISSING_TABLE=fail").Expect(t, 4)
-				d.Patch(pgtest.Guard, pgtest.AllFixes).Expect(t, 0, "guarded: ", "changed=true")
+				d.Patch(pgtest.AllFixes).Expect(t, 0, "guarded: ", "changed=true")
 			}
-			d.Patch(pgtest.Guard, pgtest.AllFixes).Expect(t, 0, "guarded: ", "changed=false")
+			d.Patch(pgtest.AllFixes).Expect(t, 0, "guarded: ", "changed=false")
 			d.Exec(fmt.Sprintf(sql, guardSchema))
 			d.Patch("PATCH_ACTION=revert").Expect(t, 0, "pending: ")
 			d.ExpectNoGuard("PATCH_ACTION=revert")
@@ -140,18 +140,18 @@ func TestGuardThatWasBroken(t *testing.T) {
 func TestGuardSaysWhatItDoes(t *testing.T) {
 	t.Parallel()
 	d := pgtest.NewDatabase(t, "public")
-	d.Patch(pgtest.Guard, pgtest.IndexOnly).Expect(t, 0, "guarded: ", "changed=true")
+	d.Patch(pgtest.IndexOnly).Expect(t, 0, "guarded: ", "changed=true")
 	d.Patch(pgtest.AllFixes, "PATCH_ACTION=status").Expect(t, 0, "pending: ", "apikey-index=guarded", "apikey-check=pending", "name-index=pending")
-	d.Patch(pgtest.Guard, pgtest.AllFixes).Expect(t, 0, "guarded: ", "changed=true", "level=WARN",
-		"apikey-index (PATCH_KEEP_INDEX_NAMES=false) → apikey-index,apikey-check,name-index (PATCH_KEEP_INDEX_NAMES=false)")
-	d.Patch(pgtest.Guard, pgtest.AllFixes, "PATCH_KEEP_INDEX_NAMES=true").Expect(t, 0, "guarded: ", "changed=true", "(PATCH_KEEP_INDEX_NAMES=true)")
-	d.Patch(pgtest.Guard, pgtest.AllFixes, "PATCH_KEEP_INDEX_NAMES=true").Expect(t, 0, "guarded: ", "changed=false")
+	d.Patch(pgtest.AllFixes).Expect(t, 0, "guarded: ", "changed=true", "level=WARN",
+		"apikey-index (PATCH_KEEP_INDEX_NAMES=true) → apikey-index,apikey-check,name-index (PATCH_KEEP_INDEX_NAMES=true)")
+	d.Patch(pgtest.AllFixes, "PATCH_KEEP_INDEX_NAMES=false").Expect(t, 0, "guarded: ", "changed=true", "(PATCH_KEEP_INDEX_NAMES=false)")
+	d.Patch(pgtest.AllFixes, "PATCH_KEEP_INDEX_NAMES=false").Expect(t, 0, "guarded: ", "changed=false")
 	d.Patch(pgtest.IndexOnly, "PATCH_ACTION=status").Expect(t, 0, "guarded: ", "apikey-index=guarded")
 
 	// A guard does not end the wait for the table.
 	d.Patch(pgtest.AllFixes, "PATCH_ON_MISSING_TABLE=wait", pgtest.Shortly).Expect(t, 4, "failed: ", pgtest.NotThere)
 	for _, schema := range []string{"pg_temp", "pg_catalog", "information_schema"} {
-		d.In(schema).Patch(pgtest.Guard).Expect(t, 0, "pending: ", "changed=false", "level=WARN", pgtest.NoApplication+`\"`+schema)
+		d.In(schema).Patch().Expect(t, 0, "pending: ", "changed=false", "level=WARN", pgtest.NoApplication+`\"`+schema)
 	}
 }
 
@@ -162,7 +162,7 @@ func TestGuardIsPrivate(t *testing.T) {
 	role := d.Name + "_evo"
 	d.Exec(fmt.Sprintf(`CREATE ROLE %[1]s; ALTER DEFAULT PRIVILEGES GRANT ALL ON SCHEMAS TO %[1]s; ALTER DEFAULT PRIVILEGES GRANT ALL ON FUNCTIONS TO %[1]s, PUBLIC;
 		ALTER DEFAULT PRIVILEGES GRANT ALL ON TABLES TO %[1]s`, role))
-	d.Patch(pgtest.Guard, pgtest.AllFixes).Expect(t, 0, "guarded: ")
+	d.Patch(pgtest.AllFixes).Expect(t, 0, "guarded: ")
 	open := `SELECT coalesce(string_agg(what, ' '), '') FROM (
 		SELECT nspname::text FROM pg_namespace, aclexplode(nspacl) a WHERE nspname LIKE 'evolution_openai_patch%' AND a.grantee <> nspowner
 		UNION ALL SELECT proname FROM pg_proc, aclexplode(coalesce(proacl, acldefault('f', proowner))) a WHERE (proname LIKE 'guard%' OR proname = 'evolution_openai_patch') AND a.grantee <> proowner) AS x(what)`
@@ -195,8 +195,8 @@ func TestGuardUnderOddNamesAndSettings(t *testing.T) {
 				if setting != "" {
 					d.Exec("ALTER DATABASE " + d.Name + " SET " + setting)
 				}
-				d.Patch(pgtest.Guard, pgtest.AllFixes).Expect(t, 0, "guarded: ", "changed=true")
-				d.Patch(pgtest.Guard, pgtest.AllFixes).Expect(t, 0, "guarded: ", "changed=false")
+				d.Patch(pgtest.AllFixes).Expect(t, 0, "guarded: ", "changed=true")
+				d.Patch(pgtest.AllFixes).Expect(t, 0, "guarded: ", "changed=false")
 				pgtest.MustMigrate(t, d.NewConn(), pgtest.Last)
 				d.Patch(pgtest.AllFixes, "PATCH_ACTION=status").Expect(t, 0, "patched: ")
 				d.Patch(pgtest.AllFixes).Expect(t, 0, "patched: ", "changed=false")
@@ -211,7 +211,7 @@ func TestGuardUnderOddNamesAndSettings(t *testing.T) {
 func TestGuardIsNotUsedUp(t *testing.T) {
 	t.Parallel()
 	d := pgtest.NewDatabase(t, "public")
-	d.Patch(pgtest.Guard, pgtest.AllFixes).Expect(t, 0, "guarded: ")
+	d.Patch(pgtest.AllFixes).Expect(t, 0, "guarded: ")
 	d.Exec(`CREATE TABLE other ("apiKey" text); CREATE UNIQUE INDEX "OpenaiCreds_name_key" ON other("apiKey")`)
 	if d.Text(`SELECT to_regclass('"OpenaiCreds_name_key"')`) == "" {
 		t.Error("another table's index was dropped")

@@ -122,11 +122,11 @@ func TestGuardForOtherFixes(t *testing.T) {
 // install installs the guard in a database without the table.
 func (p pair) install(t *testing.T, d *pgtest.Database) *pgtest.Database {
 	t.Helper()
-	d.Patch(p.installed.with(pgtest.Guard)...).Expect(t, 0, "guarded: ", "changed=true")
+	d.Patch(p.installed.with()...).Expect(t, 0, "guarded: ", "changed=true")
 	return d
 }
 
-// left runs the program without a guard being requested, and then the first migrations.
+// left runs the program without another guard being requested, and then the first migrations.
 func (p pair) left(t *testing.T, d *pgtest.Database) {
 	before := d.Dump()
 	d.Patch(p.requested.with("PATCH_ACTION=status")...).Expect(t, 0, p.status...)
@@ -140,9 +140,9 @@ func (p pair) left(t *testing.T, d *pgtest.Database) {
 
 // replace requests another guard, and then runs the first migrations.
 func (p pair) replace(t *testing.T, d *pgtest.Database) {
-	d.Patch(p.requested.with(pgtest.Guard)...).
+	d.Patch(p.requested.with()...).
 		Expect(t, 0, "guarded: ", "changed=true", "level=WARN", fmt.Sprintf("%s → %s", p.installed, p.requested))
-	d.Patch(p.requested.with(pgtest.Guard)...).Expect(t, 0, "guarded: ", "changed=false")
+	d.Patch(p.requested.with()...).Expect(t, 0, "guarded: ", "changed=false")
 	d.Migrate(pgtest.Last)
 	p.expectInPlace(t, d, p.replaced, "changed=false")
 }
@@ -152,13 +152,13 @@ func (p pair) replace(t *testing.T, d *pgtest.Database) {
 func TestGuardBeforeTheDefaultPrivileges(t *testing.T) {
 	t.Parallel()
 	d := pgtest.NewDatabase(t, "public")
-	d.Patch(pgtest.Guard, pgtest.AllFixes).Expect(t, 0, "guarded: ", "changed=true")
+	d.Patch(pgtest.AllFixes).Expect(t, 0, "guarded: ", "changed=true")
 	d.Exec(`ALTER DEFAULT PRIVILEGES GRANT EXECUTE ON FUNCTIONS TO pg_monitor`)
 	d.Patch(pgtest.AllFixes, "PATCH_ACTION=status").Expect(t, 0, "guarded: ")
-	replaced := d.Patch(pgtest.Guard, pgtest.AllFixes)
+	replaced := d.Patch(pgtest.AllFixes)
 	replaced.Expect(t, 0, "guarded: ", "changed=true")
 	replaced.ExpectNot(t, "other fixes")
-	d.Patch(pgtest.Guard, pgtest.AllFixes).Expect(t, 0, "guarded: ", "changed=false")
+	d.Patch(pgtest.AllFixes).Expect(t, 0, "guarded: ", "changed=false")
 	d.Migrate(pgtest.Last)
 	if d.Text(`has_function_privilege('pg_monitor', 'evolution_openai_patch()', 'EXECUTE')`) != "false" {
 		t.Error("the function that the guard has created is open to a role that the default privileges name")

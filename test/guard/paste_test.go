@@ -11,12 +11,12 @@ import (
 func TestGuardOfADryRunCanBePasted(t *testing.T) {
 	t.Parallel()
 	d := pgtest.NewDatabase(t, "public")
-	o := d.Patch(pgtest.Guard, pgtest.AllFixes, "PATCH_DRY_RUN=true")
+	o := d.Patch(pgtest.AllFixes, "PATCH_DRY_RUN=true")
 	o.Expect(t, 0, "pending: ", pgtest.GuardWouldBe)
 	o.ExpectNot(t, pgtest.OnceMore)
 	_, sql, _ := strings.Cut(strings.TrimSpace(o.Stdout), " would run: ")
 	d.Exec(sql)
-	d.Patch(pgtest.Guard, pgtest.AllFixes, "PATCH_ACTION=status").Expect(t, 0, "guarded: ")
+	d.Patch(pgtest.AllFixes, "PATCH_ACTION=status").Expect(t, 0, "guarded: ")
 	d.Migrate(pgtest.Last)
 	d.Patch(pgtest.AllFixes, "PATCH_ACTION=status").Expect(t, 0, "patched: ")
 }

@@ -17,7 +17,7 @@ func TestGuardIsNotRemovedBlindly(t *testing.T) {
 	t.Parallel()
 	d := pgtest.NewDatabase(t, "public")
 	d.Exec(`GRANT CREATE ON SCHEMA public TO PUBLIC`)
-	d.Patch(pgtest.Guard, pgtest.AllFixes).Expect(t, 0, "guarded: ")
+	d.Patch(pgtest.AllFixes).Expect(t, 0, "guarded: ")
 	other, dba := createRole(t, d, d.Name+"_other"), d.Name+"_dba"
 	d.Exec(fmt.Sprintf(`CREATE ROLE %s LOGIN PASSWORD '%s' IN ROLE postgres`, dba, pgtest.Password))
 	d.Migrate(pgtest.Last)
@@ -42,9 +42,9 @@ func TestGuardIsNotRemovedBeforeItIsCalled(t *testing.T) {
 		t.Run(action, func(t *testing.T) {
 			d := pgtest.NewDatabase(t, "public")
 			other, holder := createRole(t, d, d.Name+"_other"), d.NewConn()
-			d.Exec(`GRANT CREATE ON SCHEMA public TO PUBLIC`)
-			pgtest.Exec(t, other, `CREATE TABLE t (a int); CREATE INDEX x ON t (a); SET client_min_messages = warning`)
-			d.Patch(pgtest.Guard, pgtest.AllFixes).Expect(t, 0, "guarded: ")
+			d.Exec(fmt.Sprintf(`CREATE SCHEMA app AUTHORIZATION %s_other`, d.Name))
+			pgtest.Exec(t, other, `SET search_path TO app; CREATE TABLE t (a int); CREATE INDEX x ON t (a); SET client_min_messages = warning`)
+			d.Patch(pgtest.AllFixes).Expect(t, 0, "guarded: ")
 			created := createIndexThatWaits(t, d, other, holder)
 			if action == "apply" {
 				d.Migrate(pgtest.Last)

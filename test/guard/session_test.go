@@ -13,7 +13,7 @@ func TestGuardWaitsForNoFunction(t *testing.T) {
 	t.Parallel()
 	d := pgtest.NewDatabase(t, "public")
 	d.Exec(`GRANT CREATE ON SCHEMA public TO PUBLIC`)
-	d.Patch(pgtest.Guard, pgtest.AllFixes).Expect(t, 0, "guarded: ")
+	d.Patch(pgtest.AllFixes).Expect(t, 0, "guarded: ")
 	mallory, evo := createRole(t, d, d.Name+"_mallory"), createOwner(t, d, d.Name+"_evo")
 	pgtest.Exec(t, mallory, `BEGIN; CREATE FUNCTION public.evolution_openai_patch() RETURNS text LANGUAGE sql AS 'SELECT 1::text'`)
 	pgtest.Exec(t, evo, `SET search_path TO public; SET statement_timeout = '1min'`)
@@ -32,7 +32,7 @@ func TestGuardBesideAnEventTrigger(t *testing.T) {
 		d.Exec(`CREATE SCHEMA audit; GRANT USAGE ON SCHEMA audit TO PUBLIC;
 			CREATE FUNCTION audit.read() RETURNS event_trigger LANGUAGE plpgsql AS $$BEGIN PERFORM object_identity FROM pg_event_trigger_ddl_commands(); END$$;
 			CREATE EVENT TRIGGER zz_ddl_watch ON ddl_command_end ` + when + ` EXECUTE FUNCTION audit.read()`)
-		o := d.Patch(pgtest.Guard, pgtest.AllFixes)
+		o := d.Patch(pgtest.AllFixes)
 		if d.Major() < 14 {
 			o.Expect(t, 0, "pending: ", "changed=false", "level=WARN", pgtest.NoGuard, "zz_ddl_watch")
 		} else {
@@ -58,7 +58,7 @@ func TestGuardIsSilent(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			d := pgtest.NewDatabase(t, "public")
-			d.Patch(pgtest.Guard, pgtest.AllFixes).Expect(t, 0, "guarded: ")
+			d.Patch(pgtest.AllFixes).Expect(t, 0, "guarded: ")
 			d.Exec(prepare)
 			evo := createOwner(t, d, d.Name+"_evo")
 			pgtest.Exec(t, evo, `SET search_path TO public; SET client_min_messages = log; SET exit_on_error = on`)

@@ -62,7 +62,7 @@ func hoards() map[string]hoard {
 		"triggers":                 {spring + many(ten, `CREATE TRIGGER t%s BEFORE INSERT ON "OpenaiCreds" FOR EACH ROW EXECUTE FUNCTION spring()`), refused, either},
 		"indexes":                  {many(ten, `CREATE UNIQUE INDEX x%s ON "OpenaiCreds" ("apiKey")`), either, either},
 		"comment on an index":      {large(stored, `CREATE INDEX x ON "OpenaiCreds" ("apiKey"); COMMENT ON INDEX x IS 'evolution-openai-patch %s'; COMMENT ON INDEX "OpenaiCreds_apiKey_key" IS '%s'`), done, done},
-		"comments on indexes":      {many(ten, `CREATE INDEX x%s ON "OpenaiCreds" ("apiKey"); DO $$ BEGIN EXECUTE format('COMMENT ON INDEX x%s IS %%L', 'evolution-openai-patch' || repeat('x', 10000)); END $$;`), either, either},
+		"comments on indexes":      {many(ten, `CREATE INDEX x%s ON "OpenaiCreds" ("apiKey"); DO $$ BEGIN EXECUTE format('COMMENT ON INDEX x%s IS %L', 'evolution-openai-patch' || repeat('x', 10000)); END $$;`), either, either},
 		"expression of an index":   {large(100_000, `CREATE UNIQUE INDEX ON "OpenaiCreds" (("apiKey" || left('%s', 1)))`), refused, refused},
 		"predicate of an index":    {large(100_000, `CREATE UNIQUE INDEX ON "OpenaiCreds" ("apiKey") WHERE id <> '%s'`), refused, refused},
 		"CHECKs":                   {fmt.Sprintf(`DO $$ BEGIN EXECUTE (SELECT 'ALTER TABLE "OpenaiCreds" ' || string_agg(format('ADD CONSTRAINT k%%s CHECK (name <> %%L)', i, i), ', ') FROM generate_series(1, %d) AS i); END $$`, min(ten, 2000)), either, either},

@@ -19,8 +19,11 @@ func NewEvolution(t testing.TB, schema string) *Database {
 	return d
 }
 
+// Lifted is a later release of Evolution, the first that lets instances share a key, and so does not ask whether one is there.
+const Lifted = "3.0.0"
+
 // Register runs the statements of Evolution's POST /openai/creds/{instance} and returns the HTTP status. A release from
-// 2.3 on first asks whether the key is there.
+// 2.3 on, before Lifted, first asks whether the key is there.
 func (d *Database) Register(release, instance, name, key string) int {
 	d.t.Helper()
 	return d.RegisterAs(fmt.Sprintf("%s/%s/%d", instance, name, len(key)), release, instance, name, key)
@@ -31,7 +34,7 @@ func (d *Database) RegisterAs(id, release, instance, name, key string) int {
 	d.t.Helper()
 	ctx := context.Background()
 	table := pgx.Identifier{d.Schema, "OpenaiCreds"}.Sanitize()
-	if release >= "2.3" {
+	if release >= "2.3" && release < Lifted {
 		var found string
 		err := d.Conn.QueryRow(ctx, `SELECT id FROM `+table+` WHERE "apiKey" = $1 LIMIT 1 OFFSET 0`, key).Scan(&found)
 		if err == nil {

@@ -16,11 +16,11 @@ import (
 // EvolutionKey is the AUTHENTICATION_API_KEY of the servers that NewEvolutionServer starts.
 const EvolutionKey = "key-of-the-gateway"
 
-// An EvolutionServer answers the requests of Evolution API 2.3.7 that concern credentials, over a real database: POST
+// An EvolutionServer answers the requests of Evolution API that concern credentials, over a real database: POST
 // /instance/create, POST and GET /openai/creds/{instance}, GET /openai/getModels/{instance} and GET /.
 type EvolutionServer struct {
 	URL     string
-	Version string // what GET / says
+	Version string // the release, 2.3.7 if nobody sets another
 	Key     string // what it requires in the header apikey; "": anything
 	OpenAI  string // the host and port that getModels asks
 
@@ -99,7 +99,7 @@ func (s *EvolutionServer) createCredential(w http.ResponseWriter, r *http.Reques
 		answer(w, http.StatusBadRequest, "API Key is required")
 		return
 	}
-	switch s.d.Register("2.3.7", s.instance(r), body.Name, body.APIKey) {
+	switch s.d.Register(s.Version, s.instance(r), body.Name, body.APIKey) {
 	case http.StatusBadRequest:
 		answer(w, http.StatusBadRequest, "This API key is already registered. Please use a different API key.")
 	case http.StatusInternalServerError:

@@ -61,10 +61,12 @@ const (
 	StillGuarded         = "still guarded: "
 	NothingOfEvolutions  = "and nothing of Evolution's" // in the schema
 	OfAnotherApplication = "holds the migrations of another application"
+	CannotReadList       = " cannot read "                     // Prisma's list
 	KeptTheGuard         = "kept the event trigger of schema " // that schema
 	GuardOfAnother       = "holds the guard of another schema"
 	HoldsFunction        = "holds a function "
 	HoldsAnother         = "holds what this program did not make: "
+	GuardLeft            = "a guard that another role installed is left"
 	NoApplication        = "no application has tables in schema "
 )
 
@@ -106,6 +108,7 @@ const (
 	NotInPlace      = "the fix is not in place"
 	NoTrigger       = "no padding trigger"
 	NotKept         = "no index has the name "
+	LeftPlain       = "left a plain index under the name "
 	LeftAlone       = "Evolution may have lifted the uniqueness itself"
 	UnpaddedKeys    = "keys without the space: " // how many
 	NotEnough       = "dropping the index is not enough"

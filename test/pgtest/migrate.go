@@ -66,20 +66,22 @@ func Migrate(c *pgx.Conn, last string) error {
 	return nil
 }
 
-// RunMigration runs one migration and records it, under the name of its file.
+// RunMigration runs one migration and records it, under the name of its file. One that failed, and was marked as rolled back, is
+// recorded once more.
 func RunMigration(c *pgx.Conn, file string) error {
 	ctx, name := context.Background(), MigrationName(file)
 	sql, err := os.ReadFile(file)
 	if err != nil {
 		return err
 	}
-	if _, err := c.Exec(ctx, `INSERT INTO "_prisma_migrations"(id, checksum, migration_name) VALUES (left(md5($1), 36), '', $1)`, name); err != nil {
+	if _, err := c.Exec(ctx, `INSERT INTO "_prisma_migrations"(id, checksum, migration_name)
+		SELECT left(md5($1 || count(*)), 36), '', $1 FROM "_prisma_migrations"`, name); err != nil {
 		return fmt.Errorf("%s: %w", name, err)
 	}
 	if _, err := c.Exec(ctx, "BEGIN;"+string(sql)+";COMMIT"); err != nil {
 		_, _ = c.Exec(ctx, "ROLLBACK")
 		return fmt.Errorf("%s: %w", name, err)
 	}
-	_, err = c.Exec(ctx, `UPDATE "_prisma_migrations" SET finished_at = now(), applied_steps_count = 1 WHERE migration_name = $1`, name)
+	_, err = c.Exec(ctx, `UPDATE "_prisma_migrations" SET finished_at = now(), applied_steps_count = 1 WHERE migration_name = $1 AND rolled_back_at IS NULL`, name)
 	return err
 }

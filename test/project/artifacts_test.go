@@ -178,6 +178,10 @@ func TestReleaseFiles(t *testing.T) {
 	if !pgtest.Exists(filepath.Join(unpacked, archive, "THIRD_PARTY_NOTICES")) {
 		t.Error("the archive has no THIRD_PARTY_NOTICES")
 	}
+	undated := exec.Command(filepath.Join(filepath.Dir(dist), "scripts", "release.sh"), "v1.2.4", releasedImage, dist+" of 1.2.4")
+	if err := undated.Run(); err == nil || len(pgtest.Glob(t, dist+" of*")) > 0 {
+		t.Errorf("without a section in the changelog: %v, and files were made", err)
+	}
 }
 
 // A job is what the tests look at in a workflow.

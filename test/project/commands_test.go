@@ -45,9 +45,11 @@ func TestDemo(t *testing.T) {
 	for _, story := range []string{
 		`instance sales registers \S+\n  taken`, `instance support registers \S+\n  refused by Evolution.* already registered`,
 		`refused by PostgreSQL: ERROR:  duplicate key value violates unique constraint "OpenaiCreds_apiKey_key"`,
-		`patched: \S+ schema=evolution_api changed=true apikey-index=patched apikey-check=patched`,
-		`exit status 0`, `instance support registers \S+\n  taken`, `sales: \[\S+ \]\n  support: \[\S+ \]`, `changed=false`,
-		`unpatched: \S+ schema=evolution_api changed=true`, `sales: \[\S+\]\n`, `instance support registers \S+\n  refused by Evolution`, `everything it wrote is removed`,
+		`level=WARN msg=.*\s.*evolution_api`, `guarded: \S+ schema=public`, `exit status 0`, `instance support registers \S+\n  refused by Evolution`,
+		`patched: \S+ schema=evolution_api changed=true apikey-index=patched apikey-check=patched`, `exit status 0`,
+		`instance support registers \S+\n  taken`, `sales: \[\S+ \]\n  support: \[\S+ \]`, `changed=false`, `exit status 0`,
+		`failed: \S+ schema=evolution_api changed=false`, `exit status 3`, `unpatched: \S+ schema=evolution_api changed=true`, `exit status 0`,
+		`sales: \[\S+\]\n  support: \[\S+-credential-support\]`, `everything it wrote is removed`,
 	} {
 		at := regexp.MustCompile(story).FindIndex(out)
 		if at == nil {
