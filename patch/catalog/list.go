@@ -63,10 +63,10 @@ func (c Scope) Names(ctx context.Context, conn *postgres.Conn, sql string) (name
 	return names, nil
 }
 
-// GuardFunctions lists the functions in the schemas that have the name of a guard's and that the role or a superuser owns, if the same
-// role owns the function: the beginning of the first line of each, from which plan.GuardedSchema reads the schema that the guard is for.
+// GuardFunctions lists the functions of the role's or a superuser's in the schemas that have the name of a guard's: the beginning of the
+// first line of each, from which plan.GuardedSchema reads the schema that the guard is for.
 const GuardFunctions = `SELECT pg_catalog.left(pg_catalog.split_part(f.prosrc, E'\n', 1), 1000)
-	FROM pg_catalog.pg_namespace n JOIN pg_catalog.pg_roles r ON r.oid = n.nspowner JOIN pg_catalog.pg_proc f ON f.pronamespace = n.oid AND f.proowner = n.nspowner
+	FROM pg_catalog.pg_namespace n JOIN pg_catalog.pg_proc f ON f.pronamespace = n.oid JOIN pg_catalog.pg_roles r ON r.oid = f.proowner
 	WHERE n.nspname ^@ '` + plan.ObjectName + `_' AND (r.rolsuper OR r.rolname = current_user) AND pg_catalog.octet_length(f.prosrc) < 16000 ORDER BY n.oid LIMIT 1001`
 
 // SessionsOf lists at most five sessions in the database that have an application_name, for a message.
