@@ -63,7 +63,7 @@ func (w *watch) checkAccess(ctx context.Context) {
 		w.noAccess = nil
 		return
 	}
-	w.noAccess = w.compare(w.noAccess, w.failure(ctx, err))
+	w.noAccess = w.compare(w.noAccess, w.failedResult(ctx, err))
 }
 
 // access returns how many of the databases that were found the role is kept out of.

@@ -84,7 +84,7 @@ func (d *database) finish(ctx context.Context, limit time.Duration) error {
 	line := backoff.NewExponentialBackOff(backoff.WithInitialInterval(d.cfg.LockTimeout.Duration), backoff.WithMultiplier(1.5),
 		backoff.WithMaxInterval(time.Second), backoff.WithMaxElapsedTime(0))
 	for {
-		if err := d.retry(ctx, limit, func(waiting context.Context) error { return d.attempt(ctx, waiting) }); err != nil {
+		if err := d.retry(ctx, limit, func(waiting context.Context) error { return d.takeTurn(ctx, waiting) }); err != nil {
 			return err
 		}
 		left := d.unfinished()
@@ -110,8 +110,8 @@ func (d *database) add(name string, named bool) *schema {
 	return s
 }
 
-// failure returns the Result of a server whose databases could not be listed over this one.
-func (d *database) failure(ctx context.Context, err error) *Result {
+// failedResult returns the Result of a server whose databases could not be listed over this one.
+func (d *database) failedResult(ctx context.Context, err error) *Result {
 	d.schemas, d.count, d.named = nil, new(progress), true
 	s := d.add("*", true)
 	s.conclude(ctx, err)
@@ -146,8 +146,8 @@ func (d *database) logWaiting(err error, elapsed time.Duration) {
 	d.log.Info("still "+what, "for", elapsed.Round(time.Second), "reason", explain(err))
 }
 
-// attempt makes one attempt, after which others may go on over another connection unless everything is done.
-func (d *database) attempt(ctx, waiting context.Context) error {
+// takeTurn makes one attempt, after which others may go on over another connection unless everything is done.
+func (d *database) takeTurn(ctx, waiting context.Context) error {
 	err := d.attemptSchemas(ctx, waiting)
 	d.attempts++
 	if !d.keep() && (err != nil || len(d.unfinished()) > 0) {

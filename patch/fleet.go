@@ -96,7 +96,7 @@ func (f *fleet) run(ctx context.Context) {
 	group.Go(func() {
 		found, closed, err := f.find(ctx, limit)
 		if err != nil {
-			f.report.write([]*Result{f.failure(ctx, err)})
+			f.report.write([]*Result{f.failedResult(ctx, err)})
 		}
 		for range closed {
 			reached.count(errNoConnect)
@@ -107,7 +107,7 @@ func (f *fleet) run(ctx context.Context) {
 	group.Wait()
 	f.report.keptOut(reached.kept)
 	if err := reached.err(); err != nil {
-		f.report.write([]*Result{f.failure(ctx, err)})
+		f.report.write([]*Result{f.failedResult(ctx, err)})
 	}
 }
 
@@ -240,7 +240,7 @@ func (f *fleet) listLocks(ctx context.Context, database string, stale time.Time)
 	}
 }
 
-// failure returns the Result for the databases that could not be found.
-func (f *fleet) failure(ctx context.Context, err error) *Result {
-	return f.lister().failure(ctx, err)
+// failedResult returns the Result for the databases that could not be found.
+func (f *fleet) failedResult(ctx context.Context, err error) *Result {
+	return f.lister().failedResult(ctx, err)
 }

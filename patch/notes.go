@@ -117,6 +117,8 @@ func (l *noteList) tellOfRest(r Result, s plan.State) {
 		l.warn(g.Foreign(r.Schema))
 	case g.Trigger != nil && !g.Trigger.Mine:
 		l.warn("a guard that another role installed is left, and would drop the index once more if it were created again; connect as a superuser to remove it")
+	case g.Trigger == nil && !g.Mine:
+		l.add(slog.LevelDebug, "what is left of the guard is left to a later run, of a role that may drop it")
 	}
 }
 

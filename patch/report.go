@@ -26,8 +26,8 @@ type reporter struct {
 	kept     int                 // databases that a pattern found and that the role is kept out of
 	changed  int                 // schemas
 	counts   map[plan.Status]int // of schemas
-	failure  error               // the first in the order of places
-	at       place               // of the failure
+	exitErr  error               // what the exit status tells: the first in the order of places
+	exitAt   place               // where it is from
 	writeErr error               // the first of standard output
 }
 
@@ -71,8 +71,8 @@ func (p *reporter) count(r *Result) {
 	if r.Changed {
 		p.changed++
 	}
-	if err := failure(p.cfg, r); err != nil && (p.failure == nil || r.place.compare(p.at) < 0) {
-		p.failure, p.at = err, r.place
+	if err := exitError(p.cfg, r); err != nil && (p.exitErr == nil || r.place.compare(p.exitAt) < 0) {
+		p.exitErr, p.exitAt = err, r.place
 	}
 }
 
@@ -88,8 +88,8 @@ func (p *reporter) print(results []*Result) {
 	}
 }
 
-// failure returns what the exit status has to tell of a Result, nil for nothing.
-func failure(cfg *config.Config, r *Result) error {
+// exitError returns what the exit status has to tell of a Result, nil for nothing.
+func exitError(cfg *config.Config, r *Result) error {
 	var stopped Interrupted
 	switch {
 	case errors.As(r.Err, &stopped) && cfg.Watches():
@@ -106,7 +106,7 @@ func failure(cfg *config.Config, r *Result) error {
 func (p *reporter) err() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return cmp.Or(p.writeErr, p.failure)
+	return cmp.Or(p.writeErr, p.exitErr)
 }
 
 // logSummary logs one line about all results, where there may be several.

@@ -43,7 +43,7 @@ func TestFailure(t *testing.T) {
 		"status, pending":          {config.Config{Action: config.ActionStatus, OnError: config.ErrorFail}, resultOf(plan.Pending, nil, place{}), 0},
 		"reverted":                 {config.Config{Action: config.ActionRevert, OnError: config.ErrorFail}, resultOf(plan.Unpatched, nil, place{}), 0},
 	} {
-		if got := exitStatus(failure(&c.cfg, c.r)); got != c.want {
+		if got := exitStatus(exitError(&c.cfg, c.r)); got != c.want {
 			t.Errorf("%s: exit status %d, want %d", name, got, c.want)
 		}
 	}

@@ -116,11 +116,11 @@ func (w *watch) list(ctx context.Context) {
 	switch {
 	case err != nil && ctx.Err() != nil:
 		if !w.listed {
-			w.unlisted = w.failure(ctx, err)
+			w.unlisted = w.failedResult(ctx, err)
 		}
 		return
 	case err != nil:
-		w.unlisted = w.compare(w.unlisted, w.failure(ctx, err))
+		w.unlisted = w.compare(w.unlisted, w.failedResult(ctx, err))
 	default:
 		w.unlisted, w.noConnect = nil, closed
 		for _, name := range found {
