@@ -46,10 +46,18 @@ func TestRevertRemovesGuardsAlone(t *testing.T) {
 	d.In("one").Patch().Expect(t, 0, "guarded: ", "changed=true")
 	d.In("two").Patch().Expect(t, 0, "guarded: ", "changed=true")
 	before := d.GuardObjects()
-	for _, environ := range [][]string{{"PATCH_ACTION=revert"}, {"PATCH_SCHEMAS=*"}, {"PATCH_SCHEMAS=*", "PATCH_ACTION=status"}, {"PATCH_SCHEMAS=*", "PATCH_ACTION=revert", "PATCH_DRY_RUN=true"}} {
-		d.Patch(append(environ, "PATCH_ON_MISSING_TABLE=continue")...).Expect(t, 0, "changed=false")
+	for _, c := range []struct {
+		environ []string
+		want    []string
+	}{
+		{[]string{"PATCH_ACTION=revert"}, []string{"pending: ", "schema=public"}},
+		{[]string{"PATCH_SCHEMAS=*"}, []string{"pending: ", "schema=*"}},
+		{[]string{"PATCH_SCHEMAS=*", "PATCH_ACTION=status"}, []string{"pending: ", "schema=*"}},
+		{[]string{"PATCH_SCHEMAS=*", "PATCH_ACTION=revert", "PATCH_DRY_RUN=true"}, []string{"guarded: ", "schema=one", "schema=two", "DROP EVENT TRIGGER"}},
+	} {
+		d.Patch(c.environ...).Expect(t, 0, append(c.want, "changed=false")...)
 		if after := d.GuardObjects(); after != before {
-			t.Errorf("%q: there was %q, and is %q", environ, before, after)
+			t.Errorf("%q: there was %q, and is %q", c.environ, before, after)
 		}
 	}
 	d.Patch("PATCH_SCHEMAS=*", "PATCH_ACTION=revert").Expect(t, 0, "pending: ", "changed=true")
