@@ -75,6 +75,7 @@ func TestRevertLeavesWhatIsNoGuard(t *testing.T) {
 	}
 	for name, c := range map[string]struct{ sql, role, state, warning string }{ // GUARD, ROLE and MALLORY stand for names
 		"settings":                     {`DO $$ BEGIN EXECUTE format('ALTER FUNCTION %s RESET exit_on_error', (SELECT oid::regprocedure FROM pg_proc WHERE proname LIKE 'guard%')); END $$`, "postgres", "pending: ", pgtest.HoldsFunction},
+		"settings, no event trigger":   {`DO $$ BEGIN EXECUTE format('ALTER FUNCTION %s RESET exit_on_error', (SELECT oid::regprocedure FROM pg_proc WHERE proname LIKE 'guard%')); END $$; DROP EVENT TRIGGER GUARD`, "postgres", "pending: ", pgtest.HoldsFunction},
 		"a table":                      {`CREATE TABLE GUARD.mine (a int)`, "postgres", "guarded: ", pgtest.HoldsAnother},
 		"another's schema":             {`ALTER SCHEMA GUARD OWNER TO MALLORY`, "postgres", "pending: ", pgtest.HoldsFunction},
 		"another's function":           {`DO $$ BEGIN EXECUTE format('ALTER FUNCTION %s OWNER TO MALLORY', (SELECT oid::regprocedure FROM pg_proc WHERE proname LIKE 'guard%')); END $$`, "postgres", "pending: ", pgtest.NotThere},
