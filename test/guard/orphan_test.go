@@ -46,10 +46,18 @@ func TestRevertRemovesGuardsAlone(t *testing.T) {
 	d.In("one").Patch().Expect(t, 0, "guarded: ", "changed=true")
 	d.In("two").Patch().Expect(t, 0, "guarded: ", "changed=true")
 	before := d.GuardObjects()
-	for _, environ := range [][]string{{"PATCH_ACTION=revert"}, {"PATCH_SCHEMAS=*"}, {"PATCH_SCHEMAS=*", "PATCH_ACTION=status"}, {"PATCH_SCHEMAS=*", "PATCH_ACTION=revert", "PATCH_DRY_RUN=true"}} {
-		d.Patch(append(environ, "PATCH_ON_MISSING_TABLE=continue")...).Expect(t, 0, "changed=false")
+	for _, c := range []struct {
+		environ []string
+		want    []string
+	}{
+		{[]string{"PATCH_ACTION=revert"}, []string{"pending: ", "schema=public"}},
+		{[]string{"PATCH_SCHEMAS=*"}, []string{"pending: ", "schema=*"}},
+		{[]string{"PATCH_SCHEMAS=*", "PATCH_ACTION=status"}, []string{"pending: ", "schema=*"}},
+		{[]string{"PATCH_SCHEMAS=*", "PATCH_ACTION=revert", "PATCH_DRY_RUN=true"}, []string{"guarded: ", "schema=one", "schema=two", "DROP EVENT TRIGGER"}},
+	} {
+		d.Patch(c.environ...).Expect(t, 0, append(c.want, "changed=false")...)
 		if after := d.GuardObjects(); after != before {
-			t.Errorf("%q: there was %q, and is %q", environ, before, after)
+			t.Errorf("%q: there was %q, and is %q", c.environ, before, after)
 		}
 	}
 	d.Patch("PATCH_SCHEMAS=*", "PATCH_ACTION=revert").Expect(t, 0, "pending: ", "changed=true")
@@ -67,6 +75,7 @@ func TestRevertLeavesWhatIsNoGuard(t *testing.T) {
 	}
 	for name, c := range map[string]struct{ sql, role, state, warning string }{ // GUARD, ROLE and MALLORY stand for names
 		"settings":                     {`DO $$ BEGIN EXECUTE format('ALTER FUNCTION %s RESET exit_on_error', (SELECT oid::regprocedure FROM pg_proc WHERE proname LIKE 'guard%')); END $$`, "postgres", "pending: ", pgtest.HoldsFunction},
+		"settings, no event trigger":   {`DO $$ BEGIN EXECUTE format('ALTER FUNCTION %s RESET exit_on_error', (SELECT oid::regprocedure FROM pg_proc WHERE proname LIKE 'guard%')); END $$; DROP EVENT TRIGGER GUARD`, "postgres", "pending: ", pgtest.HoldsFunction},
 		"a table":                      {`CREATE TABLE GUARD.mine (a int)`, "postgres", "guarded: ", pgtest.HoldsAnother},
 		"another's schema":             {`ALTER SCHEMA GUARD OWNER TO MALLORY`, "postgres", "pending: ", pgtest.HoldsFunction},
 		"another's function":           {`DO $$ BEGIN EXECUTE format('ALTER FUNCTION %s OWNER TO MALLORY', (SELECT oid::regprocedure FROM pg_proc WHERE proname LIKE 'guard%')); END $$`, "postgres", "pending: ", pgtest.NotThere},

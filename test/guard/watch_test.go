@@ -28,7 +28,8 @@ func TestGuardIsTriedOnce(t *testing.T) {
 	}
 	network := new(pgtest.Network)
 	p := pgtest.Start(t, "DATABASE_CONNECTION_URI="+pgtest.URI("evo", network.Listen(t, server.Address()), one.Name, ""),
-		"PATCH_DATABASES="+one.Name+","+other.Name, "PATCH_SCHEMAS=first,second", "PATCH_WATCH=100ms")
+		"PATCH_DATABASES="+one.Name+","+other.Name, "PATCH_SCHEMAS=first,second", "PATCH_WATCH=100ms",
+		"PATCH_CONNECTIONS=1") // so that the databases are handled one after the other
 	p.WaitFor(pgtest.Watching + " ")
 	began := network.RoundTrips.Load()
 	pgtest.MustUntil(t, func() error {
