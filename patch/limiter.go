@@ -19,7 +19,7 @@ type limiter struct {
 	left      chan struct{} // one for each session that was given up and has not ended
 	backups   sync.Map      // the places that this process has backed up
 	kept      sync.Map      // those in which it has tried to leave names that were not kept
-	unguarded sync.Map      // the databases in which it could not install a guard, and why
+	unguarded sync.Map      // the databases in which the role may not install a guard, and why
 
 	mu      sync.Mutex
 	used    int              // sessions

@@ -139,12 +139,12 @@ func (s *schema) apply(ctx context.Context, request plan.Request, state catalog.
 		s.log.Debug("the table is in use, trying again", "reason", explain(err))
 		return after, fmt.Errorf("%w: %w", errInUse, err)
 	}
-	err = c.explainFailure(ctx, err)
+	explained := c.explainFailure(ctx, err)
 	var missing *MissingError
-	if errors.As(err, &missing) && !postgres.Retryable(err) {
+	if errors.As(explained, &missing) && postgres.SQLState(err) == postgres.InsufficientPrivilege {
 		s.limiter.unguarded.Store(database, missing.noGuard)
 	}
-	return after, err
+	return after, explained
 }
 
 // mayComeAgain reports whether an error says that the table is in use, and there is time left for another attempt.
