@@ -38,7 +38,7 @@ func TestFleetTablesInUseComeLast(t *testing.T) {
 	p := pgtest.Start(t, f.environ("li_x", "PATCH_SCHEMAS=*", "PATCH_LOCK_RETRY=10m", inJSON)...)
 	c := f.open("li_x")
 	pgtest.MustUntil(t, func() error {
-		if n := pgtest.Text(t, c, `SELECT count(*) FROM pg_indexes WHERE schemaname = 'zz' AND indexname = 'OpenaiCreds_apiKey_key'`); n != "0" {
+		if n := pgtest.Text(t, c, uniqueIndexes+` AND relnamespace = 'zz'::regnamespace`); n != "0" {
 			return fmt.Errorf("the last schema waits for those whose tables are in use:\n%s", p.Stderr.String())
 		}
 		return nil
