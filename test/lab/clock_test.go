@@ -82,7 +82,7 @@ func (j jumping) serverIsAbsent(t *testing.T) {
 	if err := s.Start(); err != nil {
 		t.Fatal(err)
 	}
-	late.Wait().Expect(t, 0, "pending: ")
+	late.Wait().Expect(t, 0, "guarded: ")
 }
 
 func (j jumping) serverIsSilent(t *testing.T) {
