@@ -81,7 +81,7 @@ const (
 // missing returns the error for a database that is missing, or in which something is. The remedy is what to do about it
 // where a guard is requested.
 func (d *database) missing(what, noGuard string) error {
-	missing := &MissingError{what: what + quote.Identifier(d.target.Database()), applies: d.cfg.Action == config.ActionApply, watched: d.cfg.Watches()}
+	missing := &MissingError{what: what + quote.Identifier(d.target.Database()), again: d.cfg.Action == config.ActionApply && !d.cfg.WaitsForTable(), watched: d.cfg.Watches()}
 	if d.cfg.OnMissingTable == config.MissingGuard && d.cfg.MayChange() {
 		missing.noGuard = noGuard
 	}

@@ -14,7 +14,7 @@ type MissingError struct {
 	schemas []string // others that hold the table
 	noGuard string   // why no guard can be installed, "" if none is wanted
 	guard   bool     // a dry run, without which a guard would be installed
-	applies bool     // it is to be patched
+	again   bool     // another run is to patch it
 	watched bool     // it is looked for again anyway
 }
 
@@ -33,7 +33,7 @@ func (e *MissingError) Error() string {
 		return what
 	case e.watched:
 		return what + "; if Evolution runs already, the name in the connection string is wrong; otherwise the watch goes on until Evolution has created it"
-	case !e.applies:
+	case !e.again:
 		return what + "; if Evolution runs already, the name in the connection string is wrong"
 	}
 	return what + "; if Evolution runs already, the name in the connection string is wrong; otherwise run this once more after Evolution's first start, or set PATCH_WATCH in a container that Evolution does not wait for"

@@ -219,7 +219,7 @@ func (s *schema) missing(state plan.State) error {
 
 // missingTable returns the error for a schema without the table, and with why no guard can be installed, "" if none is wanted.
 func missingTable(cfg *config.Config, s plan.State, noGuard string) *MissingError {
-	return &MissingError{what: "table " + s.QualifiedTable(), schemas: s.ElsewhereNames(), noGuard: noGuard, applies: cfg.Action == config.ActionApply, watched: cfg.Watches()}
+	return &MissingError{what: "table " + s.QualifiedTable(), schemas: s.ElsewhereNames(), noGuard: noGuard, again: cfg.Action == config.ActionApply && !cfg.WaitsForTable(), watched: cfg.Watches()}
 }
 
 // removeGuard drops what is left of a guard that has fired or was removed: its function and its schema. A session that
