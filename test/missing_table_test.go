@@ -50,7 +50,9 @@ func TestWaitForTheTable(t *testing.T) {
 	t.Parallel()
 	const wait = "PATCH_ON_MISSING_TABLE=wait"
 	d := pgtest.NewDatabase(t, "public")
-	d.Patch(wait, pgtest.Shortly).Expect(t, 4, "failed: ", pgtest.FirstStart, "PATCH_ON_MISSING_TABLE=guard")
+	o := d.Patch(wait, pgtest.Shortly)
+	o.Expect(t, 4, "failed: ", pgtest.FirstStart, "PATCH_ON_MISSING_TABLE=guard")
+	o.ExpectNot(t, pgtest.OnceMore)
 	d.Patch(wait, "PATCH_ACTION=status").Expect(t, 0, "pending: ")
 	d.Patch(wait, "PATCH_DRY_RUN=true").Expect(t, 0, "pending: ")
 	pgtest.Run(t, "DATABASE_CONNECTION_URI="+pgtest.Shared.URI("never_there", ""), wait, pgtest.Shortly).Expect(t, 4, `database \"never_there\" `+pgtest.NotThere)
