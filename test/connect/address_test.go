@@ -61,7 +61,7 @@ func TestStalledServerHasOneSession(t *testing.T) {
 	pgtest.ListenAt(t, "127.0.0.3:"+port, func(c net.Conn) { second <- struct{}{}; _, _ = io.Copy(io.Discard, c) })
 	pgtest.SetName("stalled.test", pgtest.Name{Addresses: []string{"127.0.0.2", "127.0.0.3"}})
 	pgtest.Run(t, "DATABASE_CONNECTION_URI="+pgtest.URI("u", "stalled.test:"+port, "d", ""), "PATCH_CONNECT_TIMEOUT=5s", pgtest.Shortly).
-		Expect(t, 4, "failed: ", pgtest.NoAnswer)
+		Expect(t, 4, "failed: ", pgtest.GaveUp) // which of two causes it names depends on the machine
 	if len(second) > 0 {
 		t.Errorf("the second address got %d sessions", len(second))
 	}
