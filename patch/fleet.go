@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -216,7 +215,6 @@ func (f *fleet) list(ctx context.Context, d *database) (found []catalog.Database
 			locks[one.Name] = *one.LockedBy
 		}
 	}
-	slices.SortFunc(found, func(a, b catalog.Database) int { return strings.Compare(a.Name, b.Name) })
 	delete(locks, d.target.Database()) // which has just been connected to
 	f.limiter.setLocks(locks, began)
 	return found, nil

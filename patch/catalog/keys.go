@@ -3,7 +3,8 @@ package catalog
 import (
 	"bytes"
 	"fmt"
-	"hash/maphash"
+	"hash"
+	"hash/fnv"
 	"unicode/utf8"
 
 	"evolution-openai-patch/patch/plan"
@@ -20,7 +21,7 @@ func readKeys(b *postgres.Batch, s plan.State) *plan.Keys {
 		columns = []string{"id", plan.InstanceColumn, plan.KeyColumn}
 	}
 	k, limit := new(plan.Keys), s.Table.Column(plan.KeyColumn).Limit
-	p := pairs{keys: k, seen: map[uint64]bool{}}
+	p := pairs{keys: k, hash: fnv.New64a(), seen: map[uint64]bool{}}
 	b.Rows(postgres.CopyTo(s.Schema, plan.TableName, columns...), func(row []byte) error {
 		id, key, _ := bytes.Cut(bytes.TrimSuffix(row, []byte("\n")), []byte("\t"))
 		if instance, rest, found := bytes.Cut(key, []byte("\t")); found {
@@ -39,7 +40,7 @@ const maxPairs = 20_000
 // pairs counts the credentials that repeat a key of their own instance.
 type pairs struct {
 	keys *plan.Keys
-	hash maphash.Hash    // with a seed that is chosen at random
+	hash hash.Hash64
 	seen map[uint64]bool // the hashes of the pairs so far; nil if there are too many
 }
 
@@ -49,9 +50,9 @@ func (p *pairs) add(instance, key []byte) {
 		return
 	}
 	p.hash.Reset()
-	p.hash.Write(instance)
-	p.hash.WriteByte('\t')
-	p.hash.Write(bytes.TrimRight(key, " "))
+	for _, part := range [][]byte{instance, {'\t'}, bytes.TrimRight(key, " ")} {
+		_, _ = p.hash.Write(part)
+	}
 	pair := p.hash.Sum64()
 	if p.seen[pair] {
 		if name := beginning(instance); p.keys.Repeated == 0 || name < p.keys.RepeatedIn {

@@ -129,7 +129,7 @@ func TestE2EComposeIsHardened(t *testing.T) {
 	forEachCompose(t, "compose.example.yml", func(t *testing.T, s *stack) {
 		s.must("up", "-d", service)
 		got := s.inspect(service, "user {{.Config.User}}, read-only {{.HostConfig.ReadonlyRootfs}}, without {{.HostConfig.CapDrop}}, {{.HostConfig.SecurityOpt}}, "+
-			"{{.HostConfig.Memory}} bytes, {{.HostConfig.PidsLimit}} processes, restart {{.HostConfig.RestartPolicy.Name}}")
+			"{{.HostConfig.Memory}} bytes, {{.HostConfig.PidsLimit}} processes, restart {{or .HostConfig.RestartPolicy.Name \"no\"}}")
 		want := "user 65532:65532, read-only true, without [ALL], [no-new-privileges:true], 33554432 bytes, 64 processes, restart no"
 		if got != want {
 			t.Errorf("the program runs as %s, want %s", got, want)
