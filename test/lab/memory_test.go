@@ -117,9 +117,12 @@ func TestMemoryWhateverIsStored(t *testing.T) {
 func runInLittleMemory(t *testing.T, d *pgtest.Database, environ ...string) pgtest.Outcome {
 	t.Helper()
 	uri := "DATABASE_CONNECTION_URI=" + strings.Repeat(d.URI()+" ", 4)
-	p := pgtest.Start(t, append([]string{pgtest.AllFixes, "PATCH_LOG_LEVEL=debug", uri}, environ...)...)
-	peak := p.PeakMemory()
-	o := p.Wait()
+	var peak int
+	var o pgtest.Outcome
+	for attempt := 0; peak == 0 && attempt < 5; attempt++ { // on a busy machine a run may be over before anybody has looked
+		p := pgtest.Start(t, append([]string{pgtest.AllFixes, "PATCH_LOG_LEVEL=debug", uri}, environ...)...)
+		peak, o = p.PeakMemory(), p.Wait()
+	}
 	if t.Logf("%v: %d kB", environ, peak); peak == 0 || peak > memoryLimit {
 		t.Errorf("%v used %d kB, the limit is %d", environ, peak, memoryLimit)
 	}
