@@ -25,6 +25,7 @@ const (
 	IsContainer     = "inside a container, localhost is the container itself"
 	DatabaseLocked  = " holds a lock on database " // after the process ID
 	NoAnswer        = "the server does not answer"
+	SlowLogin       = "the login was not complete in time"
 	ServerClosed    = "the server closed the connection"
 	ConnectionLost  = "the connection was lost " // how often
 	NotPostgreSQL   = "does not speak PostgreSQL's protocol"
